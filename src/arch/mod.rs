@@ -1,0 +1,81 @@
+//! One folder per architecture, one row each in [`ARCHITECTURES`]. An ability is a column.
+//!
+//! A fourth architecture is a folder and a row; nothing else in the program changes.
+
+pub mod golden;
+mod train;
+
+use crate::compute::{Device, WeightError};
+use crate::domain::{MediaLimits, Problem};
+use crate::engine::{Endpoint, Engine, Limits};
+use crate::package::{Package, PackageError};
+
+pub use train::{EpochReport, EvalJob, EvalReport, Recipe, TrainError, TrainJob, TrainReport};
+
+/// Why a package does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("no architecture is called {got:?}: there are {known}")]
+    Unknown { got: String, known: String },
+    #[error("the manifest's {section} is not usable: {reason}")]
+    Config { section: &'static str, reason: String },
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    #[error(transparent)]
+    Weights(#[from] WeightError),
+    #[error("golden sample {input}: {reason}")]
+    Golden { input: String, reason: String },
+}
+
+/// What a package is opened with.
+pub struct OpenContext<'a> {
+    pub device: &'a Device,
+    pub engine: &'a Engine,
+    pub limits: Limits,
+    pub media: MediaLimits,
+}
+
+/// One kind of network: what it is called and what can be done with it.
+pub struct Architecture {
+    pub name: &'static str,
+    /// Opens a package: builds the network, answers the golden samples, and hands it to the engine.
+    pub open: fn(&Package, &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError>,
+    /// Trains a package from a recipe.
+    pub train: fn(&mut TrainJob<'_>, &Device) -> Result<TrainReport, TrainError>,
+    /// Measures a package on data.
+    pub evaluate: fn(&Package, &EvalJob, &Device) -> Result<EvalReport, TrainError>,
+}
+
+/// Every architecture there is.
+pub const ARCHITECTURES: &[Architecture] = &[];
+
+/// The row called `name`.
+///
+/// # Errors
+/// [`OpenError::Unknown`] with the names there are.
+pub fn find(name: &str) -> Result<&'static Architecture, OpenError> {
+    ARCHITECTURES.iter().find(|row| row.name == name).ok_or_else(|| OpenError::Unknown {
+        got: name.chars().take(80).collect(),
+        known: ARCHITECTURES.iter().map(|row| row.name).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// Reads a table of the manifest or of a recipe into an architecture's own type.
+///
+/// # Errors
+/// [`OpenError::Config`] naming the key that is unknown, missing or of a wrong type.
+pub fn section<T: serde::de::DeserializeOwned>(
+    section: &'static str,
+    table: &toml::Table,
+) -> Result<T, OpenError> {
+    table
+        .clone()
+        .try_into()
+        .map_err(|error: toml::de::Error| OpenError::Config { section, reason: error.to_string() })
+}
+
+impl From<(&str, Problem)> for OpenError {
+    fn from((input, problem): (&str, Problem)) -> Self {
+        OpenError::Golden { input: input.to_owned(), reason: problem.to_string() }
+    }
+}

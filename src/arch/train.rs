@@ -1,0 +1,115 @@
+//! What training and evaluating are asked and what they say: the same for every architecture.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::arch::OpenError;
+use crate::compute::WeightError;
+use crate::compute::fit::{OptimiserConfig, Schedule};
+use crate::domain::{Digest, ModelName, Version};
+use crate::package::{ArchitectureSection, PackageError};
+
+/// A recipe: a TOML file that says what to train, on what, and how.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    pub name: ModelName,
+    pub version: Version,
+    pub task: String,
+    pub description: String,
+    pub author: String,
+    pub licence: String,
+    pub architecture: ArchitectureSection,
+    #[serde(default)]
+    pub preprocessing: toml::Table,
+    /// Where the data is and how it is split; its keys belong to the architecture's data reader.
+    pub data: toml::Table,
+    pub fit: FitSection,
+}
+
+/// How long and how fast to learn.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FitSection {
+    pub epochs: usize,
+    /// Rows in a step.
+    pub batch: usize,
+    pub optimiser: OptimiserConfig,
+    pub schedule: Schedule,
+    /// What only this architecture's loop knows (sequence length, augmentation, …).
+    #[serde(default)]
+    pub options: toml::Table,
+}
+
+/// One run of `maas train`.
+pub struct TrainJob<'a> {
+    pub recipe: Recipe,
+    /// The recipe's own text, for the receipt.
+    pub recipe_text: String,
+    /// The command as typed, for the receipt.
+    pub command: String,
+    pub source_revision: String,
+    /// Overrides the recipe's data directory.
+    pub data: Option<PathBuf>,
+    pub seed: u64,
+    /// The store that gets `<name>/<version>/`.
+    pub out: PathBuf,
+    /// Told after each epoch.
+    pub report: &'a mut dyn FnMut(&EpochReport),
+}
+
+/// One epoch, as `--json` prints it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EpochReport {
+    pub epoch: usize,
+    pub train_loss: f64,
+    /// `accuracy`, `bits_per_char`, `wer`, … on the held-out part.
+    #[serde(flatten)]
+    pub metrics: BTreeMap<String, f64>,
+    pub seconds: f64,
+}
+
+/// What a finished run made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainReport {
+    pub place: PathBuf,
+    pub digest: Digest,
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// One run of `maas eval`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EvalJob {
+    /// Where the data is; `None` takes the place that the package's recipe names.
+    pub data: Option<PathBuf>,
+}
+
+/// What a package scores on data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EvalReport {
+    pub metrics: BTreeMap<String, f64>,
+    pub data_digest: Digest,
+    pub data_description: String,
+}
+
+/// Why training or evaluating stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    #[error("the data cannot be used: {0}")]
+    Data(String),
+    #[error(
+        "training diverged at step {step}: the loss is {loss} with a learning rate of {learning_rate}; \
+         lower fit.optimiser.learning_rate, or set fit.optimiser.clip_norm"
+    )]
+    Diverged { step: usize, loss: f64, learning_rate: f64 },
+    #[error("the arithmetic failed: {0}")]
+    Arithmetic(#[from] candle_core::Error),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Weights(#[from] WeightError),
+    #[error(transparent)]
+    Package(#[from] PackageError),
+}

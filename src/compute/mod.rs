@@ -1,0 +1,8 @@
+//! What architectures share: devices, parameters, layers and training. Knows candle; never names HTTP.
+
+pub mod device;
+pub mod fit;
+mod parameters;
+
+pub use device::{Device, DeviceError};
+pub use parameters::{Init, Loader, Parameters, Trainable, WeightError};

@@ -1,0 +1,302 @@
+//! Where a network's parameters come from. A network is built by one constructor that asks a
+//! [`Parameters`] for each tensor by name and shape: a [`Loader`] answers from a package's weights
+//! (serving), a [`Trainable`] makes a fresh or a copied variable (training).
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor, Var};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use safetensors::SafeTensors;
+
+/// Why weights were refused.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightError {
+    #[error("weights.safetensors cannot be read: {0}")]
+    Format(String),
+    #[error("tensor {name:?} is missing: expected shape {expected:?}")]
+    Missing { name: String, expected: Vec<usize> },
+    #[error("tensor {name:?} has shape {got:?}: expected {expected:?}")]
+    Shape { name: String, expected: Vec<usize>, got: Vec<usize> },
+    #[error("tensor {name:?} holds {got}: expected F32, F16 or BF16")]
+    Datatype { name: String, got: String },
+    #[error("tensor {name:?} holds a value that is not finite (element {index})")]
+    NotFinite { name: String, index: usize },
+    #[error("weights hold tensors that the network does not have: {0:?}")]
+    Extra(Vec<String>),
+    #[error("tensor {name:?} cannot be placed on the device: {reason}")]
+    Device { name: String, reason: String },
+}
+
+/// How a fresh parameter is filled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    Constant(f32),
+    /// Uniform in ±bound.
+    Uniform(f32),
+    /// Normal with this standard deviation.
+    Normal(f32),
+}
+
+impl Init {
+    /// PyTorch's default for linear, convolution and recurrent layers: uniform in ±1/√fan_in.
+    #[must_use]
+    pub fn fan_in(fan_in: usize) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a fan-in is small")]
+        let fan_in = fan_in.max(1) as f32;
+        Self::Uniform(1.0 / fan_in.sqrt())
+    }
+}
+
+/// Gives a network its tensors by name.
+pub trait Parameters {
+    /// A trained parameter.
+    ///
+    /// # Errors
+    /// [`WeightError`] when there is no such tensor, or not of this shape.
+    fn get(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor, WeightError>;
+
+    /// A tensor that training updates without a gradient: running statistics.
+    ///
+    /// # Errors
+    /// As [`Parameters::get`].
+    fn buffer(&mut self, name: &str, shape: &[usize], fill: f32) -> Result<Tensor, WeightError>;
+}
+
+/// Answers from the bytes of a safetensors file. Every tensor must be asked for exactly once.
+pub struct Loader<'a> {
+    file: SafeTensors<'a>,
+    left: BTreeMap<String, ()>,
+    device: &'a Device,
+}
+
+impl<'a> Loader<'a> {
+    /// # Errors
+    /// [`WeightError::Format`] when the bytes are not a safetensors file.
+    pub fn new(bytes: &'a [u8], device: &'a Device) -> Result<Self, WeightError> {
+        let file = SafeTensors::deserialize(bytes)
+            .map_err(|error| WeightError::Format(error.to_string()))?;
+        let left = file.names().into_iter().map(|name| (name.to_owned(), ())).collect();
+        Ok(Self { file, left, device })
+    }
+
+    /// # Errors
+    /// [`WeightError::Extra`] when the file holds tensors that nobody asked for.
+    pub fn finish(self) -> Result<(), WeightError> {
+        if self.left.is_empty() {
+            Ok(())
+        } else {
+            Err(WeightError::Extra(self.left.into_keys().take(8).collect()))
+        }
+    }
+
+    fn load(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, WeightError> {
+        let missing = || WeightError::Missing { name: name.to_owned(), expected: shape.to_vec() };
+        self.left.remove(name).ok_or_else(missing)?;
+        let view = self.file.tensor(name).map_err(|_| missing())?;
+        if view.shape() != shape {
+            return Err(WeightError::Shape {
+                name: name.to_owned(),
+                expected: shape.to_vec(),
+                got: view.shape().to_vec(),
+            });
+        }
+        let values = floats(view.dtype(), view.data()).ok_or_else(|| WeightError::Datatype {
+            name: name.to_owned(),
+            got: format!("{:?}", view.dtype()),
+        })?;
+        if let Some(index) = values.iter().position(|v| !v.is_finite()) {
+            return Err(WeightError::NotFinite { name: name.to_owned(), index });
+        }
+        place(name, values, shape, self.device)
+    }
+}
+
+impl Parameters for Loader<'_> {
+    fn get(&mut self, name: &str, shape: &[usize], _: Init) -> Result<Tensor, WeightError> {
+        self.load(name, shape)
+    }
+
+    fn buffer(&mut self, name: &str, shape: &[usize], _: f32) -> Result<Tensor, WeightError> {
+        self.load(name, shape)
+    }
+}
+
+fn floats(dtype: safetensors::Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    let words = |b: &[u8]| u16::from_le_bytes([b[0], b[1]]);
+    Some(match dtype {
+        safetensors::Dtype::F32 => {
+            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        }
+        safetensors::Dtype::F16 => {
+            bytes.chunks_exact(2).map(|b| half::f16::from_bits(words(b)).to_f32()).collect()
+        }
+        safetensors::Dtype::BF16 => {
+            bytes.chunks_exact(2).map(|b| half::bf16::from_bits(words(b)).to_f32()).collect()
+        }
+        _ => return None,
+    })
+}
+
+fn place(
+    name: &str,
+    values: Vec<f32>,
+    shape: &[usize],
+    device: &Device,
+) -> Result<Tensor, WeightError> {
+    Tensor::from_vec(values, shape, device)
+        .map_err(|error| WeightError::Device { name: name.to_owned(), reason: error.to_string() })
+}
+
+/// Makes variables: fresh ones from a seed. Keeps them by name, for the optimiser and for saving.
+pub struct Trainable {
+    rng: ChaCha8Rng,
+    device: Device,
+    parameters: BTreeMap<String, Var>,
+    buffers: BTreeMap<String, Var>,
+}
+
+impl Trainable {
+    #[must_use]
+    pub fn new(seed: u64, device: &Device) -> Self {
+        Self {
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            device: device.clone(),
+            parameters: BTreeMap::new(),
+            buffers: BTreeMap::new(),
+        }
+    }
+
+    /// What the optimiser updates, in the order of names.
+    #[must_use]
+    pub fn variables(&self) -> Vec<Var> {
+        self.parameters.values().cloned().collect()
+    }
+
+    /// The variable that is updated without a gradient, by name.
+    #[must_use]
+    pub fn buffer_variable(&self, name: &str) -> Option<&Var> {
+        self.buffers.get(name)
+    }
+
+    /// All tensors as the bytes of a safetensors file, F32.
+    ///
+    /// # Errors
+    /// [`WeightError::Format`] when a tensor cannot be copied from the device.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>, WeightError> {
+        let format = |error: &dyn std::fmt::Display| WeightError::Format(error.to_string());
+        let mut data = Vec::new();
+        for (name, var) in self.parameters.iter().chain(&self.buffers) {
+            let values = var
+                .flatten_all()
+                .and_then(|t| t.to_dtype(DType::F32))
+                .and_then(|t| t.to_vec1::<f32>())
+                .map_err(|e| format(&e))?;
+            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            data.push((name.clone(), var.dims().to_vec(), bytes));
+        }
+        let views = data
+            .iter()
+            .map(|(name, shape, bytes)| {
+                let view = safetensors::tensor::TensorView::new(
+                    safetensors::Dtype::F32,
+                    shape.clone(),
+                    bytes,
+                );
+                view.map(|view| (name.clone(), view)).map_err(|e| format(&e))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        safetensors::serialize(views, None).map_err(|e| format(&e))
+    }
+
+    fn fill(&mut self, count: usize, init: Init) -> Vec<f32> {
+        match init {
+            Init::Constant(value) => vec![value; count],
+            Init::Uniform(bound) => {
+                (0..count).map(|_| (self.rng.random::<f32>() * 2.0 - 1.0) * bound).collect()
+            }
+            // Box and Muller's transform, one of its two values.
+            Init::Normal(deviation) => (0..count)
+                .map(|_| {
+                    let (u, v) = (1.0 - self.rng.random::<f32>(), self.rng.random::<f32>());
+                    (-2.0 * u.ln()).sqrt() * (std::f32::consts::TAU * v).cos() * deviation
+                })
+                .collect(),
+        }
+    }
+
+    fn variable(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Var, WeightError> {
+        let values = self.fill(shape.iter().product(), init);
+        let tensor = place(name, values, shape, &self.device)?;
+        Var::from_tensor(&tensor)
+            .map_err(|e| WeightError::Device { name: name.to_owned(), reason: e.to_string() })
+    }
+}
+
+impl Parameters for Trainable {
+    fn get(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor, WeightError> {
+        let var = self.variable(name, shape, init)?;
+        let tensor = var.as_tensor().clone();
+        self.parameters.insert(name.to_owned(), var);
+        Ok(tensor)
+    }
+
+    fn buffer(&mut self, name: &str, shape: &[usize], fill: f32) -> Result<Tensor, WeightError> {
+        let var = self.variable(name, shape, Init::Constant(fill))?;
+        let tensor = var.as_tensor().clone();
+        self.buffers.insert(name.to_owned(), var);
+        Ok(tensor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn saved() -> Vec<u8> {
+        let mut made = Trainable::new(7, &Device::Cpu);
+        made.get("w", &[2, 3], Init::fan_in(3)).unwrap();
+        made.buffer("mean", &[2], 0.5).unwrap();
+        made.to_safetensors().unwrap()
+    }
+
+    #[test]
+    fn what_was_saved_loads_and_nothing_else_does() {
+        let bytes = saved();
+        let mut loader = Loader::new(&bytes, &Device::Cpu).unwrap();
+        loader.get("w", &[2, 3], Init::Constant(0.0)).unwrap();
+        let mean = loader.buffer("mean", &[2], 0.0).unwrap();
+        assert_eq!(mean.to_vec1::<f32>().unwrap(), [0.5, 0.5]);
+        loader.finish().unwrap();
+
+        let mut loader = Loader::new(&bytes, &Device::Cpu).unwrap();
+        let error = loader.get("w", &[3, 2], Init::Constant(0.0)).unwrap_err();
+        assert!(matches!(error, WeightError::Shape { .. }), "{error}");
+        let error = loader.get("b", &[1], Init::Constant(0.0)).unwrap_err();
+        assert!(matches!(error, WeightError::Missing { .. }), "{error}");
+        assert!(matches!(loader.finish(), Err(WeightError::Extra(names)) if names == ["mean"]));
+    }
+
+    #[test]
+    fn one_seed_gives_the_same_weights() {
+        assert_eq!(saved(), saved());
+    }
+
+    #[test]
+    fn weights_that_are_not_finite_are_refused() {
+        let bytes: Vec<u8> = [1.0_f32, f32::NAN].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let view =
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![2], &bytes).unwrap();
+        let file = safetensors::serialize([("w", view)], None).unwrap();
+        let mut loader = Loader::new(&file, &Device::Cpu).unwrap();
+        let error = loader.get("w", &[2], Init::Constant(0.0)).unwrap_err();
+        assert!(matches!(error, WeightError::NotFinite { index: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_truncated_file_is_refused() {
+        let bytes = saved();
+        assert!(Loader::new(&bytes[..bytes.len() - 1], &Device::Cpu).is_err());
+        assert!(Loader::new(b"", &Device::Cpu).is_err());
+    }
+}

@@ -1,0 +1,89 @@
+//! What comes back.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// One label of a classification.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Class {
+    pub label: String,
+    pub index: usize,
+    /// Probability, 0 to 1.
+    pub score: f32,
+}
+
+/// One word of a transcript. Times are seconds from the start of the item.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Word {
+    pub word: String,
+    pub start: f32,
+    pub end: f32,
+    /// Geometric mean of the word's character probabilities, 0 to 1.
+    pub confidence: f32,
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// A stop text, or the model's own end token.
+    Stop,
+    /// `max_tokens` was reached.
+    Length,
+}
+
+/// The result for one item of the payload.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Outcome {
+    /// Classification, best first.
+    Classes { predictions: Vec<Class> },
+    /// Regression, in the order of the signature.
+    Values { values: Vec<f32> },
+    /// Generation: the new text, without the prompt.
+    Generated {
+        text: String,
+        finish_reason: Finish,
+        prompt_tokens: usize,
+        completion_tokens: usize,
+        /// The seed that gives this text again.
+        seed: u64,
+    },
+    /// Speech recognition.
+    Transcript {
+        text: String,
+        words: Vec<Word>,
+        /// Seconds of sound that were read.
+        duration: f32,
+    },
+}
+
+/// Where the time of one request went. Recorded in one layer, from the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Timings {
+    /// Decoding and feature extraction.
+    pub pre: Duration,
+    /// Waiting for a worker.
+    pub queue: Duration,
+    /// The network.
+    pub infer: Duration,
+    /// Turning outputs into an answer.
+    pub post: Duration,
+}
+
+/// One outcome per item, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    pub outcomes: Vec<Outcome>,
+    pub timings: Timings,
+    /// Rows in the largest batch that this request was part of.
+    pub batch_rows: usize,
+}
+
+/// A part of a streamed answer: the last piece is the whole answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Piece {
+    Text(String),
+    End(Answer),
+}

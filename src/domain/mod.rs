@@ -1,0 +1,19 @@
+//! The words of the service. This layer knows no crate but serde, thiserror and bytes.
+
+mod answer;
+mod card;
+mod device;
+mod ids;
+mod limits;
+mod params;
+mod payload;
+mod problem;
+
+pub use answer::{Answer, Class, Finish, Outcome, Piece, Timings, Word};
+pub use card::{Card, Datatype, State, Status, TensorSpec};
+pub use device::DeviceChoice;
+pub use ids::{Digest, IdError, ModelName, RequestId, Version};
+pub use limits::MediaLimits;
+pub use params::{ParamValue, Params, Reader};
+pub use payload::{Item, Media, Payload, Tensor};
+pub use problem::{Fault, Kind, Problem};

@@ -1,0 +1,219 @@
+//! Parameters of one request. A codec reads the ones it honours; what is left over is refused.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use crate::domain::{Fault, Kind, Problem};
+
+/// One parameter as it came: from the query it is always text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ParamValue {
+    Text(String),
+    Number(f64),
+    Bool(bool),
+    List(Vec<String>),
+}
+
+/// Parameters by name, each with the JSON pointer that an error names.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Params {
+    values: BTreeMap<String, (ParamValue, String)>,
+}
+
+impl Params {
+    /// Adds one. `false` when the name is taken already: a parameter given twice is a fault of the caller.
+    pub fn insert(&mut self, name: &str, value: ParamValue, pointer: String) -> bool {
+        self.values.insert(name.to_owned(), (value, pointer)).is_none()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Starts reading. Every fault is collected and reported at [`Reader::finish`].
+    #[must_use]
+    pub fn reader(&self) -> Reader<'_> {
+        Reader { params: self, known: Vec::new(), faults: Vec::new() }
+    }
+}
+
+/// Reads parameters by name and type, remembers which were asked for and what was wrong.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    params: &'a Params,
+    known: Vec<&'static str>,
+    faults: Vec<Fault>,
+}
+
+impl Reader<'_> {
+    /// An integer within `range`.
+    pub fn integer(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+        let expected = format!("an integer from {} to {}", range.start(), range.end());
+        self.read(name, &expected, |value| match value {
+            // Every integer a caller may send is below 2^53, so f64 holds it exactly.
+            ParamValue::Number(n) if n.fract() == 0.0 && *n >= 0.0 && *n < 9e15 =>
+            {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "checked above"
+                )]
+                Some(*n as u64)
+            }
+            ParamValue::Text(text) => u64::from_str(text).ok(),
+            _ => None,
+        })
+        .filter(|n| self.within(name, n, &range, &expected))
+    }
+
+    /// A finite number within `range`.
+    pub fn number(&mut self, name: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
+        let expected = format!("a number from {} to {}", range.start(), range.end());
+        self.read(name, &expected, |value| match value {
+            ParamValue::Number(n) => Some(*n),
+            ParamValue::Text(text) => f64::from_str(text).ok().filter(|n| n.is_finite()),
+            _ => None,
+        })
+        .filter(|n| self.within(name, n, &range, &expected))
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&mut self, name: &'static str) -> Option<bool> {
+        self.read(name, "true or false", |value| match value {
+            ParamValue::Bool(flag) => Some(*flag),
+            ParamValue::Text(text) => bool::from_str(text).ok(),
+            _ => None,
+        })
+    }
+
+    /// One text, or a list of at most `most` texts, none of them empty.
+    pub fn texts(&mut self, name: &'static str, most: usize) -> Option<Vec<String>> {
+        let expected = format!("a text or a list of at most {most} texts, none empty");
+        self.read(name, &expected, |value| {
+            let texts = match value {
+                ParamValue::Text(text) => vec![text.clone()],
+                ParamValue::List(texts) => texts.clone(),
+                _ => return None,
+            };
+            (texts.len() <= most && texts.iter().all(|t| !t.is_empty())).then_some(texts)
+        })
+    }
+
+    /// Refuses what nobody asked for.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidInput`] with every fault found since [`Params::reader`].
+    pub fn finish(mut self) -> Result<(), Problem> {
+        for (name, (_, pointer)) in &self.params.values {
+            if !self.known.contains(&name.as_str()) {
+                self.faults.push(Fault {
+                    pointer: pointer.clone(),
+                    expected: if self.known.is_empty() {
+                        "no parameters".to_owned()
+                    } else {
+                        format!("one of: {}", self.known.join(", "))
+                    },
+                    got: clip(name),
+                    hint: "remove it: this model does not honour it".to_owned(),
+                });
+            }
+        }
+        let Some(first) = self.faults.first() else { return Ok(()) };
+        let detail = format!("{}: expected {}, got {}", first.pointer, first.expected, first.got);
+        Err(Problem { faults: self.faults, ..Problem::new(Kind::InvalidInput, detail) })
+    }
+
+    fn read<T>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        parse: impl Fn(&ParamValue) -> Option<T>,
+    ) -> Option<T> {
+        self.known.push(name);
+        let (value, _) = self.params.values.get(name)?;
+        let parsed = parse(value);
+        if parsed.is_none() {
+            self.fault(name, expected);
+        }
+        parsed
+    }
+
+    fn within<T: PartialOrd + Display>(
+        &mut self,
+        name: &'static str,
+        value: &T,
+        range: &RangeInclusive<T>,
+        expected: &str,
+    ) -> bool {
+        let inside = range.contains(value);
+        if !inside {
+            self.fault(name, expected);
+        }
+        inside
+    }
+
+    fn fault(&mut self, name: &'static str, expected: &str) {
+        let Some((value, pointer)) = self.params.values.get(name) else { return };
+        let got = match value {
+            ParamValue::Text(text) => format!("{:?}", clip(text)),
+            ParamValue::Number(n) => n.to_string(),
+            ParamValue::Bool(flag) => flag.to_string(),
+            ParamValue::List(items) => format!("a list of {}", items.len()),
+        };
+        self.faults.push(Fault {
+            pointer: pointer.clone(),
+            expected: expected.to_owned(),
+            got,
+            hint: format!("give `{name}` a value of that kind, or leave it out"),
+        });
+    }
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(pairs: &[(&str, ParamValue)]) -> Params {
+        let mut params = Params::default();
+        for (name, value) in pairs {
+            assert!(params.insert(name, value.clone(), format!("/parameters/{name}")));
+        }
+        params
+    }
+
+    #[test]
+    fn text_and_typed_values_read_alike() {
+        for value in [ParamValue::Text("3".into()), ParamValue::Number(3.0)] {
+            let params = params(&[("top_k", value)]);
+            let mut reader = params.reader();
+            assert_eq!(reader.integer("top_k", 1..=10), Some(3));
+            reader.finish().unwrap();
+        }
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once() {
+        let params = params(&[
+            ("top_k", ParamValue::Number(0.0)),
+            ("temperature", ParamValue::Text("NaN".into())),
+            ("colour", ParamValue::Bool(true)),
+        ]);
+        let mut reader = params.reader();
+        assert_eq!(reader.integer("top_k", 1..=10), None);
+        assert_eq!(reader.number("temperature", 0.0..=2.0), None);
+        let problem = reader.finish().unwrap_err();
+        let pointers: Vec<_> = problem.faults.iter().map(|f| f.pointer.as_str()).collect();
+        assert_eq!(
+            pointers,
+            ["/parameters/top_k", "/parameters/temperature", "/parameters/colour"]
+        );
+        assert!(problem.faults[2].expected.contains("top_k, temperature"));
+    }
+}

@@ -1,0 +1,13 @@
+//! The package: a model as data at rest. Knows digests and paths; never runs anything.
+
+mod digest;
+mod manifest;
+mod open;
+mod store;
+mod write;
+
+pub use digest::sha256;
+pub use manifest::{ArchitectureSection, MANIFEST_FILE, Manifest, TrainingReceipt, WEIGHTS_FILE};
+pub use open::{Package, PackageError};
+pub use store::{Store, StoreEntry};
+pub use write::{Draft, write};

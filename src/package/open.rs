@@ -1,0 +1,110 @@
+//! Opening a package: every file is read once, hashed, and kept until the architecture has taken it.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+
+use crate::domain::Digest;
+use crate::package::manifest::FORMAT;
+use crate::package::{MANIFEST_FILE, Manifest, sha256};
+
+/// A manifest is a page of text; a larger file is not one.
+const MANIFEST_BYTES_MAX: u64 = 4 << 20;
+
+/// Why a package was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    #[error("{path} cannot be read: {source}")]
+    Read { path: String, source: std::io::Error },
+    #[error("{path} cannot be written: {source}")]
+    Write { path: String, source: std::io::Error },
+    #[error("manifest.toml is larger than {MANIFEST_BYTES_MAX} bytes")]
+    ManifestTooLarge,
+    #[error("manifest.toml is not a manifest: {0}")]
+    Manifest(String),
+    #[error("manifest.toml says format {got}: this program reads format {FORMAT}")]
+    Format { got: u32 },
+    #[error("{path} has SHA-256 {got}: the manifest says {expected}")]
+    Digest { path: String, expected: Digest, got: Digest },
+    #[error("{path} is not listed in the manifest's [files]")]
+    Unlisted { path: String },
+    #[error("the package lies in {place}, but its manifest says {manifest}")]
+    Misplaced { place: String, manifest: String },
+    #[error("{place} exists already: a version is immutable, so pack a new one")]
+    Exists { place: String },
+}
+
+/// A package whose files all have the digests that its manifest says.
+#[derive(Debug)]
+pub struct Package {
+    pub manifest: Manifest,
+    /// SHA-256 of the manifest's bytes.
+    pub digest: Digest,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Package {
+    /// Reads the package in the directory `path`.
+    ///
+    /// # Errors
+    /// [`PackageError`] when a file is missing, unlisted or not what the manifest says.
+    pub fn open(path: &Path) -> Result<Self, PackageError> {
+        let dir = Dir::open_ambient_dir(path, ambient_authority())
+            .map_err(|source| PackageError::Read { path: path.display().to_string(), source })?;
+        Self::open_dir(&dir)
+    }
+
+    /// As [`Package::open`], from a directory handle: no path in the manifest, and no symbolic link,
+    /// can lead out of it.
+    ///
+    /// # Errors
+    /// As [`Package::open`].
+    pub fn open_dir(dir: &Dir) -> Result<Self, PackageError> {
+        let bytes = read_file(dir, MANIFEST_FILE, Some(MANIFEST_BYTES_MAX))?;
+        let digest = sha256(&bytes);
+        let text = String::from_utf8(bytes)
+            .map_err(|_| PackageError::Manifest("it is not UTF-8".to_owned()))?;
+        let manifest: Manifest =
+            toml::from_str(&text).map_err(|error| PackageError::Manifest(error.to_string()))?;
+        if manifest.format != FORMAT {
+            return Err(PackageError::Format { got: manifest.format });
+        }
+        let mut files = BTreeMap::new();
+        for (path, &expected) in &manifest.files {
+            let bytes = read_file(dir, path, None)?;
+            let got = sha256(&bytes);
+            if got != expected {
+                return Err(PackageError::Digest { path: path.clone(), expected, got });
+            }
+            files.insert(path.clone(), bytes);
+        }
+        Ok(Self { manifest, digest, files })
+    }
+
+    /// The bytes of a listed file.
+    ///
+    /// # Errors
+    /// [`PackageError::Unlisted`] when the manifest does not list it.
+    pub fn file(&self, path: &str) -> Result<&[u8], PackageError> {
+        self.files
+            .get(path)
+            .map(Vec::as_slice)
+            .ok_or_else(|| PackageError::Unlisted { path: path.to_owned() })
+    }
+}
+
+fn read_file(dir: &Dir, path: &str, limit: Option<u64>) -> Result<Vec<u8>, PackageError> {
+    let error = |source| PackageError::Read { path: path.to_owned(), source };
+    let file = dir.open(path).map_err(error)?;
+    let size = file.metadata().map_err(error)?.len();
+    if limit.is_some_and(|limit| size > limit) {
+        return Err(PackageError::ManifestTooLarge);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    // A file that grows while it is read is cut off at the size it had; its digest then differs.
+    file.take(size).read_to_end(&mut bytes).map_err(error)?;
+    Ok(bytes)
+}

@@ -1,0 +1,61 @@
+//! Packing: a version directory appears whole, or not at all.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::domain::Digest;
+use crate::package::{MANIFEST_FILE, Manifest, PackageError, sha256};
+
+/// A package before it is packed: `manifest.files` is filled in from `files`.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub manifest: Manifest,
+    /// Bytes by path, `golden/…` included.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// Writes `<root>/<name>/<version>/` and returns its place and the package's digest. The files are
+/// written under a temporary name, synced and renamed into place.
+///
+/// # Errors
+/// [`PackageError::Exists`] when the version is there already, [`PackageError::Write`] when a file
+/// cannot be written.
+pub fn write(root: &Path, draft: Draft) -> Result<(PathBuf, Digest), PackageError> {
+    let Draft { mut manifest, files } = draft;
+    let parent = root.join(manifest.name.as_str());
+    let place = parent.join(manifest.version.to_string());
+    if place.exists() {
+        return Err(PackageError::Exists { place: place.display().to_string() });
+    }
+    manifest.files = files.iter().map(|(path, bytes)| (path.clone(), sha256(bytes))).collect();
+    let text =
+        toml::to_string(&manifest).map_err(|error| PackageError::Manifest(error.to_string()))?;
+
+    let temporary = parent.join(format!(".{}.partial", manifest.version));
+    let _ = fs::remove_dir_all(&temporary);
+    for (path, bytes) in &files {
+        write_synced(&temporary.join(path), bytes)?;
+    }
+    write_synced(&temporary.join(MANIFEST_FILE), text.as_bytes())?;
+    fs::rename(&temporary, &place).map_err(|source| write_error(&place, source))?;
+    File::open(&parent).and_then(|dir| dir.sync_all()).map_err(|s| write_error(&parent, s))?;
+    Ok((place, sha256(text.as_bytes())))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), PackageError> {
+    let write = || {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|source| write_error(path, source))
+}
+
+fn write_error(path: &Path, source: std::io::Error) -> PackageError {
+    PackageError::Write { path: path.display().to_string(), source }
+}

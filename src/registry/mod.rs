@@ -1,0 +1,142 @@
+//! Which versions serve. A request takes one snapshot and keeps it to its end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::domain::{Card, Kind, ModelName, Problem, State, Status, Version};
+use crate::engine::Endpoint;
+
+/// A version that serves.
+pub struct Model {
+    pub card: Card,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    pub load_time: Duration,
+    pub endpoint: Box<dyn Endpoint>,
+}
+
+/// One version, in whatever state.
+#[derive(Clone)]
+pub struct Slot {
+    pub name: ModelName,
+    pub version: Version,
+    pub status: Status,
+    /// Whether the server is ready only when this one is.
+    pub required: bool,
+    /// What is known of it; `None` when its manifest could not be read, or not yet.
+    pub card: Option<Card>,
+    /// Present while the state is ready.
+    pub model: Option<Arc<Model>>,
+}
+
+type Snapshot = BTreeMap<(ModelName, Version), Slot>;
+
+/// All versions that this server knows.
+#[derive(Default)]
+pub struct Registry {
+    slots: ArcSwap<Snapshot>,
+}
+
+impl Registry {
+    /// Adds or replaces one version.
+    pub fn put(&self, slot: Slot) {
+        self.slots.rcu(|slots| {
+            let mut next = Snapshot::clone(slots);
+            next.insert((slot.name.clone(), slot.version), slot.clone());
+            next
+        });
+    }
+
+    /// The version that answers: the one asked for, else the highest that is ready.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is no such model or version, [`Kind::Unavailable`] when there is
+    /// and it is not ready.
+    pub fn get(&self, name: &ModelName, version: Option<Version>) -> Result<Arc<Model>, Problem> {
+        let slots = self.slots.load();
+        let mut named = slots.values().filter(|slot| slot.name == *name).peekable();
+        if named.peek().is_none() {
+            return Err(unknown_model(name, &slots));
+        }
+        let mut wanted = named.filter(|slot| version.is_none_or(|v| v == slot.version)).peekable();
+        if wanted.peek().is_none() {
+            return Err(unknown_version(name, version, &slots));
+        }
+        let mut refused = None;
+        for slot in wanted.rev() {
+            match &slot.model {
+                Some(model) => return Ok(Arc::clone(model)),
+                None => refused = refused.or(Some(slot)),
+            }
+        }
+        Err(unavailable(name, refused))
+    }
+
+    /// Every version, by name and number.
+    #[must_use]
+    pub fn list(&self) -> Vec<Slot> {
+        self.slots.load().values().cloned().collect()
+    }
+
+    /// Why the server is not ready for traffic; empty when it is.
+    #[must_use]
+    pub fn unready(&self) -> Vec<String> {
+        self.slots
+            .load()
+            .values()
+            .filter(|slot| slot.required && slot.status.state != State::Ready)
+            .map(|slot| match &slot.status.reason {
+                Some(reason) => format!("{}/{}: {reason}", slot.name, slot.version),
+                None => format!("{}/{} is loading", slot.name, slot.version),
+            })
+            .collect()
+    }
+
+    /// Whether every version has finished its first attempt to load.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.slots.load().values().all(|slot| slot.status.state != State::Loading)
+    }
+}
+
+fn unknown_model(name: &ModelName, slots: &Snapshot) -> Problem {
+    let mut known: Vec<&str> = slots.values().map(|slot| slot.name.as_str()).collect();
+    known.dedup();
+    let known = if known.is_empty() { "none are loaded".to_owned() } else { known.join(", ") };
+    Problem::fault(
+        Kind::NotFound,
+        "/model",
+        format!("a model of this server: {known}"),
+        format!("{:?}", name.as_str()),
+        "GET /v1/models lists them",
+    )
+}
+
+fn unknown_version(name: &ModelName, version: Option<Version>, slots: &Snapshot) -> Problem {
+    let known: Vec<String> = slots
+        .values()
+        .filter(|slot| slot.name == *name)
+        .map(|slot| slot.version.to_string())
+        .collect();
+    Problem::fault(
+        Kind::NotFound,
+        "/version",
+        format!("a version of {name}: {}", known.join(", ")),
+        version.map_or_else(String::new, |v| v.to_string()),
+        "leave the version out to get the highest that is ready",
+    )
+}
+
+fn unavailable(name: &ModelName, slot: Option<&Slot>) -> Problem {
+    let loading = slot.is_some_and(|slot| slot.status.state == State::Loading);
+    let problem = if loading {
+        Problem::new(Kind::Unavailable, format!("{name} is loading"))
+    } else {
+        let detail = format!("{name} was refused at load; GET /v1/models/{name} says why");
+        Problem::new(Kind::Unavailable, detail)
+    };
+    problem.retry_after(Duration::from_secs(if loading { 1 } else { 60 }))
+}
