@@ -1,7 +1,10 @@
 pub mod arch;
+pub mod cli;
 pub mod compute;
 pub mod config;
+pub mod dataset;
 pub mod domain;
 pub mod engine;
+pub mod media;
 pub mod package;
 pub mod registry;

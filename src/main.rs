@@ -1,1 +1,7 @@
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Throughput comes from many batches side by side, each on one thread.
+    maas::config::set_operation_threads(1);
+    maas::cli::run()
+}

@@ -1,0 +1,86 @@
+//! `maas train RECIPE.toml --out DIR`
+
+use std::path::PathBuf;
+
+use crate::arch::{self, EpochReport, Recipe, TrainJob};
+use crate::cli::Outcome;
+use crate::compute::device;
+use crate::domain::DeviceChoice;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The recipe: a TOML file such as config/train/fashion.toml
+    recipe: PathBuf,
+    /// Where the data is, when it is not where the recipe says
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Overrides the recipe's number of epochs; 0 packs fresh weights
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// One seed gives the same weights on the same machine
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The store that gets <name>/<version>/
+    #[arg(long)]
+    out: PathBuf,
+    /// auto, cpu or cuda:N
+    #[arg(long, default_value_t = DeviceChoice::Auto)]
+    device: DeviceChoice,
+    /// Print one JSON line an epoch
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> Outcome {
+    let recipe_text = std::fs::read_to_string(&args.recipe)
+        .map_err(|error| format!("{}: {error}", args.recipe.display()))?;
+    let mut recipe: Recipe = toml::from_str(&recipe_text)
+        .map_err(|error| format!("{}: {error}", args.recipe.display()))?;
+    if let Some(epochs) = args.epochs {
+        recipe.fit.epochs = epochs;
+    }
+    let architecture = arch::find(&recipe.architecture.name)?;
+    let device = device::open(args.device)?;
+    let json = args.json;
+    let mut job = TrainJob {
+        command: command(&args, recipe.fit.epochs),
+        recipe,
+        recipe_text,
+        source_revision: crate::config::revision(),
+        data: args.data,
+        seed: args.seed,
+        out: args.out,
+        report: &mut |epoch| print_epoch(epoch, json),
+    };
+    let report = (architecture.train)(&mut job, &device)?;
+    eprintln!("packed {} with digest {}", report.place.display(), report.digest);
+    Ok(())
+}
+
+/// The command that makes this package again, for its receipt.
+fn command(args: &Args, epochs: usize) -> String {
+    let recipe = args.recipe.display();
+    format!(
+        "maas train {recipe} --epochs {epochs} --seed {} --out {}",
+        args.seed,
+        args.out.display()
+    )
+}
+
+fn print_epoch(epoch: &EpochReport, json: bool) {
+    if json {
+        if let Ok(line) = serde_json::to_string(epoch) {
+            println!("{line}");
+        }
+        return;
+    }
+    let metrics: Vec<String> =
+        epoch.metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+    println!(
+        "epoch {:>3}  train_loss {:.4}  {}  {:.1} s",
+        epoch.epoch,
+        epoch.train_loss,
+        metrics.join("  "),
+        epoch.seconds
+    );
+}

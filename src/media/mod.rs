@@ -1,0 +1,1 @@
+//! Bytes to numbers: pictures and sound. Knows no tensor of candle.
