@@ -3,6 +3,7 @@
 //! A fourth architecture is a folder and a row; nothing else in the program changes.
 
 pub mod golden;
+mod gru;
 pub mod pack;
 mod train;
 
@@ -48,7 +49,7 @@ pub struct Architecture {
 }
 
 /// Every architecture there is.
-pub const ARCHITECTURES: &[Architecture] = &[];
+pub const ARCHITECTURES: &[Architecture] = &[gru::ARCHITECTURE];
 
 /// The row called `name`.
 ///
