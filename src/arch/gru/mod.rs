@@ -67,8 +67,9 @@ fn check(
         let payload = golden::payload(package, &sample)?;
         let prompts =
             language.prompts(payload).map_err(|problem| (sample.input.as_str(), problem))?;
-        let figure = golden_figure(network, language, &prompts.concat())
-            .map_err(|e| OpenError::Golden { input: sample.input.clone(), reason: e.to_string() })?;
+        let figure = golden_figure(network, language, &prompts.concat()).map_err(|e| {
+            OpenError::Golden { input: sample.input.clone(), reason: e.to_string() }
+        })?;
         golden::compare(&sample, &figure)?;
     }
     Ok(())

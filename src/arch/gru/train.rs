@@ -56,6 +56,9 @@ struct Options {
 /// Gradients walk the steps' graph by recursion, so its depth is bounded.
 const SEQUENCE_MAX: usize = 1024;
 
+/// Above this the perplexity is no number any longer.
+const NATS_MAX: f64 = 700.0;
+
 /// The file that holds the golden line.
 const GOLDEN_LINE: &str = "golden/line.txt";
 
@@ -136,9 +139,8 @@ fn plan(recipe: &Recipe, path: Option<&Path>) -> Result<Plan, TrainError> {
 }
 
 fn vocabulary_bytes(tokens: Tokens, data: &Data, text: &Text) -> Result<Vec<u8>, TrainError> {
-    let failed = |error: &dyn std::fmt::Display, what: &str| {
-        TrainError::Data(format!("{what}: {error}"))
-    };
+    let failed =
+        |error: &dyn std::fmt::Display, what: &str| TrainError::Data(format!("{what}: {error}"));
     match (tokens, &data.tokenizer) {
         // Of the whole text, so that the held-out part can be measured.
         (Tokens::Characters, None) => {
@@ -190,6 +192,7 @@ fn fit(
         let start = Instant::now();
         let train_loss = learner.epoch(&streams)?;
         let held_out = measure(&model.fold()?, &plan.language, &plan.held_out)?;
+        learner.sound(held_out.nats_per_token)?;
         (job.report)(&EpochReport {
             epoch,
             train_loss,
@@ -242,22 +245,28 @@ impl Learner<'_> {
         let logits = folded.logits(&Tensor::cat(&outputs, 0)?)?;
         let targets = Tensor::new(streams.targets(window), folded.device())?;
         let loss = candle_nn::loss::cross_entropy(&logits, &targets)?;
-        let value = f64::from(loss.to_scalar::<f32>()?);
-        let factor = self.schedule.factor(self.step, self.steps);
-        let diverged = TrainError::Diverged {
-            step: self.step,
-            loss: value,
-            learning_rate: self.learning_rate * factor,
-        };
-        if !value.is_finite() {
-            return Err(diverged);
-        }
-        let norm = self.optimiser.step(&loss.backward()?, factor)?;
+        let value = self.sound(f64::from(loss.to_scalar::<f32>()?))?;
+        let norm = self.optimiser.step(&loss.backward()?, self.factor())?;
         if !norm.is_finite() {
-            return Err(diverged);
+            return Err(self.diverged(value));
         }
         self.step += 1;
         Ok(value)
+    }
+
+    fn factor(&self) -> f64 {
+        self.schedule.factor(self.step, self.steps)
+    }
+
+    /// The loss, when it is one to go on from.
+    fn sound(&self, loss: f64) -> Result<f64, TrainError> {
+        // Written so that NaN is none.
+        if loss < NATS_MAX { Ok(loss) } else { Err(self.diverged(loss)) }
+    }
+
+    fn diverged(&self, loss: f64) -> TrainError {
+        let learning_rate = self.learning_rate * self.factor();
+        TrainError::Diverged { step: self.step, loss, learning_rate }
     }
 }
 
@@ -317,5 +326,5 @@ fn signature() -> Signature {
     let text = |name: &str| {
         vec![TensorSpec { name: name.to_owned(), datatype: Datatype::Bytes, shape: vec![1] }]
     };
-    Signature { inputs: text("prompt"), outputs: text("text") }
+    Signature { inputs: text("text_input"), outputs: text("text_output") }
 }

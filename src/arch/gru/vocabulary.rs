@@ -112,8 +112,7 @@ impl Vocabulary {
 }
 
 fn characters(bytes: &[u8]) -> Result<Vocabulary, OpenError> {
-    let refuse =
-        |reason: String| OpenError::Config { section: Tokens::Characters.file(), reason };
+    let refuse = |reason: String| OpenError::Config { section: Tokens::Characters.file(), reason };
     let list: Vec<char> = serde_json::from_slice(bytes)
         .map_err(|e| refuse(format!("expected a list of texts of one character each: {e}")))?;
     if list.is_empty() {

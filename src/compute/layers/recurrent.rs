@@ -173,8 +173,8 @@ impl FoldedLayer {
     /// # Errors
     /// When the shapes do not fit.
     pub fn step(&self, projected: &Tensor, state: &LayerState) -> Result<LayerState> {
-        let recurrent = rows_matmul(&state.hidden, &self.recurrent)?
-            .broadcast_add(&self.recurrent_bias)?;
+        let recurrent =
+            rows_matmul(&state.hidden, &self.recurrent)?.broadcast_add(&self.recurrent_bias)?;
         match (self.cell, &state.cell) {
             (Cell::Lstm, Some(cell)) => self.lstm(&(projected + recurrent)?, cell),
             _ => self.gru(projected, &recurrent, &state.hidden),
@@ -220,28 +220,4 @@ pub fn rows_matmul(rows: &Tensor, weight: &Tensor) -> Result<Tensor> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use candle_core::Device;
-
-    #[test]
-    fn probe() {
-        use std::time::Instant;
-        for (k, m) in [(128usize, 384usize), (256, 768), (512, 1536), (256, 63), (40, 20)] {
-            let w = Tensor::randn(0f32, 1.0, (k, m), &Device::Cpu).unwrap();
-            let x = Tensor::randn(0f32, 1.0, (40, k), &Device::Cpu).unwrap();
-            let raw = x.narrow(0, 0, 1).unwrap().matmul(&w).unwrap().to_vec2::<f32>().unwrap();
-            let mut bad = vec![];
-            let one = rows_matmul(&x.narrow(0, 0, 1).unwrap(), &w).unwrap().to_vec2::<f32>().unwrap();
-            for n in 2..=40 {
-                let y = rows_matmul(&x.narrow(0, 0, n).unwrap(), &w).unwrap().to_vec2::<f32>().unwrap();
-                if y[0] != one[0] { bad.push(n) }
-            }
-            let time = |f: &dyn Fn()| { let t = Instant::now(); for _ in 0..200 { f() } t.elapsed().as_secs_f64() / 200.0 * 1e6 };
-            let x1 = x.narrow(0, 0, 1).unwrap();
-            let x32 = x.narrow(0, 0, 32).unwrap();
-            println!("{k}x{m}: raw1==pad1 {}; bad {bad:?}; raw {:.1} pad {:.1} b32 {:.1} us", raw[0] == one[0],
-              time(&|| { x1.matmul(&w).unwrap(); }), time(&|| { rows_matmul(&x1, &w).unwrap(); }), time(&|| { x32.matmul(&w).unwrap(); }));
-        }
-    }
-}
+mod tests;
