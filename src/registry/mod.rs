@@ -1,5 +1,7 @@
 //! Which versions serve. A request takes one snapshot and keeps it to its end.
 
+mod load;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use arc_swap::ArcSwap;
 
 use crate::domain::{Card, Kind, ModelName, Problem, State, Status, Version};
 use crate::engine::Endpoint;
+
+pub use load::{Placement, open_package};
 
 /// A version that serves.
 pub struct Model {
