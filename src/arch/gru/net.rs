@@ -69,7 +69,7 @@ impl RecurrentModel {
 
 /// A [`RecurrentModel`] ready to step.
 pub struct FoldedModel {
-    /// The first layer's input gates by token, W_ih · embedding + b_ih: [vocabulary, gates × hidden].
+    /// The first layer's input gates by token, `W_ih · embedding + b_ih`: [vocabulary, gates × hidden].
     /// A step then looks a row up where it would multiply.
     table: Tensor,
     layers: Vec<FoldedLayer>,

@@ -1,12 +1,16 @@
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use candle_core::Device;
+use serde_json::Map;
 
 use super::*;
 use crate::arch::{EvalJob, Recipe, TrainError, TrainJob, TrainReport};
 use crate::compute::Trainable;
 use crate::compute::layers::LayerState;
-use crate::engine::{Logits, Row, Stepwise};
+use crate::domain::{Item, Outcome, ParamValue, Params, Payload};
+use crate::engine::{Engine, Limits, Logits, Reply, Request, Row, Stepwise};
 
 type State = Vec<LayerState>;
 
@@ -160,6 +164,44 @@ fn a_sentence_is_learned_packed_and_opened() {
     assert_eq!(eval.data_digest, package.manifest.training.as_ref().unwrap().data_digest);
 }
 
+/// Opens a package as the server does and asks it to go on from each prompt.
+fn generate(package: &Package, prompts: &[&str], seed: f64) -> Vec<Outcome> {
+    let engine = Engine::start(1).unwrap();
+    let context = OpenContext {
+        device: &Device::Cpu,
+        engine: &engine,
+        limits: Limits::default(),
+        media: MediaLimits::default(),
+    };
+    let endpoint = open(package, &context).unwrap();
+    let mut params = Params::default();
+    for (name, value) in [("seed", seed), ("max_tokens", 40.0), ("temperature", 0.7)] {
+        assert!(params.insert(name, ParamValue::Number(value), String::new()));
+    }
+    let payload = Payload {
+        items: prompts.iter().map(|prompt| Item::Text((*prompt).to_owned())).collect(),
+        pointers: (0..prompts.len()).map(|i| format!("/inputs/{i}")).collect(),
+    };
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let reply = runtime.block_on(endpoint.predict(Request { payload, params, deadline })).unwrap();
+    let Reply::Whole(answer) = reply else { panic!("expected a whole answer") };
+    answer.outcomes
+}
+
+#[test]
+fn the_shipped_model_opens_and_one_seed_gives_one_text() {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/kjv/1");
+    let package = Package::open(&place).unwrap();
+    let alone = generate(&package, &["And it came to pass"], 3.0);
+    let others = ["In the beginning", "And it came to pass", "A", "The LORD is my shepherd;"];
+    let among = generate(&package, &others, 3.0);
+    assert_eq!(alone[0], among[1]);
+    let Outcome::Generated { text, .. } = &alone[0] else { panic!("{alone:?}") };
+    assert_eq!(text.chars().count(), 40);
+    assert_ne!(alone, generate(&package, &["And it came to pass"], 4.0));
+}
+
 #[test]
 fn one_seed_gives_the_same_weights() {
     let weights = || {
@@ -174,6 +216,37 @@ fn one_seed_gives_the_same_weights() {
         std::fs::read(report.place.join(WEIGHTS_FILE)).unwrap()
     };
     assert_eq!(weights(), weights());
+}
+
+#[test]
+fn a_tokenizer_takes_the_place_of_characters() {
+    let dir = tempfile::tempdir().unwrap();
+    let words: BTreeSet<&str> = TEXT.split_whitespace().collect();
+    let vocab: Map<String, Value> = (0..).zip(words).map(|(id, w)| (w.into(), id.into())).collect();
+    let tokenizer = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": null, "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "<unk>"},
+    });
+    let path = dir.path().join("tokenizer.json");
+    std::fs::write(&path, tokenizer.to_string()).unwrap();
+    let of_words = recipe(|recipe| {
+        recipe.preprocessing = toml::toml! { tokens = "tokenizer"  end = "dog;" };
+        recipe.data.insert("tokenizer".into(), path.to_str().unwrap().into());
+        // Padded: there are eight words.
+        recipe.architecture.config.insert("vocabulary".into(), 16.into());
+        recipe.fit.epochs = 20;
+    });
+    let report = learn(dir.path(), of_words).0.unwrap();
+    let package = Package::open(&report.place).unwrap();
+    let (network, language) = load(&package, &Device::Cpu, &MediaLimits::default()).unwrap();
+    check(&package, &network, &language).unwrap();
+    assert_eq!(language.end(), Some(1));
+    assert_eq!(greedy(&network, &language, "the quick", 3), "brown fox jumps");
+    // Bits are of a character, so they stay far below those of a token.
+    let (bits, nats) = (report.metrics["bits_per_character"], report.metrics["perplexity"].ln());
+    assert!(bits < nats / std::f64::consts::LN_2 / 4.0, "{:?}", report.metrics);
 }
 
 #[test]

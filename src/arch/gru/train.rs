@@ -132,6 +132,9 @@ fn plan(recipe: &Recipe, path: Option<&Path>) -> Result<Plan, TrainError> {
     let rows = config.rows(vocabulary.size())?;
     let train = encode(&vocabulary, &text.train)?;
     let held_out = encode(&vocabulary, &text.held_out)?;
+    if held_out.len() < 2 {
+        return Err(too_little());
+    }
     let media = MediaLimits::default();
     let language = TextLanguage::new(vocabulary, rows, &preprocessing, &media)?;
     let vocabulary_file = (preprocessing.tokens.file(), bytes);
@@ -275,9 +278,11 @@ fn measure(
     language: &TextLanguage,
     tokens: &[TokenId],
 ) -> Result<Score, TrainError> {
-    score(model, language, tokens).map_err(candle_core::Error::wrap)?.ok_or_else(|| {
-        TrainError::Data("the held-out part has less than two tokens: raise data.held_out".into())
-    })
+    score(model, language, tokens).map_err(candle_core::Error::wrap)?.ok_or_else(too_little)
+}
+
+fn too_little() -> TrainError {
+    TrainError::Data("the held-out part has less than two tokens: raise data.held_out".to_owned())
 }
 
 /// Measures the weights as they are stored, and writes the package.

@@ -57,8 +57,8 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// PyTorch's formulas for one row of an LSTM, in f64.
-fn lstm_row(weights: [&[Vec<f32>]; 2], biases: [&[f32]; 2], inputs: &[Vec<f32>]) -> Vec<f64> {
+/// `PyTorch`'s formulas for one row of an LSTM, in f64.
+fn lstm_row(weights: &[Vec<Vec<f32>>; 2], biases: &[Vec<f32>; 2], inputs: &[Vec<f32>]) -> Vec<f64> {
     let size = weights[1][0].len();
     let (mut hidden, mut cell) = (vec![0.0; size], vec![0.0; size]);
     let mut all = Vec::new();
@@ -91,12 +91,11 @@ fn an_lstm_follows_its_formulas() {
     let layer = RecurrentLayer::new(&mut fresh, "rnn", 0, Cell::Lstm, [3, 4]).unwrap();
     let input = fresh.get("input", &[2, 6, 3], Init::Normal(1.0)).unwrap();
     let rows = |t: &Tensor| t.to_vec2::<f32>().unwrap();
-    let (weight_ih, weight_hh) = (rows(&layer.weight_ih), rows(&layer.weight_hh));
-    let (bias_ih, bias_hh) =
-        (layer.bias_ih.to_vec1::<f32>().unwrap(), layer.bias_hh.to_vec1::<f32>().unwrap());
+    let weights = [rows(&layer.weight_ih), rows(&layer.weight_hh)];
+    let biases = [&layer.bias_ih, &layer.bias_hh].map(|t| t.to_vec1::<f32>().unwrap());
     let got = outputs(&layer, &input);
     for (row, inputs) in input.to_vec3::<f32>().unwrap().iter().enumerate() {
-        let expected = lstm_row([&weight_ih, &weight_hh], [&bias_ih, &bias_hh], inputs);
+        let expected = lstm_row(&weights, &biases, inputs);
         assert_near(&got[row].concat(), &expected);
     }
 }
@@ -135,7 +134,8 @@ fn gradients_reach_every_parameter() {
     }
 }
 
-/// Made once with PyTorch's `nn.GRU(3, 4, batch_first=True)` and random parameters.
+/// Made once with `PyTorch`'s `nn.GRU(3, 4, batch_first=True)` and random parameters.
+#[expect(clippy::unreadable_literal, reason = "as PyTorch printed them")]
 mod golden {
     pub const WEIGHTS: [(&str, &[f32]); 4] = [
         ("rnn.weight_ih_l0", &WEIGHT_IH),
