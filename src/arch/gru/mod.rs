@@ -1,8 +1,10 @@
 //! Text generation with recurrent layers: GRU and LSTM.
 
 mod config;
+mod fit;
 mod language;
 mod net;
+mod plan;
 mod score;
 mod streams;
 mod train;
@@ -16,8 +18,8 @@ use serde_json::{Value, json};
 
 use crate::arch::{Architecture, OpenContext, OpenError, golden};
 use crate::compute::{Loader, WeightError};
-use crate::domain::MediaLimits;
-use crate::engine::{Endpoint, Language, RunError, TokenId};
+use crate::domain::{Item, MediaLimits};
+use crate::engine::{Endpoint, RunError, TokenId};
 use crate::package::{Package, WEIGHTS_FILE};
 
 use config::{Config, Preprocessing};
@@ -64,12 +66,18 @@ fn check(
     language: &TextLanguage,
 ) -> Result<(), OpenError> {
     for sample in golden::samples(package)? {
-        let payload = golden::payload(package, &sample)?;
-        let prompts =
-            language.prompts(payload).map_err(|problem| (sample.input.as_str(), problem))?;
-        let figure = golden_figure(network, language, &prompts.concat()).map_err(|e| {
-            OpenError::Golden { input: sample.input.clone(), reason: e.to_string() }
-        })?;
+        let refuse = |reason: String| OpenError::Golden { input: sample.input.clone(), reason };
+        // Not as a request's: how long a request may be is the server's choice, not the package's.
+        let items = golden::payload(package, &sample)?.items;
+        let Some(Item::Text(line)) = items.first() else {
+            return Err(refuse(format!("media {:?}: expected text", sample.media)));
+        };
+        let tokens = language
+            .vocabulary()
+            .encode(line)
+            .map_err(|unknown| refuse(format!("the vocabulary cannot write it: {unknown:?}")))?;
+        let figure =
+            golden_figure(network, language, &tokens).map_err(|e| refuse(e.to_string()))?;
         golden::compare(&sample, &figure)?;
     }
     Ok(())

@@ -9,8 +9,8 @@ use super::*;
 use crate::arch::{EvalJob, Recipe, TrainError, TrainJob, TrainReport};
 use crate::compute::Trainable;
 use crate::compute::layers::LayerState;
-use crate::domain::{Item, Outcome, ParamValue, Params, Payload};
-use crate::engine::{Engine, Limits, Logits, Reply, Request, Row, Stepwise};
+use crate::domain::{Outcome, ParamValue, Params, Payload};
+use crate::engine::{Engine, Language, Limits, Logits, Reply, Request, Row, Stepwise};
 
 type State = Vec<LayerState>;
 
