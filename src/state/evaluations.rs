@@ -46,11 +46,7 @@ impl Database {
     ///
     /// # Errors
     /// [`StateError`] when they cannot be read.
-    pub fn evaluations(
-        &self,
-        package: &Digest,
-        limit: u32,
-    ) -> Result<Vec<Evaluation>, StateError> {
+    pub fn evaluations(&self, package: &Digest, limit: u32) -> Result<Vec<Evaluation>, StateError> {
         let connection = self.connection();
         let mut query = connection.prepare_cached(
             "SELECT package_digest, data_digest, data_description, metrics_json, evaluated_at

@@ -20,7 +20,7 @@ pub enum StateError {
         "{path} was written by a newer maas: its schema is {got}, this one reads up to {known}; \
          run the newer maas, or name another state directory"
     )]
-    Newer { path: PathBuf, got: usize, known: usize },
+    Newer { path: PathBuf, got: u32, known: usize },
     #[error("the disk that holds the state is full: free some space and try again")]
     StorageFull,
     #[error("the state holds a value that is not what it should be: {0}")]
@@ -59,6 +59,8 @@ impl Database {
         connection.busy_timeout(BUSY_WAIT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // Nothing but the state directory need be writable.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
         migrate(&mut connection, &path, STEPS)?;
         Ok(Self { connection: Mutex::new(connection) })
     }
@@ -73,14 +75,14 @@ impl Database {
 fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), StateError> {
     // Immediate: of two processes that open a new file at once, one waits for the other.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let taken: usize = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let Some(missing) = steps.get(taken..) else {
+    let taken: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let Some(missing) = usize::try_from(taken).ok().and_then(|taken| steps.get(taken..)) else {
         return Err(StateError::Newer { path: path.to_owned(), got: taken, known: steps.len() });
     };
-    for step in missing {
+    for (step, number) in missing.iter().zip(taken + 1..) {
         transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", number)?;
     }
-    transaction.pragma_update(None, "user_version", steps.len())?;
     Ok(transaction.commit()?)
 }
 
@@ -88,7 +90,7 @@ fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(
 mod tests {
     use super::*;
 
-    fn version(connection: &Connection) -> usize {
+    fn version(connection: &Connection) -> u32 {
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
     }
 
@@ -111,12 +113,12 @@ mod tests {
     fn a_state_of_a_newer_program_is_refused_and_left_alone() {
         let place = tempfile::tempdir().unwrap();
         let database = Database::open(place.path()).unwrap();
-        database.connection().pragma_update(None, "user_version", STEPS.len() + 1).unwrap();
+        database.connection().pragma_update(None, "user_version", 99).unwrap();
         drop(database);
         let error = Database::open(place.path()).unwrap_err();
         assert!(matches!(error, StateError::Newer { .. }), "{error}");
         let connection = Connection::open(place.path().join("maas.db")).unwrap();
-        assert_eq!(version(&connection), STEPS.len() + 1);
+        assert_eq!(version(&connection), 99);
     }
 
     #[test]
