@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_be_asked_says_what_was_expected() {
-        for bad in ["127.0.0.1:1", "https://127.0.0.1:1", "http://127.0.0.1", "http://127.0.0.1:1/\r\n"]
+        for bad in
+            ["127.0.0.1:1", "https://127.0.0.1:1", "http://127.0.0.1", "http://127.0.0.1:1/\r\n"]
         {
             assert!(target(bad, "/readyz").unwrap_err().starts_with("expected http://"), "{bad}");
         }

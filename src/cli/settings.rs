@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command, Error, FromArgMatches};
 
-use crate::config::{self, Form, KEYS, Overrides, ReadError, Settings};
+use crate::config::{self, Form, KEYS, ModelSettings, Overrides, ReadError, Settings};
+use crate::domain::ModelName;
+use crate::engine::Limits;
+use crate::registry::Placement;
 
 /// What the command line says of settings; `#[command(flatten)]` gives a verb all of its flags.
 #[derive(Debug, Default)]
@@ -63,5 +66,24 @@ impl FromArgMatches for SettingsArgs {
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
+    }
+}
+
+/// How a model is to run: its own section of the settings over what holds for all.
+pub fn placement(settings: &Settings, model: Option<&ModelName>) -> Placement {
+    let own = model.and_then(|name| settings.models.get(name)).copied();
+    let ModelSettings { device, batch_rows_max, queue_rows_max, required } =
+        own.unwrap_or_default();
+    let engine = settings.engine;
+    Placement {
+        device: device.unwrap_or(settings.device),
+        limits: Limits {
+            batch_rows_max: batch_rows_max.unwrap_or(engine.batch_rows_max),
+            batch_cost_max: engine.batch_cost_max,
+            queue_rows_max: queue_rows_max.unwrap_or(engine.queue_rows_max),
+            generated_tokens_max: settings.media.generated_tokens_max,
+        },
+        media: settings.media,
+        required,
     }
 }
