@@ -18,7 +18,7 @@ pub struct Args {
 }
 
 /// Opens each package as a server would: digests, tensors, golden samples.
-pub fn run(args: Args) -> Outcome {
+pub fn run(args: &Args) -> Outcome {
     let settings = args.settings.read()?;
     let engine = Engine::start(1)?;
     let placement = placement(&settings, None);

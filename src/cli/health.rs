@@ -25,7 +25,7 @@ pub struct Args {
     settings: SettingsArgs,
 }
 
-pub fn run(args: Args) -> Outcome {
+pub fn run(args: &Args) -> Outcome {
     let probe = if args.live { "/livez" } else { "/readyz" };
     let (address, path) = match &args.url {
         Some(url) => target(url, probe)?,
@@ -99,7 +99,7 @@ mod tests {
             String::from_utf8_lossy(&request[..length]).into_owned()
         });
         let args = Args { url: Some(url), live: false, settings: SettingsArgs::default() };
-        let outcome = run(args).map_err(|error| error.to_string());
+        let outcome = run(&args).map_err(|error| error.to_string());
         (outcome, server.join().unwrap())
     }
 

@@ -46,8 +46,8 @@ pub fn run() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Train(args) => train::run(args),
         Verb::Eval(args) => eval::run(args),
-        Verb::Check(args) => check::run(args),
-        Verb::Health(args) => health::run(args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Health(args) => health::run(&args),
         Verb::Config(args) => config::run(args),
         Verb::Key(args) => key::run(args),
     };

@@ -77,10 +77,10 @@ impl Default for HttpSettings {
             body_bytes_max: 32 << 20,
             connections_max: 1024,
             header_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_mins(1),
             idle_timeout: Duration::from_secs(75),
             deadline_default: Duration::from_secs(30),
-            deadline_max: Duration::from_secs(300),
+            deadline_max: Duration::from_mins(5),
         }
     }
 }
