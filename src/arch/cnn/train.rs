@@ -221,3 +221,140 @@ fn package(
     let manifest = pack::manifest(job, signature, metrics, data.receipt);
     pack::write(job, manifest, files, &golden)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::cnn::evaluate::evaluate;
+    use crate::arch::{EvalJob, Recipe, golden};
+    use crate::package::Package;
+    use std::path::Path;
+
+    const RECIPE: &str = r#"
+        name = "tiny"
+        version = 1
+        task = "image-classification"
+        description = "Bars"
+        author = "a test"
+        licence = "MIT"
+        [preprocessing]
+        channels = 1
+        width = 8
+        height = 8
+        fit = "stretch"
+        filter = "triangle"
+        mean = [128]
+        std = [64]
+        [architecture]
+        name = "cnn"
+        [architecture.config]
+        layers = [
+            { kind = "convolution", out = 4, kernel = 3, padding = "same", bias = false },
+            { kind = "batch-norm" },
+            { kind = "silu" },
+            { kind = "max-pool", kernel = 2 },
+            { kind = "inverted-bottleneck", out = 4, expand = 2, kernel = 3, activation = "hard-swish" },
+            { kind = "global-average-pool" },
+            { kind = "linear", out = 4 },
+        ]
+        [data]
+        directory = "."
+        labels = ["low bar", "high bar", "left", "right"]
+        [fit]
+        epochs = 25
+        batch = 8
+        optimiser = { method = "adamw", learning_rate = 0.02 }
+        schedule = { kind = "constant" }
+    "#;
+
+    /// Sixteen pictures: a bright half, below, above, left or right, at four brightnesses.
+    fn write_data(directory: &Path) {
+        let bright = |class: usize, row: usize, column: usize| match class {
+            0 => row >= 4,
+            1 => row < 4,
+            2 => column < 4,
+            _ => column >= 4,
+        };
+        let mut pictures = vec![0, 0, 8, 3, 0, 0, 0, 16, 0, 0, 0, 8, 0, 0, 0, 8];
+        let mut labels = vec![0, 0, 8, 1, 0, 0, 0, 16];
+        for index in 0..16_u8 {
+            let (class, brightness) = (index % 4, 120 + 40 * (index / 4));
+            let pixel = |i: usize| if bright(class.into(), i / 8, i % 8) { brightness } else { 20 };
+            pictures.extend((0..64).map(pixel));
+            labels.push(class);
+        }
+        for split in ["train", "t10k"] {
+            std::fs::write(directory.join(format!("{split}-images-idx3-ubyte")), &pictures)
+                .unwrap();
+            std::fs::write(directory.join(format!("{split}-labels-idx1-ubyte")), &labels).unwrap();
+        }
+    }
+
+    fn trained(
+        directory: &Path,
+        seed: u64,
+        change: impl Fn(&mut Recipe),
+    ) -> Result<TrainReport, TrainError> {
+        write_data(directory);
+        let mut recipe: Recipe = toml::from_str(RECIPE).unwrap();
+        change(&mut recipe);
+        let mut epochs = Vec::new();
+        let mut job = TrainJob {
+            recipe,
+            recipe_text: RECIPE.to_owned(),
+            command: "maas train".to_owned(),
+            source_revision: "test".to_owned(),
+            data: Some(directory.to_owned()),
+            seed,
+            out: directory.join(format!("out-{seed}")),
+            report: &mut |epoch| epochs.push(epoch.epoch),
+        };
+        let report = train(&mut job, &Device::Cpu);
+        let expected: Vec<usize> = (1..=job.recipe.fit.epochs).collect();
+        assert!(report.is_err() || epochs == expected, "{epochs:?}");
+        report
+    }
+
+    #[test]
+    fn a_small_network_learns_sixteen_pictures_and_its_package_opens() {
+        let directory = tempfile::tempdir().unwrap();
+        let report = trained(directory.path(), 1, |_| {}).unwrap();
+        assert!(report.metrics["accuracy"] > 0.99, "{:?}", report.metrics);
+
+        let package = Package::open(&report.place).unwrap();
+        let names: Vec<_> = golden::samples(&package).unwrap();
+        let names: Vec<_> = names.iter().map(|sample| sample.input.as_str()).collect();
+        let expected = ["golden/bar.png", "golden/1.png", "golden/left.png", "golden/right.png"];
+        assert_eq!(names, expected);
+        let job = EvalJob { data: Some(directory.path().to_owned()) };
+        assert_eq!(evaluate(&package, &job, &Device::Cpu).unwrap().metrics, report.metrics);
+    }
+
+    #[test]
+    fn one_seed_gives_the_same_weights_and_no_epochs_give_fresh_ones() {
+        let weights = |seed, epochs| {
+            let directory = tempfile::tempdir().unwrap();
+            let report =
+                trained(directory.path(), seed, |recipe| recipe.fit.epochs = epochs).unwrap();
+            Package::open(&report.place).unwrap().file(WEIGHTS_FILE).unwrap().to_vec()
+        };
+        assert_eq!(weights(1, 2), weights(1, 2));
+        assert_ne!(weights(1, 2), weights(2, 2));
+        assert_ne!(weights(1, 2), weights(1, 0));
+    }
+
+    #[test]
+    fn what_cannot_be_trained_is_refused() {
+        let refused = |change: &dyn Fn(&mut Recipe)| {
+            let directory = tempfile::tempdir().unwrap();
+            trained(directory.path(), 0, change).unwrap_err().to_string()
+        };
+        assert!(refused(&|r| r.task = "image-regression".into()).contains("classification"));
+        assert!(refused(&|r| r.fit.batch = 0).contains("batch"));
+        let labels = |count: usize| vec!["x"; count].into();
+        assert!(refused(&|r| drop(r.data.insert("labels".into(), labels(3)))).contains("label 3"));
+        assert!(refused(&|r| drop(r.data.insert("labels".into(), labels(5)))).contains("4 labels"));
+        let error = refused(&|r| r.fit.optimiser.learning_rate = 1e30);
+        assert!(error.contains("diverged at step"), "{error}");
+    }
+}

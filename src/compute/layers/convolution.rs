@@ -117,3 +117,133 @@ pub(super) fn place(
         candle_core::Error::Msg(format!("{window:?} does not fit a picture of {rows}x{columns}"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::layers::Padding;
+    use candle_core::Device;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    fn values(count: usize, seed: f32) -> Vec<f32> {
+        #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+        (0..count).map(|i| ((i as f32 + seed) * 0.7).sin()).collect()
+    }
+
+    fn layer(weight: Vec<f32>, bias: Option<Vec<f32>>, size: ConvolutionSize) -> Convolution {
+        let [rows, columns] = size.window.kernel;
+        let shape = (size.output, size.input / size.groups, rows, columns);
+        let weight = Tensor::from_vec(weight, shape, &Device::Cpu).unwrap();
+        let bias = bias.map(|b| Tensor::new(b, &Device::Cpu).unwrap());
+        Convolution { weight, bias, size }
+    }
+
+    fn both_modes(layer: &Convolution, x: &Tensor) -> [Vec<f32>; 2] {
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        [Mode::Evaluation, Mode::Training(&mut rng)]
+            .map(|mode| layer.forward(x, &mode).unwrap().flatten_all().unwrap().to_vec1().unwrap())
+    }
+
+    fn assert_near(got: &[f32], expected: &[f32]) {
+        assert_eq!(got.len(), expected.len());
+        for (got, expected) in got.iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-5, "{got}, expected {expected}");
+        }
+    }
+
+    /// The definition, as loops.
+    fn by_hand(layer: &Convolution, x: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
+        let ConvolutionSize { input, output, groups, window, .. } = layer.size;
+        let at = window.place([rows, columns]).unwrap();
+        let weight = layer.weight.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let (inputs, [kr, kc]) = (input / groups, window.kernel);
+        let mut y = Vec::new();
+        for o in 0..output {
+            let bias = layer.bias.as_ref().map_or(0.0, |b| b.to_vec1::<f32>().unwrap()[o]);
+            for (row, column) in grid(at.output) {
+                let mut sum = bias;
+                for i in 0..inputs {
+                    for (r, c) in grid([kr, kc]) {
+                        let r_in = row * window.stride[0] + r * window.dilation[0];
+                        let c_in = column * window.stride[1] + c * window.dilation[1];
+                        let r_in = r_in.checked_sub(at.before[0]).filter(|&r| r < rows);
+                        let c_in = c_in.checked_sub(at.before[1]).filter(|&c| c < columns);
+                        if let (Some(r_in), Some(c_in)) = (r_in, c_in) {
+                            let channel = o / (output / groups) * inputs + i;
+                            sum += x[(channel * rows + r_in) * columns + c_in]
+                                * weight[((o * inputs + i) * kr + r) * kc + c];
+                        }
+                    }
+                }
+                y.push(sum);
+            }
+        }
+        y
+    }
+
+    fn grid([rows, columns]: [usize; 2]) -> impl Iterator<Item = (usize, usize)> {
+        (0..rows).flat_map(move |row| (0..columns).map(move |column| (row, column)))
+    }
+
+    #[test]
+    fn same_padding_gives_what_tensorflow_gives() {
+        // Stride 2 on an even size: one row below and one column to the right. Values from PyTorch.
+        let weight = vec![
+            -0.203_014_7,
+            0.112_733_6,
+            0.105_388_6,
+            -0.006_876_2,
+            -0.074_967_4,
+            -0.205_476_6,
+            0.230_514_9,
+            -0.248_141_4,
+            0.136_555_2,
+        ];
+        let window =
+            Window { kernel: [3, 3], stride: [2, 2], dilation: [1, 1], padding: Padding::Same };
+        let size = ConvolutionSize { input: 1, output: 1, groups: 1, window, bias: false };
+        let x: Vec<f32> = (0_u8..36).map(|i| f32::from(i) / 36.0).collect();
+        let x = Tensor::from_vec(x, (1, 1, 6, 6), &Device::Cpu).unwrap();
+        for y in both_modes(&layer(weight.clone(), None, size), &x) {
+            assert_near(
+                &y,
+                &[
+                    -0.012_061_6,
+                    -0.020_577_4,
+                    -0.046_443_3,
+                    -0.063_156_2,
+                    -0.071_672,
+                    -0.109_693_7,
+                    -0.233_873_2,
+                    -0.248_996_1,
+                    -0.146_466_3,
+                ],
+            );
+        }
+    }
+
+    #[test]
+    fn groups_strides_dilation_and_padding_follow_the_definition() {
+        let explicit = |rows, columns| Padding::Explicit([rows, columns]);
+        for (groups, kernel, stride, dilation, padding) in [
+            (1, [3, 3], [1, 1], [1, 1], explicit(1, 1)),
+            (2, [3, 3], [2, 2], [1, 1], explicit(0, 0)),
+            (4, [3, 3], [1, 1], [1, 1], Padding::Same),
+            (1, [3, 3], [1, 1], [2, 2], explicit(2, 2)),
+            (2, [2, 3], [2, 1], [1, 2], explicit(1, 2)),
+            (1, [5, 1], [1, 2], [1, 1], Padding::Same),
+            (1, [1, 1], [1, 1], [1, 1], explicit(0, 0)),
+        ] {
+            let window = Window { kernel, stride, dilation, padding };
+            let size = ConvolutionSize { input: 4, output: 8, groups, window, bias: true };
+            let weight = values(8 * (4 / groups) * kernel[0] * kernel[1], 1.0);
+            let layer = layer(weight, Some(values(8, 5.0)), size);
+            let data = values(4 * 7 * 6, 2.0);
+            let x = Tensor::from_vec(data.clone(), (1, 4, 7, 6), &Device::Cpu).unwrap();
+            for y in both_modes(&layer, &x) {
+                assert_near(&y, &by_hand(&layer, &data, [7, 6]));
+            }
+        }
+    }
+}

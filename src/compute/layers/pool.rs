@@ -72,3 +72,51 @@ fn windows(x: &Tensor, window: &Window) -> Result<Tensor> {
         kernel,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::layers::Padding;
+    use candle_core::{Device, Var};
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    fn window(kernel: usize, stride: usize, padding: Padding) -> Window {
+        Window { kernel: [kernel; 2], stride: [stride; 2], dilation: [1, 1], padding }
+    }
+
+    fn in_both_modes(x: &Tensor, expected: &[f32], pool: impl Fn(&Tensor, &Mode<'_>) -> Tensor) {
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        for mode in [Mode::Evaluation, Mode::Training(&mut rng)] {
+            let y = pool(x, &mode).flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert_eq!(y, expected);
+        }
+    }
+
+    #[test]
+    fn pools_give_the_largest_and_the_mean() {
+        let data = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0, -7.0, -8.0, -9.0];
+        let x = Tensor::from_slice(&data, (1, 1, 3, 3), &Device::Cpu).unwrap();
+        let none = Padding::Explicit([0, 0]);
+        let max =
+            |window| move |x: &Tensor, mode: &Mode<'_>| MaxPool(window).forward(x, mode).unwrap();
+        in_both_modes(&x, &[5.0, 6.0, 5.0, 6.0], max(window(2, 1, none)));
+        in_both_modes(&x, &[5.0, 6.0, -7.0, -9.0], max(window(2, 2, Padding::Same)));
+        let mean =
+            |x: &Tensor, mode: &Mode<'_>| AveragePool(window(2, 1, none)).forward(x, mode).unwrap();
+        in_both_modes(&x, &[3.0, 4.0, -1.0, -1.5], mean);
+        let all = global_average_pool(&x).unwrap().to_vec2::<f32>().unwrap();
+        assert!((all[0][0] + 1.0 / 3.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_gradient_of_a_maximum_goes_to_one_place() {
+        let x = Var::from_slice(&[1.0_f32, 3.0, 3.0, 2.0], (1, 1, 2, 2), &Device::Cpu).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let pool = MaxPool(window(2, 2, Padding::Explicit([0, 0])));
+        let y = pool.forward(&x, &Mode::Training(&mut rng)).unwrap().sum_all().unwrap();
+        let gradients = y.backward().unwrap();
+        let gradient = gradients.get(&x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(gradient, [0.0, 1.0, 0.0, 0.0]);
+    }
+}

@@ -119,3 +119,65 @@ impl Convolve {
         Ok(ConvolutionSize { input, output, groups, window, bias })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::cnn::config;
+    use crate::arch::cnn::net::{Cnn, build};
+    use crate::compute::layers::Mode;
+    use crate::compute::{Init, Parameters, WeightError};
+    use candle_core::{Device, Tensor};
+
+    /// Answers every weight with 1, every other tensor with what leaves a value as it is.
+    struct Ones(Vec<String>);
+
+    impl Parameters for Ones {
+        fn get(&mut self, name: &str, shape: &[usize], _: Init) -> Result<Tensor, WeightError> {
+            let value = if name.ends_with("bias") { 0.0 } else { 1.0 };
+            self.buffer(name, shape, value)
+        }
+
+        fn buffer(
+            &mut self,
+            name: &str,
+            shape: &[usize],
+            fill: f32,
+        ) -> Result<Tensor, WeightError> {
+            self.0.push(name.to_owned());
+            Ok(Tensor::full(fill, shape, &Device::Cpu).unwrap())
+        }
+    }
+
+    fn bottleneck(more: &str) -> (Cnn, Vec<String>) {
+        let layer = format!("kind = \"inverted-bottleneck\", kernel = 3, eps = 0.0, {more}");
+        let text = format!("layers = [{{ {layer} }}, {{ kind = \"flatten\" }}]");
+        let layers = config::parse(&toml::from_str(&text).unwrap()).unwrap();
+        let mut ones = Ones(Vec::new());
+        (build(&layers, [1, 2, 2], &mut ones).unwrap(), ones.0)
+    }
+
+    fn forward(cnn: &Cnn) -> Vec<f32> {
+        let x = Tensor::new(&[[[[1.0_f32, 2.0], [3.0, 4.0]]]], &Device::Cpu).unwrap();
+        let y = cnn.forward(&x, &mut Mode::Evaluation).unwrap();
+        y.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn an_inverted_bottleneck_adds_its_input_where_it_may() {
+        // The depthwise window covers all four values, so each gives their sum, 10, cut off at 6 by
+        // relu6; two inner channels are projected to their sum, 12; and the input is added.
+        let (cnn, names) = bottleneck("out = 1, expand = 2, activation = \"relu6\"");
+        assert_eq!(forward(&cnn), [13.0, 14.0, 15.0, 16.0]);
+        assert_eq!(names[0], "layers.0.expand.weight");
+        assert_eq!(names[1], "layers.0.expand_norm.weight");
+        assert_eq!(names.last().unwrap(), "layers.0.project_norm.running_var");
+
+        // More channels out, or a stride: nothing is added. A ratio of 1 has no expansion.
+        let (cnn, names) = bottleneck("out = 2, expand = 1, activation = \"relu\"");
+        assert_eq!(forward(&cnn), [10.0; 8]);
+        assert_eq!(names[0], "layers.0.depthwise.weight");
+        let (cnn, _) = bottleneck("out = 1, expand = 1, stride = 2, activation = \"relu\"");
+        assert_eq!(forward(&cnn), [10.0]);
+    }
+}

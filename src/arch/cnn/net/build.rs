@@ -159,3 +159,74 @@ fn pooled(window: &Window, shape: Shape, place: &str) -> Result<Shape, OpenError
     }
     Shape::after(window, [channels, rows, columns], channels, place)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::cnn::config;
+    use crate::compute::{Device, Trainable};
+
+    fn built(layers: &str) -> Result<Cnn, String> {
+        let table = toml::from_str(&format!("layers = [{layers}]")).unwrap();
+        let layers = config::parse(&table).map_err(|error| error.to_string())?;
+        let mut made = Trainable::new(0, &Device::Cpu);
+        build(&layers, [3, 8, 8], &mut made).map_err(|error| error.to_string())
+    }
+
+    const HEAD: &str = "{ kind = \"global-average-pool\" }, { kind = \"linear\", out = 5 }";
+
+    #[test]
+    fn shapes_are_inferred_to_the_end() {
+        let cnn = built(&format!(
+            "{{ kind = \"convolution\", out = 4, kernel = 3, stride = 2, padding = \"same\" }},
+             {{ kind = \"batch-norm\" }}, {{ kind = \"hard-swish\" }},
+             {{ kind = \"inverted-bottleneck\", out = 6, expand = 2, kernel = 3, stride = 2, activation = \"relu6\" }},
+             {{ kind = \"residual\", layers = [{{ kind = \"convolution\", out = 8, kernel = 1 }}],
+                shortcut = [{{ kind = \"convolution\", out = 8, kernel = 1 }}], activation = \"relu\" }},
+             {HEAD}"
+        ));
+        assert_eq!(cnn.unwrap().outputs(), 5);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_its_place() {
+        let flatten = "{ kind = \"flatten\" }";
+        for (layers, words) in [
+            ("", "last layer"),
+            ("{ kind = \"linear\", out = 5 }", "layers.0 (linear): expected a vector"),
+            (&format!("{flatten}, {{ kind = \"linear\", out = 0 }}"), "layers.1"),
+            (&format!("{flatten}, {{ kind = \"linear\", out = 9000000000000000000 }}"), "layers.1"),
+            (&format!("{flatten}, {flatten}"), "layers.1 (flatten)"),
+            ("{ kind = \"convolution\", out = 4, kernel = 9 }", "8 rows and 8 columns"),
+            ("{ kind = \"convolution\", out = 4, kernel = 0 }", "layers.0"),
+            ("{ kind = \"convolution\", out = 4, kernel = 1, stride = 0 }", "layers.0"),
+            ("{ kind = \"convolution\", out = 4, kernel = 1, groups = 0 }", "groups"),
+            ("{ kind = \"convolution\", out = 4, kernel = 1, groups = 2 }", "groups"),
+            (
+                "{ kind = \"convolution\", out = 1, kernel = 1, padding = 4611686018427387904 }",
+                "layers.0",
+            ),
+            ("{ kind = \"convolution\", out = 1, kernel = 1, padding = 100000 }", "layers.0"),
+            ("{ kind = \"convolution\", out = 1, kernel = 20000, padding = 20000 }", "layers.0"),
+            ("{ kind = \"max-pool\", kernel = 2, padding = 2 }", "smaller than the kernel"),
+            ("{ kind = \"average-pool\", kernel = 9 }", "layers.0"),
+            ("{ kind = \"dropout\", rate = 1.0 }", "rate"),
+            ("{ kind = \"batch-norm\", eps = -1.0 }", "eps"),
+            (
+                "{ kind = \"residual\", layers = [{ kind = \"convolution\", out = 4, kernel = 1 }] }",
+                "shortcut",
+            ),
+            (
+                "{ kind = \"residual\", layers = [{ kind = \"linear\", out = 1 }] }",
+                "layers.0.layers.0",
+            ),
+            (
+                "{ kind = \"inverted-bottleneck\", out = 3, expand = 0, kernel = 3, activation = \"relu\" }",
+                "expand",
+            ),
+        ] {
+            let error = built(layers).unwrap_err();
+            assert!(error.contains(words), "{layers}: {error}");
+        }
+    }
+}
