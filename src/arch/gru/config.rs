@@ -12,7 +12,7 @@
 //! | `head.weight` | [vocabulary, hidden] |
 //! | `head.bias` | [vocabulary] |
 //!
-//! So the `state_dict` of a `PyTorch` module whose attributes are `embedding = nn.Embedding(…)`,
+//! So the `state_dict` of a PyTorch module whose attributes are `embedding = nn.Embedding(…)`,
 //! `rnn = nn.GRU(…)` or `nn.LSTM(…)`, and `head = nn.Linear(…)` fits as it is.
 
 use serde::{Deserialize, Serialize};

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use candle_core::Tensor;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 use crate::arch::gru::language::TextLanguage;
 use crate::arch::gru::net::{FoldedModel, RecurrentModel};
@@ -12,8 +14,8 @@ use crate::arch::gru::score::{Score, score};
 use crate::arch::gru::streams::Streams;
 use crate::arch::{EpochReport, TrainError, TrainJob};
 use crate::compute::Trainable;
-use crate::compute::fit::{Optimiser, Schedule};
-use crate::compute::layers::{Dropout, LayerState};
+use crate::compute::fit::{Optimiser, Schedule, cross_entropy};
+use crate::compute::layers::{LayerState, Mode};
 use crate::engine::TokenId;
 
 /// Above this the perplexity is no number any longer.
@@ -40,7 +42,7 @@ pub fn fit(
         optimiser: Optimiser::new(section.optimiser.clone(), parameters.variables())?,
         schedule: section.schedule,
         learning_rate: section.optimiser.learning_rate,
-        dropout: Dropout::new(plan.config.dropout, job.seed),
+        rng: ChaCha8Rng::seed_from_u64(job.seed),
         step: 0,
         steps: section.epochs * streams.windows(),
     };
@@ -65,7 +67,8 @@ struct Learner<'a> {
     optimiser: Optimiser,
     schedule: Schedule,
     learning_rate: f64,
-    dropout: Dropout,
+    /// Draws what dropout zeroes.
+    rng: ChaCha8Rng,
     step: usize,
     steps: usize,
 }
@@ -95,12 +98,12 @@ impl Learner<'_> {
         let mut outputs = Vec::new();
         for tokens in streams.inputs(window) {
             let tokens = Tensor::new(tokens, folded.device())?;
-            outputs.push(folded.advance(&tokens, states, Some(&mut self.dropout))?);
+            outputs.push(folded.advance(&tokens, states, &mut Mode::Training(&mut self.rng))?);
         }
         // One product for all steps; time-major, as the targets are.
         let logits = folded.logits(&Tensor::cat(&outputs, 0)?)?;
         let targets = Tensor::new(streams.targets(window), folded.device())?;
-        let loss = candle_nn::loss::cross_entropy(&logits, &targets)?;
+        let loss = cross_entropy(&logits, &targets, 0.0)?;
         let value = self.sound(f64::from(loss.to_scalar::<f32>()?))?;
         let norm = self.optimiser.step(&loss.backward()?, self.factor())?;
         if !norm.is_finite() {

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use candle_core::{Device, Result, Tensor};
 
 use crate::arch::gru::config::Config;
-use crate::compute::layers::{Dropout, FoldedLayer, LayerState, RecurrentLayer, rows_matmul};
+use crate::compute::layers::{Dropout, FoldedLayer, LayerState, Mode, RecurrentLayer, rows_matmul};
 use crate::compute::{Init, Parameters, WeightError};
 use crate::engine::{Logits, Row, RunError, Stepwise, TokenId};
 
@@ -13,6 +13,7 @@ use crate::engine::{Logits, Row, RunError, Stepwise, TokenId};
 pub struct RecurrentModel {
     embedding: Tensor,
     layers: Vec<RecurrentLayer>,
+    dropout: Option<Dropout>,
     head_weight: Tensor,
     head_bias: Tensor,
 }
@@ -40,6 +41,7 @@ impl RecurrentModel {
         Ok(Self {
             embedding: table,
             layers,
+            dropout: (config.dropout > 0.0).then_some(Dropout(config.dropout)),
             head_weight: parameters.get("head.weight", &[vocabulary, hidden], init)?,
             head_bias: parameters.get("head.bias", &[vocabulary], init)?,
         })
@@ -61,6 +63,7 @@ impl RecurrentModel {
             table,
             layers,
             zeros,
+            dropout: self.dropout,
             head_weight: self.head_weight.t()?.contiguous()?,
             head_bias: self.head_bias.clone(),
         })
@@ -74,6 +77,7 @@ pub struct FoldedModel {
     table: Tensor,
     layers: Vec<FoldedLayer>,
     zeros: Vec<LayerState>,
+    dropout: Option<Dropout>,
     /// [hidden, vocabulary].
     head_weight: Tensor,
     head_bias: Tensor,
@@ -102,7 +106,7 @@ impl FoldedModel {
         &self,
         tokens: &Tensor,
         states: &mut [LayerState],
-        mut dropout: Option<&mut Dropout>,
+        mode: &mut Mode<'_>,
     ) -> Result<Tensor> {
         let mut projected = self.table.index_select(tokens, 0)?;
         let mut output = None;
@@ -113,8 +117,8 @@ impl FoldedModel {
                 projected = layer.project(below)?;
             }
             *state = layer.step(&projected, state)?;
-            output = Some(match &mut dropout {
-                Some(dropout) => dropout.apply(&state.hidden)?,
+            output = Some(match self.dropout {
+                Some(dropout) => dropout.forward(&state.hidden, mode)?,
                 None => state.hidden.clone(),
             });
         }
@@ -147,7 +151,7 @@ impl FoldedModel {
             }
             active = left;
             let tokens = Tensor::from_vec(tokens, active, self.device())?;
-            self.advance(&tokens, &mut states, None)?;
+            self.advance(&tokens, &mut states, &mut Mode::Evaluation)?;
         }
         retire(rows, &order[..active], &states, 0)?;
         self.wanted(rows)

@@ -1,55 +1,46 @@
-//! Dropout whose masks come from a seed.
+//! Dropout (Srivastava and others 2014).
 
 use candle_core::{Result, Tensor};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
 
-/// Inverted dropout (Srivastava et al. 2014): a value is zeroed with probability `rate`, the others
-/// are scaled by 1 / (1 − rate). Training only. candle's own draws from a generator that has no seed
-/// on a CPU, and one seed must give one package.
-pub struct Dropout {
-    rate: f32,
-    rng: ChaCha8Rng,
-}
+use crate::compute::layers::Mode;
+
+/// In training, sets each value to 0 with this probability and scales the others up to the same mean.
+#[derive(Debug, Clone, Copy)]
+pub struct Dropout(pub f32);
 
 impl Dropout {
-    /// `rate` is at least 0 and below 1.
-    #[must_use]
-    pub fn new(rate: f32, seed: u64) -> Self {
-        Self { rate, rng: ChaCha8Rng::seed_from_u64(seed) }
-    }
-
-    /// Same shape, some values zero.
-    ///
     /// # Errors
-    /// When the device has no room.
-    pub fn apply(&mut self, values: &Tensor) -> Result<Tensor> {
-        if self.rate <= 0.0 {
-            return Ok(values.clone());
-        }
-        let scale = 1.0 / (1.0 - self.rate);
-        let mask: Vec<f32> = (0..values.elem_count())
-            .map(|_| if self.rng.random::<f32>() < self.rate { 0.0 } else { scale })
+    /// When the arithmetic fails.
+    pub fn forward(self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        let Mode::Training(rng) = mode else { return Ok(x.clone()) };
+        let kept = 1.0 - self.0;
+        let mask: Vec<f32> = (0..x.elem_count())
+            .map(|_| if rng.random::<f32>() < kept { 1.0 / kept } else { 0.0 })
             .collect();
-        values * Tensor::from_vec(mask, values.shape(), values.device())?
+        x * Tensor::from_vec(mask, x.shape(), x.device())?
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use candle_core::{DType, Device};
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
 
     #[test]
-    fn the_mean_is_kept_and_one_seed_gives_one_mask() {
-        let ones = Tensor::ones(10_000, candle_core::DType::F32, &Device::Cpu).unwrap();
-        let draw = || Dropout::new(0.25, 3).apply(&ones).unwrap().to_vec1::<f32>().unwrap();
-        let values = draw();
-        let zeros = values.iter().filter(|v| **v == 0.0).count();
-        assert!((2300..2700).contains(&zeros), "{zeros}");
-        assert!(values.iter().all(|v| *v == 0.0 || (v - 4.0 / 3.0).abs() < 1e-6));
-        assert_eq!(values, draw());
-        let same = Dropout::new(0.0, 3).apply(&ones).unwrap().to_vec1::<f32>().unwrap();
-        assert!(same.iter().all(|v| (v - 1.0).abs() < f32::EPSILON));
+    fn training_drops_about_the_rate_and_keeps_the_mean() {
+        let x = Tensor::ones(10_000, DType::F32, &Device::Cpu).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let y = Dropout(0.25).forward(&x, &mut Mode::Training(&mut rng)).unwrap();
+        let y = y.to_vec1::<f32>().unwrap();
+        let dropped = y.iter().filter(|&&v| v == 0.0).count();
+        assert!((2300..2700).contains(&dropped), "{dropped}");
+        let mean = y.iter().sum::<f32>() / 10_000.0;
+        assert!((mean - 1.0).abs() < 0.03, "{mean}");
+
+        let same = Dropout(0.25).forward(&x, &mut Mode::Evaluation).unwrap();
+        assert_eq!(same.to_vec1::<f32>().unwrap(), x.to_vec1::<f32>().unwrap());
     }
 }

@@ -1,4 +1,4 @@
-//! Recurrent layers with the gates and the tensor layout of `PyTorch`'s `nn.GRU` and `nn.LSTM`.
+//! Recurrent layers with the gates and the tensor layout of PyTorch's `nn.GRU` and `nn.LSTM`.
 
 use candle_core::{D, Result, Tensor};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use crate::compute::{Init, Parameters, WeightError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cell {
-    /// Cho et al. 2014, with the reset gate applied after the product, as `cuDNN` and `PyTorch` do.
+    /// Cho et al. 2014, with the reset gate applied after the product, as `cuDNN` and PyTorch do.
     /// Gates in the order r, z, n.
     Gru,
     /// Hochreiter and Schmidhuber 1997, with a forget gate and without peepholes. Gates in the order
@@ -67,7 +67,7 @@ impl LayerState {
     }
 }
 
-/// One layer's parameters, as `PyTorch` stores them.
+/// One layer's parameters, as PyTorch stores them.
 #[derive(Debug, Clone)]
 pub struct RecurrentLayer {
     cell: Cell,
@@ -83,7 +83,7 @@ pub struct RecurrentLayer {
 
 impl RecurrentLayer {
     /// Asks for `<prefix>.weight_ih_l<index>`, `weight_hh_l…`, `bias_ih_l…` and `bias_hh_l…`. Fresh
-    /// ones are uniform in ±1/√hidden, as `PyTorch`'s are.
+    /// ones are uniform in ±1/√hidden, as PyTorch's are.
     ///
     /// # Errors
     /// [`WeightError`] when a tensor is missing or has another shape.

@@ -57,7 +57,7 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// `PyTorch`'s formulas for one row of an LSTM, in f64.
+/// PyTorch's formulas for one row of an LSTM, in f64.
 fn lstm_row(weights: &[Vec<Vec<f32>>; 2], biases: &[Vec<f32>; 2], inputs: &[Vec<f32>]) -> Vec<f64> {
     let size = weights[1][0].len();
     let (mut hidden, mut cell) = (vec![0.0; size], vec![0.0; size]);
@@ -134,7 +134,7 @@ fn gradients_reach_every_parameter() {
     }
 }
 
-/// Made once with `PyTorch`'s `nn.GRU(3, 4, batch_first=True)` and random parameters.
+/// Made once with PyTorch's `nn.GRU(3, 4, batch_first=True)` and random parameters.
 #[expect(clippy::unreadable_literal, reason = "as PyTorch printed them")]
 mod golden {
     pub const WEIGHTS: [(&str, &[f32]); 4] = [
