@@ -1,3 +1,4 @@
+pub mod access;
 pub mod arch;
 pub mod cli;
 pub mod compute;
@@ -5,6 +6,8 @@ pub mod config;
 pub mod dataset;
 pub mod domain;
 pub mod engine;
+pub mod http;
 pub mod media;
 pub mod package;
 pub mod registry;
+pub mod telemetry;
