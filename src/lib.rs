@@ -20,6 +20,8 @@
 
 pub mod domain;
 
+pub mod domain;
+
 pub mod engine;
 
 pub mod compute;
@@ -34,6 +36,10 @@ pub mod state;
 
 pub mod registry;
 
+pub mod access;
 pub mod config;
+pub mod telemetry;
+
+pub mod http;
 
 pub mod cli;
