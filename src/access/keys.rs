@@ -149,7 +149,8 @@ mod tests {
     #[test]
     fn bad_lines_are_named_by_number_and_never_shown() {
         let good = "ab".repeat(32);
-        let text = format!("{good} inference\nsecret-key inference\n{good} root\n{good} admin\n{good}\n");
+        let text =
+            format!("{good} inference\nsecret-key inference\n{good} root\n{good} admin\n{good}\n");
         let error = text.parse::<Keys>().unwrap_err().to_string();
         for line in ["line 2:", "line 3:", "line 4 repeats", "line 5:"] {
             assert!(error.contains(line), "{error}");

@@ -13,6 +13,11 @@ use crate::http::stage::{Stage, reached};
 use crate::registry::Registry;
 use crate::telemetry::Metrics;
 
+/// The smallest part of the bodies' budget.
+pub const BUDGET_UNIT_BYTES: usize = 64 << 10;
+/// The budget, in bodies of the largest size.
+const BUDGET_BODIES: usize = 16;
+
 /// What an [`App`] is made of.
 pub struct Parts {
     pub registry: Arc<Registry>,
@@ -36,6 +41,8 @@ pub struct App {
     stage: watch::Receiver<Stage>,
     /// Not ready because an admin said so.
     held: AtomicBool,
+    /// What all bodies together may hold, in units of [`BUDGET_UNIT_BYTES`].
+    bodies: Arc<Semaphore>,
     /// How many large bodies may be parsed at once.
     parsers: Arc<Semaphore>,
 }
@@ -43,6 +50,7 @@ pub struct App {
 impl App {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let budget = parts.limits.body_bytes_max.div_ceil(BUDGET_UNIT_BYTES) * BUDGET_BODIES;
         let cores = available_parallelism().map_or(1, usize::from);
         Self {
             registry: parts.registry,
@@ -53,6 +61,7 @@ impl App {
             live: parts.live,
             stage: parts.stage,
             held: AtomicBool::new(false),
+            bodies: Arc::new(Semaphore::new(budget.min(Semaphore::MAX_PERMITS))),
             parsers: Arc::new(Semaphore::new(cores)),
         }
     }
@@ -85,6 +94,10 @@ impl App {
     /// Makes the server unready, or lets it be ready again.
     pub(super) fn hold(&self, held: bool) {
         self.held.store(held, Ordering::Relaxed);
+    }
+
+    pub(super) fn bodies(&self) -> &Arc<Semaphore> {
+        &self.bodies
     }
 
     pub(super) fn parsers(&self) -> Arc<Semaphore> {

@@ -182,7 +182,8 @@ mod tests {
     #[test]
     fn a_document_is_small_however_long_the_faults() {
         let mut problem = Problem::new(Kind::InvalidInput, "x".repeat(5000));
-        let fault = Problem::fault(Kind::InvalidInput, "/a", "é".repeat(900), "\"".repeat(900), "h");
+        let fault =
+            Problem::fault(Kind::InvalidInput, "/a", "é".repeat(900), "\"".repeat(900), "h");
         problem.faults = vec![fault.faults[0].clone(); 40];
         let json = document(&problem, StatusCode::BAD_REQUEST, "id", Some("curl"));
         assert!(json.len() < 4096, "{}", json.len());
@@ -194,7 +195,8 @@ mod tests {
 
     #[test]
     fn a_wait_is_whole_seconds_rounded_up() {
-        let problem = Problem::new(Kind::Overloaded, "full").retry_after(Duration::from_millis(1200));
+        let problem =
+            Problem::new(Kind::Overloaded, "full").retry_after(Duration::from_millis(1200));
         let response = Failure::from(problem).into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "2");

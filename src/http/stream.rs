@@ -42,8 +42,8 @@ pub struct Context {
 pub async fn respond(mut pieces: Pieces, context: Context) -> Result<Response, Problem> {
     let first = next(&mut pieces, &context).await?;
     let card = context.model.card.clone();
-    let events = Sse::new(events(first, pieces, context))
-        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    let events =
+        Sse::new(events(first, pieces, context)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     let mut response = events.into_response();
     let headers = response.headers_mut();
     let utf8 = HeaderValue::from_static("text/event-stream; charset=utf-8");

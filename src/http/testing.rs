@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use crate::access::{Access, Keys};
+use crate::access::Access;
 use crate::config::HttpSettings;
 use crate::domain::{
     Answer, Card, Class, Digest, Finish, Kind, MediaLimits, Outcome, Piece, Problem, State, Status,
@@ -31,7 +31,7 @@ pub fn limits() -> HttpSettings {
         body_timeout: Duration::from_secs(20),
         idle_timeout: Duration::from_secs(75),
         deadline_default: Duration::from_secs(30),
-        deadline_max: Duration::from_secs(60),
+        deadline_max: Duration::from_mins(1),
     }
 }
 
@@ -121,7 +121,6 @@ fn streamed(request: &Request) -> Reply {
 
 /// A server and the hands to work it.
 pub struct Server {
-    pub app: Arc<App>,
     pub registry: Arc<Registry>,
     pub stage: watch::Sender<Stage>,
     pub main: Router,
@@ -132,10 +131,6 @@ impl Server {
     /// Open, with every model ready.
     pub fn new() -> Self {
         Self::with(Access::default(), limits())
-    }
-
-    pub fn keyed(keys: &str) -> Self {
-        Self::with(Access::new(keys.parse::<Keys>().unwrap(), None), limits())
     }
 
     pub fn with(access: Access, limits: HttpSettings) -> Self {
@@ -160,8 +155,8 @@ impl Server {
             live: Box::new(|| true),
         }));
         let main = router(Arc::clone(&app), Listener::Main);
-        let admin = router(Arc::clone(&app), Listener::Admin);
-        Self { app, registry, stage, main, admin }
+        let admin = router(app, Listener::Admin);
+        Self { registry, stage, main, admin }
     }
 
     pub async fn send(&self, request: HttpRequest<Body>) -> Got {

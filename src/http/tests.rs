@@ -181,6 +181,24 @@ async fn a_large_document_is_read_elsewhere_and_comes_out_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_bodies_together_are_bounded() {
+    let server = Server::new();
+    let predict = |body| {
+        let request = Request::post("/v1/predict/stuck").body(Body::from(body)).unwrap();
+        tokio::spawn(server.main.clone().oneshot(request))
+    };
+    let most = limits().body_bytes_max;
+    let waiting: Vec<_> = (0..16).map(|_| predict(vec![7_u8; most])).collect();
+    tokio::task::yield_now().await;
+    let got = server.post(PATH, "image/png", vec![7; most]).await;
+    assert!(got.problem(503)["detail"].as_str().unwrap().contains("memory"));
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap().unwrap().status(), 504);
+    }
+    assert_eq!(server.post(PATH, "image/png", vec![7; most]).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_body_ends() {
     let server = Server::new();
     let slow = Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
@@ -206,9 +224,9 @@ async fn deadlines_are_the_callers_up_to_a_limit() {
         assert_eq!(got.problem(400)["errors"][0]["pointer"], "/headers/x-deadline-ms");
     }
     let text = server.metrics().await;
-    assert!(text.contains(
-        "maas_requests_total{model=\"stuck\",version=\"3\",outcome=\"timeout\"} 3"
-    ));
+    assert!(
+        text.contains("maas_requests_total{model=\"stuck\",version=\"3\",outcome=\"timeout\"} 3")
+    );
 }
 
 #[tokio::test]
@@ -251,8 +269,9 @@ async fn a_stream_ends_in_the_whole_answer_or_a_problem() {
 
     let text = server.metrics().await;
     for outcome in ["ok", "error"] {
-        let line =
-            format!("maas_requests_total{{model=\"talker\",version=\"3\",outcome=\"{outcome}\"}} 1");
+        let line = format!(
+            "maas_requests_total{{model=\"talker\",version=\"3\",outcome=\"{outcome}\"}} 1"
+        );
         assert!(text.contains(&line), "{line}\n{text}");
     }
 }
@@ -272,7 +291,7 @@ async fn keys_open_what_they_are_for() {
     let admin = Key::new(hash("rule"), vec![Scope::Admin], "admin");
     let access = Access::new(keys.parse().unwrap(), Some(admin));
     let server = Server::with(access, limits());
-    for (path, key, status) in [
+    for (path, shown, status) in [
         ("/v1/models", None, 401),
         ("/v1/models", Some("Bearer wrong"), 401),
         ("/v1/models", Some("Basic predict"), 401),
@@ -285,11 +304,11 @@ async fn keys_open_what_they_are_for() {
         ("/v1/admin/drain", Some("Bearer rule"), 404),
     ] {
         let mut request = Request::get(path);
-        if let Some(key) = key {
-            request = request.header("authorization", key);
+        if let Some(shown) = shown {
+            request = request.header("authorization", shown);
         }
         let got = server.send(request.body(Body::empty()).unwrap()).await;
-        assert_eq!(got.status.as_u16(), status, "{path} {key:?}");
+        assert_eq!(got.status.as_u16(), status, "{path} {shown:?}");
         assert_eq!(got.headers.contains_key("www-authenticate"), status == 401);
         if status > 400 {
             got.problem(status);
@@ -297,7 +316,7 @@ async fn keys_open_what_they_are_for() {
     }
 }
 
-async fn admin(server: &Server, method: Method, path: &str, key: Option<&str>) -> Got {
+async fn ask_admin(server: &Server, method: Method, path: &str, key: Option<&str>) -> Got {
     let mut request = Request::builder().method(method).uri(path);
     if let Some(key) = key {
         request = request.header("authorization", format!("Bearer {key}"));
@@ -313,10 +332,10 @@ async fn draining_needs_a_key_and_leaves_serving_alone() {
     let key = Key::new(digest, vec![Scope::Admin], "admin");
     let server = Server::with(Access::new(crate::access::Keys::default(), Some(key)), limits());
     let drain = "/v1/admin/drain";
-    admin(&server, Method::POST, drain, None).await.problem(401);
+    ask_admin(&server, Method::POST, drain, None).await.problem(401);
     assert_eq!(server.get("/readyz").await.status, 200);
 
-    assert_eq!(admin(&server, Method::POST, drain, Some("rule")).await.status, 200);
+    assert_eq!(ask_admin(&server, Method::POST, drain, Some("rule")).await.status, 200);
     for router in [&server.main, &server.admin] {
         let request = Request::get("/readyz?verbose").body(Body::empty()).unwrap();
         let got = Got::from(router.clone().oneshot(request).await.unwrap()).await;
@@ -327,10 +346,10 @@ async fn draining_needs_a_key_and_leaves_serving_alone() {
     assert_eq!(served.status, 200);
     assert_eq!(served.header("connection"), "");
 
-    assert_eq!(admin(&server, Method::DELETE, drain, Some("rule")).await.status, 200);
+    assert_eq!(ask_admin(&server, Method::DELETE, drain, Some("rule")).await.status, 200);
     assert_eq!(server.get("/readyz").await.status, 200);
-    assert_eq!(admin(&server, Method::GET, "/metrics", None).await.status, 200);
-    admin(&server, Method::POST, PATH, Some("rule")).await.problem(404);
+    assert_eq!(ask_admin(&server, Method::GET, "/metrics", None).await.status, 200);
+    ask_admin(&server, Method::POST, PATH, Some("rule")).await.problem(404);
 }
 
 #[tokio::test]
@@ -438,4 +457,57 @@ async fn metrics_count_predictions_by_how_they_ended() {
     assert!(!text.contains("stranger"), "names that callers make up are no labels");
     let total = text.lines().filter(|line| line.starts_with("maas_requests_total{")).count();
     assert_eq!(total, 4, "{text}");
+}
+
+#[tokio::test]
+async fn the_log_has_one_line_a_request_and_no_secret() {
+    let lines = Lines::default();
+    let log = tracing_subscriber::fmt().json().with_writer(lines.clone()).finish();
+    let guard = tracing::subscriber::set_default(log);
+    let server = Server::new();
+    let request = Request::post(format!("{PATH}?top_k=3&stop=hush"))
+        .header("authorization", "Bearer hush")
+        .header("content-type", "text/plain")
+        .body(Body::from("hush"));
+    server.send(request.unwrap()).await;
+    server.get("/livez").await;
+    drop(guard);
+    let text = lines.text();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let fields = &line["fields"];
+    assert_eq!(fields["route"], "/v1/predict/{model}");
+    assert_eq!((&fields["status"], &fields["outcome"]), (&json!(200), &json!("ok")));
+    assert_eq!((&fields["model"], &fields["version"]), (&json!("echo"), &json!(3)));
+    assert!(fields["request_id"].is_string() && fields["duration_ms"].is_f64(), "{text}");
+    assert!(!text.contains("hush"), "{text}");
+}
+
+/// A log that a test reads.
+#[derive(Clone, Default)]
+struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl tracing_subscriber::fmt::MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
 }

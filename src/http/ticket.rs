@@ -3,10 +3,10 @@
 //! when the client goes away it is whatever was dropped: nothing is counted twice or missed.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, Method, StatusCode};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::access::Need;

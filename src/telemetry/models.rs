@@ -50,12 +50,17 @@ const TABLE: [Row; 8] = [
         stats(slot, |stats| counter(out, &of(slot, &[]), read(&stats.batches)))
     }),
     row("batch_rows", "Rows in a forward pass", MetricType::Histogram, write_batch_rows),
-    row("tokens", "Tokens of prompts read and of texts generated", MetricType::Counter, |out, slot| {
-        stats(slot, |stats| {
-            counter(out, &of(slot, &[("kind", "prompt")]), read(&stats.prompt_tokens))?;
-            counter(out, &of(slot, &[("kind", "generated")]), read(&stats.generated_tokens))
-        })
-    }),
+    row(
+        "tokens",
+        "Tokens of prompts read and of texts generated",
+        MetricType::Counter,
+        |out, slot| {
+            stats(slot, |stats| {
+                counter(out, &of(slot, &[("kind", "prompt")]), read(&stats.prompt_tokens))?;
+                counter(out, &of(slot, &[("kind", "generated")]), read(&stats.generated_tokens))
+            })
+        },
+    ),
     row("executor_busy_seconds", "What workers spent in it", MetricType::Counter, write_busy),
 ];
 
@@ -108,8 +113,7 @@ fn write_busy(out: &mut MetricEncoder, slot: &Slot) -> fmt::Result {
 }
 
 fn of<'a>(slot: &Slot, more: &[(&'static str, &'a str)]) -> impl EncodeLabelSet + use<'a> {
-    let mut labels =
-        vec![("model", slot.name.to_string()), ("version", slot.version.to_string())];
+    let mut labels = vec![("model", slot.name.to_string()), ("version", slot.version.to_string())];
     labels.extend(more.iter().map(|&(name, value)| (name, value.to_owned())));
     labels
 }

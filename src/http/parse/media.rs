@@ -31,7 +31,8 @@ impl<'a> Form<'a> {
     /// The form of a body. None stated means bytes of no stated type.
     pub fn of(header: Option<&'a HeaderValue>) -> Result<Self, Problem> {
         let Some(header) = header else { return Ok(Self::Item(ItemMedia::Opaque)) };
-        let text = header.to_str().map_err(|_| refused("/headers/content-type", "no ASCII text"))?;
+        let text =
+            header.to_str().map_err(|_| refused("/headers/content-type", "no ASCII text"))?;
         let essence = essence(text);
         match essence.as_str() {
             "application/json" => Ok(Self::Json),

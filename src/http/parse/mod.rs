@@ -14,9 +14,9 @@ use bytes::Bytes;
 
 use crate::domain::{Item, Kind, MediaLimits, ModelName, Params, Payload, Problem};
 
-pub use params::model_name;
 use media::Form;
 use params::Collected;
+pub use params::model_name;
 
 /// What a request asks, with its form checked.
 #[derive(Debug)]

@@ -7,7 +7,11 @@ use super::*;
 use crate::domain::Tensor;
 use crate::http::testing::media;
 
-fn read(content_type: Option<&str>, query: &[(&str, &str)], body: &[u8]) -> Result<Parsed, Problem> {
+fn read(
+    content_type: Option<&str>,
+    query: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Parsed, Problem> {
     let wire = Wire {
         content_type: content_type.map(|text| HeaderValue::from_str(text).unwrap()),
         query: query.iter().map(|&(name, value)| (name.into(), value.into())).collect(),
@@ -61,16 +65,15 @@ fn every_form_of_one_item() {
 fn lists_stay_lists_even_of_one() {
     for (body, expected) in [
         (r#"{"text": ["a"]}"#, vec![Item::Text("a".into())]),
-        (r#"{"inputs": ["a", {"text": "b"}]}"#, vec![
-            Item::Text("a".into()),
-            Item::Text("b".into()),
-        ]),
+        (
+            r#"{"inputs": ["a", {"text": "b"}]}"#,
+            vec![Item::Text("a".into()), Item::Text("b".into())],
+        ),
         (r#"{"instances": [[1,2],[3]]}"#, vec![tensor(&[2], &[1.0, 2.0]), tensor(&[1], &[3.0])]),
-        (r#"{"instances": [1.5, "x", {"b64": "AA=="}]}"#, vec![
-            tensor(&[], &[1.5]),
-            Item::Text("x".into()),
-            Item::Opaque(vec![0].into()),
-        ]),
+        (
+            r#"{"instances": [1.5, "x", {"b64": "AA=="}]}"#,
+            vec![tensor(&[], &[1.5]), Item::Text("x".into()), Item::Opaque(vec![0].into())],
+        ),
     ] {
         let parsed = json(body).unwrap();
         assert_eq!(parsed.payload.items, expected, "{body}");
@@ -104,8 +107,8 @@ fn faults_say_where_and_what() {
     let deep = format!("{{\"inputs\": {}", "[".repeat(100_000));
     let many = format!("{{\"inputs\": [{}1]}}", "1,".repeat(64));
     let long = format!("{{\"text\": \"{}\"}}", "x".repeat(257));
-    let params: String = (0..65).map(|n| format!("\"p{n}\": 1,")).collect();
-    let params = format!("{{\"parameters\": {{{}\"x\": 1}}, \"text\": \"t\"}}", params);
+    let params = (0..65).map(|n| format!("\"p{n}\": 1")).collect::<Vec<_>>().join(",");
+    let params = format!("{{\"parameters\": {{{params}}}, \"text\": \"t\"}}");
     for (body, pointer, kind, word) in [
         ("{\"text\": \"a\"", "", InvalidInput, "too early"),
         ("{\"text\": \"a\"}}", "", InvalidInput, "line 1, column 14"),
@@ -148,12 +151,22 @@ fn faults_say_where_and_what() {
         ("{\"instances\": {\"text\": \"a\"}}", "/instances", InvalidInput, "an object"),
         ("{\"instances\": [{\"txt\": \"a\"}]}", "/instances/0/txt", InvalidInput, "`txt`"),
         ("{\"instances\": [{}]}", "/instances/0", InvalidInput, "lacks them"),
-        ("{\"inputs\": {\"text\": \"a\", \"b64\": \"\"}}", "/inputs/b64", InvalidInput, "a key more"),
+        (
+            "{\"inputs\": {\"text\": \"a\", \"b64\": \"\"}}",
+            "/inputs/b64",
+            InvalidInput,
+            "a key more",
+        ),
         ("{\"inputs\": {\"shape\": [2]}}", "/inputs", InvalidInput, "lacks them"),
         ("{\"inputs\": {\"shape\": [2], \"data\": [1]}}", "/inputs/data", InvalidInput, "1 values"),
         ("{\"inputs\": {\"shape\": [-2], \"data\": [1]}}", "/inputs/shape", InvalidInput, "-2"),
         ("{\"inputs\": {\"shape\": [1.5], \"data\": [1]}}", "/inputs/shape", InvalidInput, "1.5"),
-        ("{\"inputs\": {\"shape\": [0], \"data\": [1]}}", "/inputs/shape", InvalidInput, "1 or more"),
+        (
+            "{\"inputs\": {\"shape\": [0], \"data\": [1]}}",
+            "/inputs/shape",
+            InvalidInput,
+            "1 or more",
+        ),
         ("{\"inputs\": {\"data\": [[1]], \"shape\": [1]}}", "/inputs/data", InvalidInput, "flat"),
         (
             "{\"inputs\": {\"shape\": [9223372036854775807,4], \"data\": [1]}}",
@@ -238,11 +251,11 @@ const FORM: &str = "multipart/form-data; boundary=XX";
 fn form(parts: &[(&str, &str, &str)]) -> Vec<u8> {
     let mut body = String::new();
     for (disposition, content_type, content) in parts {
-        body += &format!("--XX\r\nContent-Disposition: form-data; {disposition}\r\n");
+        body.extend(["--XX\r\nContent-Disposition: form-data; ", disposition, "\r\n"]);
         if !content_type.is_empty() {
-            body += &format!("Content-Type: {content_type}\r\n");
+            body.extend(["Content-Type: ", content_type, "\r\n"]);
         }
-        body += &format!("\r\n{content}\r\n");
+        body.extend(["\r\n", content, "\r\n"]);
     }
     (body + "--XX--\r\n").into_bytes()
 }
@@ -311,9 +324,32 @@ fn never_our_fault(content_type: &str, body: &[u8]) {
 /// Text made of what JSON documents of ours are made of, in any order.
 fn near_json() -> impl Strategy<Value = String> {
     let token = prop::sample::select(vec![
-        "{", "}", "[", "]", ",", ":", "\"inputs\"", "\"instances\"", "\"text\"", "\"image\"",
-        "\"parameters\"", "\"model\"", "\"shape\"", "\"data\"", "\"b64\"", "\"x\"", "\"AA==\"", "1",
-        "-1", "1e39", "1e400", "null", "true", " ", "\"", "9223372036854775807",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"inputs\"",
+        "\"instances\"",
+        "\"text\"",
+        "\"image\"",
+        "\"parameters\"",
+        "\"model\"",
+        "\"shape\"",
+        "\"data\"",
+        "\"b64\"",
+        "\"x\"",
+        "\"AA==\"",
+        "1",
+        "-1",
+        "1e39",
+        "1e400",
+        "null",
+        "true",
+        " ",
+        "\"",
+        "9223372036854775807",
     ]);
     prop::collection::vec(token, 0..40).prop_map(|tokens| tokens.concat())
 }

@@ -11,12 +11,13 @@ use bytes::Bytes;
 
 use crate::domain::{Kind, Problem};
 use crate::engine::{Reply, Request as Ask};
+use crate::http::body::{self, Whole};
 use crate::http::error::Failure;
 use crate::http::parse::{self, Parsed, Wire};
 use crate::http::routes::target::Target;
 use crate::http::stream::{self, stopping, too_late};
 use crate::http::ticket::Ticket;
-use crate::http::{App, answer, body};
+use crate::http::{App, answer};
 use crate::registry::Model;
 
 /// Bodies above this are parsed on another thread: a large one would hold up its neighbours.
@@ -53,9 +54,9 @@ async fn answer(
         ticket.set_model(model);
     }
     let (head, body) = request.into_parts();
-    let limits = &app.limits;
-    let body = body::collect(&head.headers, body, limits.body_bytes_max, limits.body_timeout).await?;
-    let parsed = parse(app, &head.headers, &head.uri, named.is_some(), body).await?;
+    // The share is kept to the end: what was read lives in the request until then.
+    let Whole { bytes, share: _share } = body::collect(&head.headers, body, app).await?;
+    let parsed = parse(app, &head.headers, &head.uri, named.is_some(), bytes).await?;
     let model = resolve(app, named, &parsed)?;
     ticket.set_model(&model);
     let list = parsed.list;
@@ -94,7 +95,7 @@ fn deadline(app: &App, ticket: &Ticket, headers: &HeaderMap) -> Result<Instant, 
                 )
             })?,
     };
-    Ok(ticket.started + wait.min(app.limits.deadline_max))
+    Ok(ticket.started.into_std() + wait.min(app.limits.deadline_max))
 }
 
 async fn parse(

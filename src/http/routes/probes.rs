@@ -11,22 +11,22 @@ use crate::http::App;
 /// Whether the process makes progress. Restarting it would not mend a model, so models do not count.
 pub async fn live(State(app): State<Arc<App>>, query: RawQuery) -> Response {
     let stalled = (!(app.live)()).then(|| "the workers make no progress".to_owned());
-    probe(stalled.into_iter().collect(), &query)
+    probe(&stalled.map_or_else(Vec::new, |reason| vec![reason]), &query)
 }
 
 /// Whether traffic should come here.
 pub async fn ready(State(app): State<Arc<App>>, query: RawQuery) -> Response {
-    probe(app.unready(), &query)
+    probe(&app.unready(), &query)
 }
 
 /// Whether every model has been tried.
 pub async fn started(State(app): State<Arc<App>>, query: RawQuery) -> Response {
     let loading = (!app.registry.settled()).then(|| "models are loading".to_owned());
-    probe(loading.into_iter().collect(), &query)
+    probe(&loading.map_or_else(Vec::new, |reason| vec![reason]), &query)
 }
 
 /// 200 without reasons against it, else 503; `?verbose` shows the reasons.
-fn probe(reasons: Vec<String>, RawQuery(query): &RawQuery) -> Response {
+fn probe(reasons: &[String], RawQuery(query): &RawQuery) -> Response {
     if reasons.is_empty() {
         return (StatusCode::OK, "ok\n").into_response();
     }
@@ -35,7 +35,7 @@ fn probe(reasons: Vec<String>, RawQuery(query): &RawQuery) -> Response {
     });
     let mut text = "no\n".to_owned();
     if verbose {
-        reasons.iter().for_each(|reason| text.extend(["- ", reason, "\n"]));
+        text.extend(reasons.iter().map(|reason| format!("- {reason}\n")));
     }
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }

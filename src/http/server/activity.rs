@@ -47,8 +47,14 @@ pub struct InFlight(Activity);
 impl Activity {
     pub fn new(limits: &HttpSettings) -> Self {
         let now = Instant::now();
-        let state =
-            State { in_flight: 0, fresh: true, http2: false, head: Some(now), partial: false, last: now };
+        let state = State {
+            in_flight: 0,
+            fresh: true,
+            http2: false,
+            head: Some(now),
+            partial: false,
+            last: now,
+        };
         let patience = Patience {
             header: limits.header_timeout,
             idle: limits.idle_timeout,

@@ -30,7 +30,7 @@ use crate::http::stage::{Stage, reached};
 
 const HEADERS_MAX: usize = 100;
 /// Of HTTP/1's read buffer, which a head must fit, and of HTTP/2's header list.
-const HEAD_BYTES_MAX: usize = 16 << 10;
+const HEAD_BYTES_MAX: u16 = 16 << 10;
 const STREAMS_MAX: u32 = 128;
 /// Streams that a client opened and reset before we looked (CVE-2023-44487).
 const RESET_STREAMS_MAX: usize = 20;
@@ -126,13 +126,13 @@ fn builder() -> auto::Builder<Tasks> {
         // Our own timers tell a slow head from an idle connection.
         .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX);
+        .max_buf_size(HEAD_BYTES_MAX.into());
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
-        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_header_list_size(HEAD_BYTES_MAX.into())
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     builder

@@ -67,8 +67,7 @@ fn quick() -> HttpSettings {
 }
 
 const LIVE: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
-const STUCK: &[u8] =
-    b"POST /v1/predict/stuck HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx";
+const STUCK: &[u8] = b"POST /v1/predict/stuck HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx";
 
 #[tokio::test]
 async fn slow_and_idle_connections_end() {
@@ -110,7 +109,8 @@ async fn the_refusal_of_a_large_body_is_read() {
     let running = Running::start(limits()).await;
     let size = 4 << 20;
     let mut socket = running.connect().await;
-    let head = format!("POST /v1/predict/echo HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n");
+    let head =
+        format!("POST /v1/predict/echo HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n");
     socket.write_all(head.as_bytes()).await.unwrap();
     socket.write_all(&vec![7; size]).await.unwrap();
     let answer = rest(&mut socket).await;
@@ -137,7 +137,10 @@ async fn what_is_in_flight_finishes_and_idle_connections_end() {
     assert_eq!(rest(&mut idle).await, "");
     streaming.write_all(b"y").await.unwrap();
     let answer = rest(&mut streaming).await;
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("Opaque(b\\\"xy\\\")"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains("Opaque(b\\\"xy\\\")"),
+        "{answer}"
+    );
     assert!(TcpStream::connect(running.address).await.is_err(), "nobody listens");
     assert_eq!(running.end().await, Served { cut: 0 });
 }
@@ -154,6 +157,7 @@ async fn what_does_not_finish_is_refused_then_cut() {
     let answer = rest(&mut stuck).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
+    drop(stuck);
     assert_eq!(running.serving.await.unwrap(), Served { cut: 0 });
 }
 

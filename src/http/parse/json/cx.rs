@@ -111,10 +111,7 @@ macro_rules! seed {
     ($name:ident => $value:ty) => {
         impl<'de> serde::de::DeserializeSeed<'de> for $name<'_, '_> {
             type Value = $value;
-            fn deserialize<D: serde::Deserializer<'de>>(
-                self,
-                from: D,
-            ) -> Result<$value, D::Error> {
+            fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<$value, D::Error> {
                 from.deserialize_any(self)
             }
         }

@@ -9,8 +9,7 @@ use crate::http::parse::json::strings::{Media, One, listed, push};
 use crate::http::parse::json::tensor::{Builder, Data, Shape, assemble};
 use crate::http::parse::{clip, step};
 
-const ITEM: &str =
-    "a string, lists of numbers, {\"shape\", \"data\"}, or one of {\"image\"}, {\"text\"}, \
+const ITEM: &str = "a string, lists of numbers, {\"shape\", \"data\"}, or one of {\"image\"}, {\"text\"}, \
      {\"audio\"}, {\"b64\"}";
 
 /// The value of `instances`: a list with one item an element.
@@ -134,11 +133,11 @@ impl<'de> Visitor<'de> for Inputs<'_, '_> {
     refuse!(null, boolean, number);
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Found, E> {
-        single(Media::Text.item(self.cx, value, INPUTS)?)
+        Media::Text.item(self.cx, value, INPUTS).map(single)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Found, A::Error> {
-        single(object(self.cx, INPUTS, map)?)
+        object(self.cx, INPUTS, map).map(single)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {
@@ -158,12 +157,12 @@ impl<'de> Visitor<'de> for Inputs<'_, '_> {
             return listed(self.cx, payload, "inputs");
         }
         tensor.close()?;
-        single(Item::Tensor(tensor.finish()?))
+        tensor.finish().map(Item::Tensor).map(single)
     }
 }
 
-fn single<E: de::Error>(item: Item) -> Result<Found, E> {
-    Ok(Found { payload: Payload::single(item, INPUTS), list: false })
+fn single(item: Item) -> Found {
+    Found { payload: Payload::single(item, INPUTS), list: false }
 }
 
 fn at(index: usize) -> String {

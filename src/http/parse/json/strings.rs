@@ -60,7 +60,10 @@ fn bytes(string: &str, prefix: &str, pointer: &str) -> Result<Bytes, Problem> {
     let base64 = if string.starts_with("data:") {
         let (head, base64) = string.split_once(',').unwrap_or((string, ""));
         if !head.starts_with(prefix) || !head.ends_with(";base64") {
-            return Err(refused(&format!("{:?}", clip(head)), "say what the bytes are, or nothing"));
+            return Err(refused(
+                &format!("{:?}", clip(head)),
+                "say what the bytes are, or nothing",
+            ));
         }
         base64
     } else {

@@ -106,8 +106,12 @@ impl<'a, 'c> Builder<'a, 'c> {
     }
 
     fn wrong_as<E: de::Error>(&self, expected: &str, got: &str, hint: &str) -> E {
-        let steps: String = self.at.iter().map(|position| format!("/{position}")).collect();
-        self.cx.fault(&format!("{}{steps}", self.pointer), expected, got, hint)
+        let mut pointer = self.pointer.clone();
+        for position in &self.at {
+            pointer.push('/');
+            pointer.push_str(&position.to_string());
+        }
+        self.cx.fault(&pointer, expected, got, hint)
     }
 }
 

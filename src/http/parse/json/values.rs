@@ -35,9 +35,7 @@ impl<'de> Visitor<'de> for Parameters<'_, '_> {
         while let Some(name) = map.next_key::<String>()? {
             let pointer = format!("/parameters/{}", step(&name));
             let value = map.next_value_seed(Value { cx: self.cx, pointer: &pointer })?;
-            self.params
-                .add(&name, value, pointer)
-                .map_err(|problem| self.cx.stop(problem))?;
+            self.params.add(&name, value, pointer).map_err(|problem| self.cx.stop(problem))?;
         }
         Ok(())
     }
