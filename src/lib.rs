@@ -20,8 +20,6 @@
 
 pub mod domain;
 
-pub mod domain;
-
 pub mod engine;
 
 pub mod compute;
