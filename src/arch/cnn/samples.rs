@@ -68,6 +68,7 @@ fn is_clear(answer: &Value, class: usize) -> bool {
 
 /// The label's last word, in small letters: `Ankle boot` is `boot`.
 fn short_name(label: &str) -> String {
-    let words = label.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words.last().map_or_else(|| "class".to_owned(), str::to_ascii_lowercase)
+    let mut words =
+        label.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.next_back().map_or_else(|| "class".to_owned(), str::to_ascii_lowercase)
 }
