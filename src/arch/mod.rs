@@ -4,6 +4,7 @@
 
 mod cnn;
 pub mod golden;
+mod gru;
 pub mod pack;
 mod train;
 
@@ -53,7 +54,7 @@ pub struct Architecture {
 }
 
 /// Every architecture there is.
-pub const ARCHITECTURES: &[Architecture] = &[cnn::ARCHITECTURE];
+pub const ARCHITECTURES: &[Architecture] = &[cnn::ARCHITECTURE, gru::ARCHITECTURE];
 
 /// The row called `name`.
 ///

@@ -1,3 +1,4 @@
 //! Readers of training data.
 
 pub mod idx;
+pub mod text;

@@ -7,6 +7,7 @@ mod convolution;
 mod dropout;
 mod linear;
 mod pool;
+mod recurrent;
 mod window;
 
 use rand_chacha::ChaCha8Rng;
@@ -17,6 +18,7 @@ pub use convolution::{Convolution, ConvolutionSize};
 pub use dropout::Dropout;
 pub use linear::Linear;
 pub use pool::{AveragePool, MaxPool, global_average_pool};
+pub use recurrent::{Cell, FoldedLayer, LayerState, RecurrentLayer, rows_matmul};
 pub use window::{Padding, Placement, Window};
 
 /// What a forward pass is for.

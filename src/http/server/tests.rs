@@ -141,8 +141,9 @@ async fn what_is_in_flight_finishes_and_idle_connections_end() {
         answer.starts_with("HTTP/1.1 200 ") && answer.contains("Opaque(b\\\"xy\\\")"),
         "{answer}"
     );
-    assert!(TcpStream::connect(running.address).await.is_err(), "nobody listens");
+    let address = running.address;
     assert_eq!(running.end().await, Served { cut: 0 });
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens");
 }
 
 #[tokio::test]
