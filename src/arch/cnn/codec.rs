@@ -9,7 +9,7 @@ use crate::media::picture::Picture;
 use crate::media::preprocessing::Preprocessing;
 
 /// Classes in an answer when the caller does not say how many.
-const TOP_K: u64 = 5;
+pub(super) const TOP_K: usize = 5;
 const TOP_K_MAX: u64 = 1000;
 
 /// What a network of pictures reads and says.
@@ -48,8 +48,9 @@ impl CnnCodec {
     fn top(&self, reader: &mut Reader<'_>) -> usize {
         match self.head {
             Head::Softmax => {
-                let top = reader.integer("top_k", 1..=TOP_K_MAX).unwrap_or(TOP_K);
-                usize::try_from(top).unwrap_or(usize::MAX).min(self.labels.len())
+                let asked = reader.integer("top_k", 1..=TOP_K_MAX);
+                let top = asked.and_then(|top| usize::try_from(top).ok()).unwrap_or(TOP_K);
+                top.min(self.labels.len())
             }
             Head::Values => 0,
         }
