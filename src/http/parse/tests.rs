@@ -102,6 +102,7 @@ fn the_model_and_parameters_come_along() {
 
 /// What was refused, where, as what kind, and a word that the fault must hold.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table: one row a fault")]
 fn faults_say_where_and_what() {
     use Kind::{InvalidInput, NotFound, TooLarge};
     let deep = format!("{{\"inputs\": {}", "[".repeat(100_000));
