@@ -34,6 +34,10 @@ pub mod state;
 
 pub mod registry;
 
+pub mod access;
 pub mod config;
+pub mod telemetry;
+
+pub mod http;
 
 pub mod cli;

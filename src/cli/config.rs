@@ -1,7 +1,7 @@
 //! `maas config check`, `maas config show [--defaults]`
 
 use crate::cli::Outcome;
-use crate::cli::settings::SettingsArgs;
+use crate::cli::settings::{SettingsArgs, keys};
 use crate::config;
 
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ enum Verb {
 pub fn run(args: Args) -> Outcome {
     match args.verb {
         Verb::Check(settings) => {
-            settings.read()?;
+            keys(&settings.read()?)?;
             println!("ok");
         }
         Verb::Show { defaults: true, .. } => print!("{}", config::defaults()),

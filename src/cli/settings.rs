@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command, Error, FromArgMatches};
 
+use crate::access::{Keys, check_bind};
+use crate::cli::Failure;
 use crate::config::{self, Form, KEYS, ModelSettings, Overrides, ReadError, Settings};
 use crate::domain::ModelName;
 use crate::engine::Limits;
@@ -67,6 +69,15 @@ impl FromArgMatches for SettingsArgs {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// The keys, when the addresses may be bound with them.
+pub fn keys(settings: &Settings) -> Result<Keys, Failure> {
+    let keys = settings.keys.as_deref().map(Keys::read).transpose()?.unwrap_or_default();
+    for address in [settings.http, settings.admin] {
+        check_bind(address, &keys, settings.insecure)?;
+    }
+    Ok(keys)
 }
 
 /// How a model is to run: its own section of the settings over what holds for all.

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Two replicas of maas behind HAProxy, under load, while each is stopped in turn.
 
-    tests/lb/replace.py [target/release/maas]
+    tests/lb/replace.py [target/release/maas [models]]
 
 SIGTERM to the first: not one request may fail. `kill -9` to the second: failures are counted and told, because a request
 that a dead process had taken may be lost; the ones after it may not. Nothing leaves loopback. Needs haproxy and the
-packages in models/; takes about half a minute.
+packages in models; takes about half a minute.
 """
 
 import http.client
@@ -34,14 +34,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def golden():
+def golden(store):
     """The path and body of a picture that one of the packages answers: its first golden sample."""
-    for listing in sorted((ROOT / "models").glob("*/*/golden/samples.json")):
+    for listing in sorted(store.glob("*/*/golden/samples.json")):
         sample = json.loads(listing.read_text())[0]
         if sample["media"] == "image":
             place = listing.parents[1]
             return f"/v1/predict/{place.parent.name}", (place / sample["input"]).read_bytes()
-    sys.exit("replace: no package in models/ has a picture among its golden samples")
+    sys.exit(f"replace: no package in {store} has a picture among its golden samples")
 
 
 def until(what, true):
@@ -62,15 +62,23 @@ def ready(port):
         return False
 
 
+def predictions(port):
+    """How many predictions a replica has ended, by its own metrics."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    connection.request("GET", "/metrics")
+    lines = connection.getresponse().read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("maas_requests_total{"))
+
+
 class Replica:
-    def __init__(self, program, state):
-        self.program, self.state, self.port = program, state, free_port()
+    def __init__(self, program, store, state):
+        self.program, self.store, self.state, self.port = program, store, state, free_port()
         self.process = None
 
     def start(self):
         self.process = subprocess.Popen(
             [self.program, "serve", f"--http=127.0.0.1:{self.port}", "--admin=127.0.0.1:0", f"--state={self.state}",
-             f"--store={ROOT / 'models'}", f"--drain-grace-ms={GRACE_MS}", "--engine-workers=1", "--log-filter=warn"],
+             f"--store={self.store}", f"--drain-grace-ms={GRACE_MS}", "--engine-workers=1", "--log-filter=warn"],
             cwd=self.state,
         )
         until(f"replica {self.port}", lambda: self.process.poll() is not None or ready(self.port))
@@ -133,12 +141,12 @@ def phase(load, what, act, allowed):
         sys.exit(f"replace: {what}: at most {allowed} may fail: {failed[:5]}")
 
 
-def main(program):
+def main(program, store):
     with tempfile.TemporaryDirectory() as scratch:
         states = [pathlib.Path(scratch, name) for name in ("one", "two")]
         for state in states:
             state.mkdir()
-        one, two = (Replica(program, state) for state in states)
+        one, two = (Replica(program, store, state) for state in states)
         listen = free_port()
         addresses = {"MAAS_LISTEN": f"127.0.0.1:{listen}", "MAAS_ONE": f"127.0.0.1:{one.port}", "MAAS_TWO": f"127.0.0.1:{two.port}"}
         started = []
@@ -152,10 +160,10 @@ def main(program):
             )
             started.append(balancer)
             until("HAProxy", lambda: balancer.poll() is not None or ready(listen))
-            load = Load(listen, golden())
+            load = Load(listen, golden(store))
             phase(load, "both serve", lambda: None, 0)
             phase(load, "SIGTERM to one", lambda: stopped_well(one), 0)
-            phase(load, "one is back", one.start, 0)
+            phase(load, "one is back", lambda: back(one), 0)
             phase(load, "kill -9 of the other", lambda: two.stop(signal.SIGKILL), None)
             phase(load, "after the kill", lambda: None, 0)
         finally:
@@ -167,6 +175,11 @@ def main(program):
                     process.wait()
 
 
+def back(replica):
+    replica.start()
+    until("traffic to the replica that is back", lambda: predictions(replica.port) > 0)
+
+
 def stopped_well(replica):
     code = replica.stop(signal.SIGTERM)
     if code != 0:
@@ -174,4 +187,6 @@ def stopped_well(replica):
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "target/release/maas").resolve())
+    defaults = [ROOT / "target/release/maas", ROOT / "models"]
+    typed = [pathlib.Path(argument) for argument in sys.argv[1:]]
+    main(*(path.resolve() for path in [*typed, *defaults[len(typed):]]))

@@ -9,7 +9,7 @@ use crate::media::picture::Picture;
 use crate::media::preprocessing::Preprocessing;
 
 /// Classes in an answer when the caller does not say how many.
-const TOP_K: u64 = 5;
+pub(super) const TOP_K: usize = 5;
 const TOP_K_MAX: u64 = 1000;
 
 /// What a network of pictures reads and says.
@@ -48,8 +48,9 @@ impl CnnCodec {
     fn top(&self, reader: &mut Reader<'_>) -> usize {
         match self.head {
             Head::Softmax => {
-                let top = reader.integer("top_k", 1..=TOP_K_MAX).unwrap_or(TOP_K);
-                usize::try_from(top).unwrap_or(usize::MAX).min(self.labels.len())
+                let asked = reader.integer("top_k", 1..=TOP_K_MAX);
+                let top = asked.and_then(|top| usize::try_from(top).ok()).unwrap_or(TOP_K);
+                top.min(self.labels.len())
             }
             Head::Values => 0,
         }
@@ -133,4 +134,92 @@ impl CnnCodec {
 /// The first dimensions of a shape: a caller's may be long.
 fn clipped(shape: &[usize]) -> &[usize] {
     &shape[..shape.len().min(8)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ParamValue;
+
+    fn codec(head: Head) -> CnnCodec {
+        let preprocessing = toml::from_str(
+            "channels = 1\nwidth = 3\nheight = 2\nfit = \"stretch\"\nfilter = \"nearest\"\n\
+             mean = [0]\nstd = [1]",
+        );
+        CnnCodec {
+            preprocessing: preprocessing.unwrap(),
+            media: MediaLimits::default(),
+            head,
+            labels: ["a", "b", "c"].map(str::to_owned).to_vec(),
+        }
+    }
+
+    fn tensor(shape: &[usize], value: f32) -> Item {
+        let count = shape.iter().product();
+        Item::Tensor(Tensor::new(shape.to_vec(), vec![value; count]).unwrap())
+    }
+
+    fn decode(item: Item) -> Result<Vec<Vec<f32>>, Problem> {
+        let payload = Payload::single(item, "/inputs/0");
+        codec(Head::Softmax).decode(payload, &Params::default()).map(|(samples, _)| samples)
+    }
+
+    fn top_k(head: Head, name: &str, value: f64) -> Result<usize, Problem> {
+        let mut params = Params::default();
+        params.insert(name, ParamValue::Number(value), format!("/parameters/{name}"));
+        codec(head).decode(Payload::default(), &params).map(|(_, top)| top)
+    }
+
+    #[test]
+    fn tensors_must_have_the_shape_of_the_signature() {
+        assert_eq!(decode(tensor(&[1, 2, 3], 0.5)).unwrap(), [[0.5; 6]]);
+        assert_eq!(decode(tensor(&[2, 3], 0.5)).unwrap(), [[0.5; 6]]);
+        for (shape, value) in
+            [(&[3, 2][..], 0.0), (&[6], 0.0), (&[1, 1, 2, 3], 0.0), (&[2, 3], f32::NAN)]
+        {
+            let problem = decode(tensor(shape, value)).unwrap_err();
+            assert_eq!((problem.kind, problem.faults.len()), (Kind::InvalidInput, 1), "{problem}");
+            assert_eq!(problem.faults[0].pointer, "/inputs/0");
+        }
+    }
+
+    #[test]
+    fn other_media_are_refused_by_kind() {
+        let kind = |item| decode(item).unwrap_err().kind;
+        assert_eq!(kind(Item::Text("a cat".into())), Kind::InvalidInput);
+        assert_eq!(kind(Item::Audio(b"RIFF"[..].into())), Kind::UnsupportedMedia);
+        assert_eq!(kind(Item::Opaque(b"RIFF"[..].into())), Kind::UnsupportedMedia);
+    }
+
+    #[test]
+    fn top_k_is_clipped_to_the_classes_and_nothing_else_is_read() {
+        assert_eq!(top_k(Head::Softmax, "top_k", 2.0).unwrap(), 2);
+        assert_eq!(top_k(Head::Softmax, "top_k", 1000.0).unwrap(), 3);
+        for (head, name, value) in [
+            (Head::Softmax, "top_k", 0.0),
+            (Head::Softmax, "top_k", 1001.0),
+            (Head::Softmax, "temperature", 1.0),
+            (Head::Values, "top_k", 2.0),
+        ] {
+            assert_eq!(top_k(head, name, value).unwrap_err().kind, Kind::InvalidInput, "{name}");
+        }
+    }
+
+    #[test]
+    fn classes_come_best_first_and_values_as_they_are() {
+        let outcomes = codec(Head::Softmax).encode(vec![vec![0.2, 0.5, 0.2]], &2).unwrap();
+        let Outcome::Classes { predictions } = &outcomes[0] else { panic!("{outcomes:?}") };
+        let seen: Vec<_> = predictions.iter().map(|c| (c.label.as_str(), c.index)).collect();
+        assert_eq!(seen, [("b", 1), ("a", 0)]);
+        let outcomes = codec(Head::Values).encode(vec![vec![-3.0]], &0).unwrap();
+        assert_eq!(outcomes, [Outcome::Values { values: vec![-3.0] }]);
+    }
+
+    #[test]
+    fn outputs_that_are_not_finite_are_a_fault_of_ours() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let problem = codec(Head::Values).encode(vec![vec![0.0, bad]], &0).unwrap_err();
+            assert_eq!(problem.kind, Kind::Internal);
+        }
+    }
 }

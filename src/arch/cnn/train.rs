@@ -36,7 +36,7 @@ struct Options {
 pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, TrainError> {
     let options: Options = section("fit.options", &job.recipe.fit.options)?;
     let data = Data::read(job)?;
-    let (mut made, network, codec) = fresh(job, &data, device)?;
+    let (made, network, codec) = fresh(job, &data, device)?;
     let metrics = {
         let mut fit = Fit::new(job, &made, options)?;
         let mut metrics = None;
@@ -50,7 +50,7 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
         }
         metrics.map_or_else(|| score(&network, &codec, &data.test), Ok)?
     };
-    package(job, &mut made, &network, &codec, data, metrics)
+    package(job, &made, &network, &codec, data, metrics)
 }
 
 struct Data {

@@ -122,7 +122,6 @@ impl Convolve {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::arch::cnn::config;
     use crate::arch::cnn::net::{Cnn, build};
     use crate::compute::layers::Mode;

@@ -68,7 +68,9 @@ impl Cnn {
     pub fn batch<S: AsRef<[f32]>>(&self, samples: &[S], device: &Device) -> Result<Tensor> {
         let [c, h, w] = self.input;
         let mut values = Vec::with_capacity(samples.len() * c * h * w);
-        samples.iter().for_each(|sample| values.extend_from_slice(sample.as_ref()));
+        for sample in samples {
+            values.extend_from_slice(sample.as_ref());
+        }
         Tensor::from_vec(values, (samples.len(), c, h, w), device)
     }
 }
