@@ -15,7 +15,8 @@ async fn a_picture_a_line_and_a_spoken_code_are_answered() {
 
     let path = "/v1/predict/kjv?max_tokens=60&temperature=0.7&top_k=3&seed=7";
     let verse = || server.post(path).body("In the beginning").send();
-    let (first, second) = (answer(verse().await.unwrap()).await, answer(verse().await.unwrap()).await);
+    let (first, second) =
+        (answer(verse().await.unwrap()).await, answer(verse().await.unwrap()).await);
     assert_eq!(first["text"].as_str().unwrap().chars().count(), 60);
     assert_eq!(first["text"], second["text"], "one seed gives one text");
     assert_eq!((&first["seed"], &first["finish_reason"]), (&json!(7), &json!("length")));

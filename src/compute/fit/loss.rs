@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-/// The mean cross entropy of logits [N, classes] against targets [N] (u32), in nats. With `smoothing`
+/// The mean cross entropy of logits `[N, classes]` against targets `[N]` (u32), in nats. With `smoothing`
 /// above 0 that part of each target is spread over all classes (Szegedy and others 2016).
 ///
 /// # Errors

@@ -19,7 +19,7 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
-    /// Reads `<name>.weight`, `.bias`, `.running_mean` and `.running_var`, each [channels].
+    /// Reads `<name>.weight`, `.bias`, `.running_mean` and `.running_var`, each `[channels]`.
     ///
     /// # Errors
     /// [`WeightError`] when a tensor is missing or of another shape.

@@ -27,7 +27,7 @@ pub struct Convolution {
 }
 
 impl Convolution {
-    /// Reads `<name>.weight` [output, input / groups, rows, columns] and `<name>.bias` [output].
+    /// Reads `<name>.weight` `[output, input / groups, rows, columns]` and `<name>.bias` `[output]`.
     ///
     /// # Errors
     /// [`WeightError`] when a tensor is missing or of another shape.

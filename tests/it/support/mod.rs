@@ -33,8 +33,8 @@ impl Server {
     /// Starts on `store`; does not wait.
     pub fn start(store: &Path, flags: &[&str]) -> Self {
         let state = TempDir::new().unwrap();
+        // Without a verb: plain `maas` serves.
         let mut child = maas()
-            .arg("serve")
             .args(["--http=127.0.0.1:0", "--admin=127.0.0.1:0", "--log-format=json"])
             .arg(format!("--store={}", store.display()))
             .arg(format!("--state={}", state.path().display()))
@@ -112,11 +112,8 @@ impl Drop for Server {
 /// The program, without the settings of whoever runs the tests.
 pub fn maas() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_maas"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MAAS_")) {
-        command.env_remove(name);
-    }
-    // So that a config/maas.toml beside the tests is not read.
-    command.current_dir(std::env::temp_dir());
+    // In another folder than the repository's: its config/maas.toml is not read.
+    command.env_clear().current_dir(std::env::temp_dir());
     command
 }
 
