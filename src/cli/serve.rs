@@ -11,13 +11,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::access::{Access, admin_key};
-use crate::cli::Outcome;
 use crate::cli::settings::{SettingsArgs, keys, placement};
+use crate::cli::{Failure, Outcome};
 use crate::config::{DrainSettings, Settings};
 use crate::engine::Engine;
 use crate::http::{self, App, Listener, Parts, Stage};
-use crate::package::{PackageError, Store};
+use crate::package::{PackageError, Store, entries_of};
 use crate::registry::Registry;
+use crate::state::Database;
 use crate::telemetry::{self, Metrics};
 
 /// How long loading that was still under way may hold up the exit.
@@ -33,29 +34,53 @@ pub fn run(args: &Args) -> Outcome {
     let settings = args.settings.read()?;
     telemetry::init(settings.log_format, &settings.log_filter)?;
     let access = Access::new(keys(&settings)?, Some(admin_key(&settings.state)?));
-    let store = Store::open(&settings.store)
-        .map_err(|error| format!("the store of models, which --store names: {error}"))?;
+    let stores = stores(&settings)?;
+    let state = Database::open(&settings.state)?;
     let engine = Arc::new(Engine::start(settings.engine.workers)?);
     let runtime = Runtime::new()?;
-    let outcome = runtime.block_on(serve(&settings, access, store, Arc::clone(&engine)));
+    let parts = Start { access, state, stores, engine: Arc::clone(&engine) };
+    let outcome = runtime.block_on(serve(&settings, parts));
     runtime.shutdown_timeout(EXIT_WAIT);
     // Dropped, it would wait for a batch in flight, and nobody waits for that batch any longer.
     std::mem::forget(engine);
     outcome
 }
 
-async fn serve(settings: &Settings, access: Access, store: Store, engine: Arc<Engine>) -> Outcome {
+/// What is ready before the listeners are.
+struct Start {
+    access: Access,
+    state: Database,
+    stores: Vec<Arc<Store>>,
+    engine: Arc<Engine>,
+}
+
+/// The store that `--store` names, which is only read, and the one below the state for what was
+/// trained or pushed here.
+fn stores(settings: &Settings) -> Result<Vec<Arc<Store>>, Failure> {
+    let shipped = Store::open(&settings.store)
+        .map_err(|error| format!("the store of models, which --store names: {error}"))?;
+    let mut stores = vec![Arc::new(shipped)];
+    let own = settings.state.join("store");
+    if own.is_dir() {
+        stores.push(Arc::new(Store::open(&own)?));
+    }
+    Ok(stores)
+}
+
+async fn serve(settings: &Settings, start: Start) -> Outcome {
+    let Start { access, state, stores, engine } = start;
     // Bound first: an address in use is told at once, and probes are answered while models load.
     let main = bind("http", settings.http).await?;
     let admin = bind("admin", settings.admin).await?;
     tracing::info!(http = %main.local_addr()?, admin = %admin.local_addr()?, "listening");
 
     let registry = Arc::new(Registry::default());
-    load(settings, &registry, store, &engine)?;
+    load(settings, &registry, stores, &engine)?;
     let (stage, watched) = watch::channel(Stage::Serving);
     let app = Arc::new(App::new(Parts {
         registry,
         access,
+        state: Arc::new(state),
         metrics: Metrics::default(),
         limits: settings.limits,
         media: settings.media,
@@ -83,25 +108,25 @@ async fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, String> {
         .map_err(|error| format!("cannot listen on {address}, the address of `{name}`: {error}"))
 }
 
-/// Starts to load every version in the store, each on a thread of its own. Returns at once.
+/// Starts to load every version in the stores, each on a thread of its own. Returns at once.
 fn load(
     settings: &Settings,
     registry: &Arc<Registry>,
-    store: Store,
+    stores: Vec<Arc<Store>>,
     engine: &Arc<Engine>,
 ) -> Result<(), PackageError> {
-    let entries = store.entries()?;
+    let entries = entries_of(stores)?;
     if entries.is_empty() {
-        tracing::warn!(store = %store.root().display(), "the store holds no model");
+        tracing::warn!(store = %settings.store.display(), "the store holds no model");
     }
-    for name in settings.models.keys().filter(|name| entries.iter().all(|e| e.name != **name)) {
+    for name in settings.models.keys().filter(|name| entries.iter().all(|(e, _)| e.name != **name))
+    {
         tracing::warn!(model = %name, "the settings name a model that the store does not hold");
     }
-    let store = Arc::new(store);
-    for entry in entries {
+    for (entry, store) in entries {
         let placement = placement(settings, Some(&entry.name));
         registry.expect(&entry, &placement);
-        let (registry, store, engine) = (registry.clone(), store.clone(), engine.clone());
+        let (registry, engine) = (Arc::clone(registry), Arc::clone(engine));
         tokio::task::spawn_blocking(move || registry.load(&store, &entry, &placement, &engine));
     }
     Ok(())

@@ -11,6 +11,7 @@ use crate::config::HttpSettings;
 use crate::domain::MediaLimits;
 use crate::http::stage::{Stage, reached};
 use crate::registry::Registry;
+use crate::state::Database;
 use crate::telemetry::Metrics;
 
 /// The smallest part of the bodies' budget.
@@ -22,6 +23,7 @@ const BUDGET_BODIES: usize = 16;
 pub struct Parts {
     pub registry: Arc<Registry>,
     pub access: Access,
+    pub state: Arc<Database>,
     pub metrics: Metrics,
     pub limits: HttpSettings,
     pub media: MediaLimits,
@@ -34,6 +36,7 @@ pub struct Parts {
 pub struct App {
     pub registry: Arc<Registry>,
     pub access: Access,
+    pub state: Arc<Database>,
     pub metrics: Metrics,
     pub limits: HttpSettings,
     pub media: MediaLimits,
@@ -55,6 +58,7 @@ impl App {
         Self {
             registry: parts.registry,
             access: parts.access,
+            state: parts.state,
             metrics: parts.metrics,
             limits: parts.limits,
             media: parts.media,

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Request as HttpRequest, StatusCode};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
@@ -21,6 +22,7 @@ use crate::domain::{
 use crate::engine::{Endpoint, ModelStats, Reply, Request};
 use crate::http::{App, Listener, Parts, Stage, router};
 use crate::registry::{Model, Registry, Slot};
+use crate::state::Database;
 use crate::telemetry::Metrics;
 
 pub fn limits() -> HttpSettings {
@@ -125,6 +127,8 @@ pub struct Server {
     pub stage: watch::Sender<Stage>,
     pub main: Router,
     pub admin: Router,
+    /// Removed with the server.
+    _state: TempDir,
 }
 
 impl Server {
@@ -145,9 +149,11 @@ impl Server {
             registry.put(slot(name, task, deed));
         }
         let (stage, watching) = watch::channel(Stage::Serving);
+        let directory = TempDir::new().unwrap();
         let app = Arc::new(App::new(Parts {
             registry: Arc::clone(&registry),
             access,
+            state: Arc::new(Database::open(directory.path()).unwrap()),
             metrics: Metrics::default(),
             limits,
             media: media(),
@@ -156,7 +162,7 @@ impl Server {
         }));
         let main = router(Arc::clone(&app), Listener::Main);
         let admin = router(app, Listener::Admin);
-        Self { registry, stage, main, admin }
+        Self { registry, stage, main, admin, _state: directory }
     }
 
     pub async fn send(&self, request: HttpRequest<Body>) -> Got {

@@ -9,5 +9,5 @@ mod write;
 pub use digest::sha256;
 pub use manifest::{ArchitectureSection, MANIFEST_FILE, Manifest, TrainingReceipt, WEIGHTS_FILE};
 pub use open::{Package, PackageError};
-pub use store::{Store, StoreEntry};
+pub use store::{Store, StoreEntry, entries_of};
 pub use write::{Draft, write};

@@ -33,6 +33,10 @@ pub enum PackageError {
     Unlisted { path: String },
     #[error("the package lies in {place}, but its manifest says {manifest}")]
     Misplaced { place: String, manifest: String },
+    #[error(
+        "{place} lies in {first} and in {second}: a version has one place, so remove one of them"
+    )]
+    Twice { place: String, first: String, second: String },
     #[error("{place} exists already: a version is immutable, so pack a new one")]
     Exists { place: String },
 }

@@ -1,6 +1,8 @@
 //! The store: `<root>/<name>/<version>/`, read only.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -72,6 +74,30 @@ impl Store {
             Err(PackageError::Misplaced { place, manifest })
         }
     }
+}
+
+/// Every version in any of `stores`, with the store that holds it.
+///
+/// # Errors
+/// [`PackageError::Twice`] when two stores hold the same version, [`PackageError::Read`] when a
+/// directory cannot be listed.
+pub fn entries_of(
+    stores: impl IntoIterator<Item = Arc<Store>>,
+) -> Result<Vec<(StoreEntry, Arc<Store>)>, PackageError> {
+    let mut found: BTreeMap<StoreEntry, Arc<Store>> = BTreeMap::new();
+    for store in stores {
+        for entry in store.entries()? {
+            if let Some(first) = found.get(&entry) {
+                return Err(PackageError::Twice {
+                    place: format!("{}/{}", entry.name, entry.version),
+                    first: first.root.display().to_string(),
+                    second: store.root.display().to_string(),
+                });
+            }
+            found.insert(entry, Arc::clone(&store));
+        }
+    }
+    Ok(found.into_iter().collect())
 }
 
 /// The names of the directories in `path`.

@@ -6,12 +6,13 @@ use axum::Json;
 use axum::extract::{Request, State};
 use serde::Serialize;
 
-use crate::domain::{Card, ModelName, State as ModelState, Status, Version};
+use crate::domain::{Card, Digest, Kind, ModelName, Problem, State as ModelState, Status, Version};
 use crate::http::App;
 use crate::http::error::Failure;
 use crate::http::example;
 use crate::http::routes::target::Target;
 use crate::registry::Slot;
+use crate::state::{Evaluation, StateError};
 
 /// One version, whatever its state.
 #[derive(Serialize)]
@@ -54,6 +55,17 @@ pub struct List {
     data: Vec<Entry>,
 }
 
+/// What one version scored here, newest first.
+#[derive(Serialize)]
+struct Scored {
+    version: Version,
+    #[serde(flatten)]
+    evaluation: Evaluation,
+}
+
+/// Evaluations that are shown of one version.
+const EVALUATIONS_MAX: u32 = 20;
+
 /// Every version of every model.
 pub async fn list(State(app): State<Arc<App>>) -> Json<List> {
     let data = app.registry.list().into_iter().map(Entry::from).collect();
@@ -65,6 +77,8 @@ pub struct One {
     id: ModelName,
     object: &'static str,
     versions: Vec<Entry>,
+    /// What `maas eval` has measured with this server's state.
+    evaluations: Vec<Scored>,
     /// A command that works for this model.
     #[serde(skip_serializing_if = "Option::is_none")]
     example: Option<String>,
@@ -85,6 +99,27 @@ pub async fn show(
     }
     let card = slots.iter().rev().find_map(|slot| slot.card.as_ref());
     let example = card.map(|card| example::curl(card, &example::base(&request)));
+    let digests = slots.iter().filter_map(|slot| Some((slot.version, slot.card.as_ref()?.digest)));
+    let evaluations = evaluations(&app, digests.collect()).await?;
     let versions = slots.into_iter().map(Entry::from).collect();
-    Ok(Json(One { id: name, object: "model", versions, example }))
+    Ok(Json(One { id: name, object: "model", versions, evaluations, example }))
+}
+
+/// Reads the state, which blocks on the disk.
+async fn evaluations(app: &App, versions: Vec<(Version, Digest)>) -> Result<Vec<Scored>, Problem> {
+    let state = Arc::clone(&app.state);
+    let read = move || -> Result<Vec<Scored>, StateError> {
+        let mut all = Vec::new();
+        for (version, digest) in versions {
+            let found = state.evaluations(&digest, EVALUATIONS_MAX)?;
+            all.extend(found.into_iter().map(|evaluation| Scored { version, evaluation }));
+        }
+        Ok(all)
+    };
+    let failed = || Problem::new(Kind::Internal, "the state cannot be read; it was logged");
+    let read = tokio::task::spawn_blocking(read).await.map_err(|_| failed())?;
+    read.map_err(|error| {
+        tracing::error!(%error, "the state cannot be read");
+        failed()
+    })
 }
