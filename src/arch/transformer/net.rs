@@ -1,0 +1,258 @@
+//! The network: stacked mel frames, sinusoidal positions, a pre-norm encoder, and one score per
+//! character and frame.
+
+use candle_core::{DType, Device, Result, Tensor};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::arch::transformer::config::{Activation, Config};
+use crate::compute::layers::{Attention, AttentionConfig, LayerNorm, Linear, softmax_train};
+use crate::compute::{Parameters, WeightError};
+use crate::engine::{Network, RunError};
+use crate::media::mel::Spectrogram;
+
+/// What training adds to a forward pass: chance, from one seed.
+pub struct Training<'a> {
+    pub rng: &'a mut ChaCha8Rng,
+    /// Where in the table of positions a batch starts, so that none is learnt by heart.
+    pub offset: usize,
+}
+
+/// An encoder with pre-norm blocks (Xiong et al. 2020).
+pub struct Transformer {
+    config: Config,
+    mels: usize,
+    device: Device,
+    input: Linear,
+    /// [positions, width], not trained.
+    positions: Tensor,
+    blocks: Vec<Block>,
+    norm: LayerNorm,
+    output: Linear,
+}
+
+struct Block {
+    norm1: LayerNorm,
+    attention: Attention,
+    norm2: LayerNorm,
+    up: Linear,
+    down: Linear,
+}
+
+/// Log-probabilities of one window, position after position.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frames {
+    pub classes: usize,
+    /// positions × classes.
+    pub log_probabilities: Vec<f32>,
+}
+
+impl Frames {
+    /// One slice of `classes` values per position.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.log_probabilities.chunks_exact(self.classes.max(1))
+    }
+}
+
+impl Transformer {
+    /// `classes` counts the blank.
+    ///
+    /// # Errors
+    /// [`WeightError`] when a tensor is missing or has another shape.
+    pub fn new(
+        parameters: &mut dyn Parameters,
+        config: &Config,
+        mels: usize,
+        classes: usize,
+        device: &Device,
+    ) -> std::result::Result<Self, WeightError> {
+        let width = config.width;
+        let blocks = (0..config.layers)
+            .map(|i| Block::new(parameters, &format!("blocks.{i}"), config))
+            .collect::<std::result::Result<_, _>>()?;
+        let positions = sinusoids(config.positions_max, width, device);
+        Ok(Self {
+            mels,
+            device: device.clone(),
+            input: Linear::new(parameters, "input", config.context * mels, width)?,
+            positions: positions.map_err(|error| WeightError::Device {
+                name: "positions".to_owned(),
+                reason: error.to_string(),
+            })?,
+            blocks,
+            norm: LayerNorm::new(parameters, "norm", width)?,
+            output: Linear::new(parameters, "output", width, classes)?,
+            config: config.clone(),
+        })
+    }
+
+    /// How many positions a spectrogram makes.
+    #[must_use]
+    pub fn positions(&self, spectrogram: &Spectrogram) -> usize {
+        self.config.positions(spectrogram.frames())
+    }
+
+    /// Scores [batch, time, classes] of normalised spectrograms, time being that of the longest. What
+    /// comes after a shorter row's end is of no meaning, and no row's scores depend on it.
+    ///
+    /// # Errors
+    /// When a row has more positions than the network, or the arithmetic fails.
+    pub fn logits(
+        &self,
+        batch: &[&Spectrogram],
+        mut training: Option<Training<'_>>,
+    ) -> Result<Tensor> {
+        let lengths: Vec<usize> = batch.iter().map(|row| self.positions(row)).collect();
+        let time = lengths.iter().copied().max().unwrap_or(0);
+        let (rows, width) = (batch.len(), self.config.width);
+        let mask = mask(&lengths, time, &self.device)?;
+        let x = self.input.forward(&self.stack(batch, time)?)?.reshape((rows, time, width))?;
+        let offset = training.as_ref().map_or(0, |training| training.offset);
+        let x = x.broadcast_add(&self.positions.narrow(0, offset, time)?)?;
+        let mut x = x.reshape((rows * time, width))?;
+        for block in &self.blocks {
+            let rng = training.as_mut().map(|training| &mut *training.rng);
+            x = block.forward(&x, rows, mask.as_ref(), &self.config, rng)?;
+        }
+        let x = if training.is_some() { self.norm.forward_train(&x)? } else { self.norm.forward(&x)? };
+        self.output.forward(&x)?.reshape((rows, time, ()))
+    }
+
+    /// [batch · time, context · mels]: each position sees `context` frames around its own `stride`;
+    /// outside the row there is zero, which is the mean.
+    fn stack(&self, batch: &[&Spectrogram], time: usize) -> Result<Tensor> {
+        let Config { stride, context, .. } = self.config;
+        let mut data = vec![0.0; batch.len() * time * context * self.mels];
+        let mut places = data.chunks_exact_mut(self.mels);
+        for row in batch {
+            for position in 0..time {
+                // Twice the centre, so that an even context needs no half.
+                let first = 2 * position * stride + stride + 1;
+                for offset in 0..context {
+                    let Some(place) = places.next() else { continue };
+                    let frame = (first + 2 * offset).checked_sub(context).map(|frame| frame / 2);
+                    let from = frame.filter(|&frame| frame < row.frames()).map(|f| f * self.mels);
+                    if let Some(from) = from {
+                        place.copy_from_slice(&row.data[from..from + self.mels]);
+                    }
+                }
+            }
+        }
+        Tensor::from_vec(data, (batch.len() * time, context * self.mels), &self.device)
+    }
+
+    fn frames(&self, batch: &[&Spectrogram]) -> Result<Vec<Frames>> {
+        let logits = self.logits(batch, None)?;
+        let all = candle_nn::ops::log_softmax(&logits, candle_core::D::Minus1)?;
+        let classes = all.dim(2)?;
+        batch
+            .iter()
+            .enumerate()
+            .map(|(i, row)| {
+                let kept = all.get(i)?.narrow(0, 0, self.positions(row))?;
+                Ok(Frames { classes, log_probabilities: kept.flatten_all()?.to_vec1()? })
+            })
+            .collect()
+    }
+}
+
+impl Network for Transformer {
+    type Sample = Spectrogram;
+    type Output = Frames;
+
+    fn cost(&self, sample: &Spectrogram) -> usize {
+        self.positions(sample)
+    }
+
+    /// On a CPU each row runs on its own: that is as fast, pads nothing, and makes an answer the same
+    /// bits whatever else is in the batch. On other devices rows are padded and masked.
+    fn run(&self, batch: &[&Spectrogram]) -> std::result::Result<Vec<Frames>, RunError> {
+        let at_once = if self.device.is_cpu() { 1 } else { batch.len().max(1) };
+        let mut outputs = Vec::with_capacity(batch.len());
+        for rows in batch.chunks(at_once) {
+            outputs.extend(self.frames(rows).map_err(|error| RunError(error.to_string()))?);
+        }
+        Ok(outputs)
+    }
+}
+
+impl Block {
+    fn new(
+        parameters: &mut dyn Parameters,
+        name: &str,
+        config: &Config,
+    ) -> std::result::Result<Self, WeightError> {
+        let &Config { width, heads, hidden, .. } = config;
+        let sizes = AttentionConfig { width, heads };
+        Ok(Self {
+            norm1: LayerNorm::new(parameters, &format!("{name}.norm1"), width)?,
+            attention: Attention::new(parameters, &format!("{name}.attention"), sizes)?,
+            norm2: LayerNorm::new(parameters, &format!("{name}.norm2"), width)?,
+            up: Linear::new(parameters, &format!("{name}.up"), width, hidden)?,
+            down: Linear::new(parameters, &format!("{name}.down"), hidden, width)?,
+        })
+    }
+
+    fn forward(
+        &self,
+        x: &Tensor,
+        batch: usize,
+        mask: Option<&Tensor>,
+        config: &Config,
+        mut rng: Option<&mut ChaCha8Rng>,
+    ) -> Result<Tensor> {
+        let training = rng.is_some();
+        let norm = |norm: &LayerNorm, x: &Tensor| {
+            if training { norm.forward_train(x) } else { norm.forward(x) }
+        };
+        let softmax = if training { softmax_train } else { candle_nn::ops::softmax_last_dim };
+        let mixed = self.attention.forward(&norm(&self.norm1, x)?, batch, mask, softmax)?;
+        let x = (x + dropout(mixed, config.dropout, rng.as_deref_mut())?)?;
+        let wide = self.up.forward(&norm(&self.norm2, &x)?)?;
+        let wide = match config.activation {
+            Activation::Relu => wide.relu()?,
+            Activation::Gelu => wide.gelu_erf()?,
+        };
+        let made = self.down.forward(&wide)?;
+        x + dropout(made, config.dropout, rng)?
+    }
+}
+
+/// Zeroes values by chance and scales the rest up (Srivastava et al. 2014). The chance comes from our
+/// own generator: candle's on a CPU cannot be seeded.
+fn dropout(x: Tensor, rate: f64, rng: Option<&mut ChaCha8Rng>) -> Result<Tensor> {
+    let Some(rng) = rng.filter(|_| rate > 0.0) else { return Ok(x) };
+    let mut bytes = vec![0_u8; x.elem_count()];
+    rng.fill_bytes(&mut bytes);
+    // In 256ths, which is fine enough.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rate is in 0..1")]
+    let dropped = (rate * 256.0) as u8;
+    let kept = 256.0 / (256.0 - f32::from(dropped));
+    let mask: Vec<f32> =
+        bytes.into_iter().map(|byte| if byte < dropped { 0.0 } else { kept }).collect();
+    x.mul(&Tensor::from_vec(mask, x.shape(), x.device())?)
+}
+
+/// Added to the scores of positions that a shorter row does not have; `None` when there are none.
+fn mask(lengths: &[usize], time: usize, device: &Device) -> Result<Option<Tensor>> {
+    if lengths.iter().all(|&length| length == time) {
+        return Ok(None);
+    }
+    let row = |&length: &usize| (0..time).map(move |t| if t < length { 0.0_f32 } else { -1e9 });
+    let values: Vec<f32> = lengths.iter().flat_map(row).collect();
+    Tensor::from_vec(values, (lengths.len(), 1, 1, time), device).map(Some)
+}
+
+/// Sines and cosines of wavelengths from 2π to 10 000 · 2π (Vaswani et al. 2017).
+#[expect(clippy::cast_precision_loss, reason = "positions and widths are at most 8192")]
+fn sinusoids(positions: usize, width: usize, device: &Device) -> Result<Tensor> {
+    let mut values = Vec::with_capacity(positions * width);
+    for position in 0..positions {
+        for i in 0..width {
+            let rate = 10_000_f64.powf(-((i / 2 * 2) as f64) / width as f64);
+            let angle = position as f64 * rate;
+            values.push(if i % 2 == 0 { angle.sin() } else { angle.cos() });
+        }
+    }
+    Tensor::from_vec(values, (positions, width), device)?.to_dtype(DType::F32)
+}
