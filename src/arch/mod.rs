@@ -3,6 +3,7 @@
 //! A fourth architecture is a folder and a row; nothing else in the program changes.
 
 pub mod golden;
+pub mod pack;
 mod train;
 
 use crate::compute::{Device, WeightError};
