@@ -5,6 +5,7 @@
 pub mod golden;
 pub mod pack;
 mod train;
+mod transformer;
 
 use crate::compute::{Device, WeightError};
 use crate::domain::{MediaLimits, Problem};
@@ -48,7 +49,7 @@ pub struct Architecture {
 }
 
 /// Every architecture there is.
-pub const ARCHITECTURES: &[Architecture] = &[];
+pub const ARCHITECTURES: &[Architecture] = &[transformer::ROW];
 
 /// The row called `name`.
 ///

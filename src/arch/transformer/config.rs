@@ -3,16 +3,8 @@
 use serde::Deserialize;
 
 use crate::arch::OpenError;
+use crate::compute::layers::Activation;
 use crate::media::mel::MelConfig;
-
-/// Which non-linearity the feed-forward parts have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Activation {
-    Relu,
-    /// With the error function.
-    Gelu,
-}
 
 /// `[architecture.config]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -29,7 +21,7 @@ pub struct Config {
     pub hidden: usize,
     pub activation: Activation,
     /// Training only.
-    pub dropout: f64,
+    pub dropout: f32,
     /// Positions that a sample may have at most.
     pub positions_max: usize,
 }

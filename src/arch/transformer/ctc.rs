@@ -38,7 +38,7 @@ pub fn ctc(logits: &[f32], classes: usize, target: &[usize]) -> Option<Ctc> {
     let backward = lattice.backward();
     let width = states.len();
     let last = &forward[(frames - 1) * width..];
-    let likelihood = log_add(last[width - 1], if width > 1 { last[width - 2] } else { f64::MIN });
+    let likelihood = log_add(last[width - 1], if width > 1 { last[width - 2] } else { f64::NEG_INFINITY });
     let mut gradient: Vec<f32> = Vec::with_capacity(logits.len());
     for t in 0..frames {
         let mut posterior = vec![0.0; classes];

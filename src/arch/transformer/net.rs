@@ -2,21 +2,12 @@
 //! character and frame.
 
 use candle_core::{DType, Device, Result, Tensor};
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
 
-use crate::arch::transformer::config::{Activation, Config};
-use crate::compute::layers::{Attention, AttentionConfig, LayerNorm, Linear, softmax_train};
+use crate::arch::transformer::config::Config;
+use crate::compute::layers::{Attention, AttentionConfig, Dropout, LayerNorm, Linear, Mode};
 use crate::compute::{Parameters, WeightError};
 use crate::engine::{Network, RunError};
 use crate::media::mel::Spectrogram;
-
-/// What training adds to a forward pass: chance, from one seed.
-pub struct Training<'a> {
-    pub rng: &'a mut ChaCha8Rng,
-    /// Where in the table of positions a batch starts, so that none is learnt by heart.
-    pub offset: usize,
-}
 
 /// An encoder with pre-norm blocks (Xiong et al. 2020).
 pub struct Transformer {
@@ -74,14 +65,14 @@ impl Transformer {
         Ok(Self {
             mels,
             device: device.clone(),
-            input: Linear::new(parameters, "input", config.context * mels, width)?,
+            input: Linear::new(parameters, "input", [config.context * mels, width], true)?,
             positions: positions.map_err(|error| WeightError::Device {
                 name: "positions".to_owned(),
                 reason: error.to_string(),
             })?,
             blocks,
             norm: LayerNorm::new(parameters, "norm", width)?,
-            output: Linear::new(parameters, "output", width, classes)?,
+            output: Linear::new(parameters, "output", [width, classes], true)?,
             config: config.clone(),
         })
     }
@@ -93,29 +84,28 @@ impl Transformer {
     }
 
     /// Scores [batch, time, classes] of normalised spectrograms, time being that of the longest. What
-    /// comes after a shorter row's end is of no meaning, and no row's scores depend on it.
+    /// comes after a shorter row's end is of no meaning, and no row's scores depend on it. `offset` is
+    /// where the table of positions starts: 0 but in training, so that none is learnt by heart.
     ///
     /// # Errors
     /// When a row has more positions than the network, or the arithmetic fails.
     pub fn logits(
         &self,
         batch: &[&Spectrogram],
-        mut training: Option<Training<'_>>,
+        offset: usize,
+        mode: &mut Mode<'_>,
     ) -> Result<Tensor> {
         let lengths: Vec<usize> = batch.iter().map(|row| self.positions(row)).collect();
         let time = lengths.iter().copied().max().unwrap_or(0);
         let (rows, width) = (batch.len(), self.config.width);
         let mask = mask(&lengths, time, &self.device)?;
         let x = self.input.forward(&self.stack(batch, time)?)?.reshape((rows, time, width))?;
-        let offset = training.as_ref().map_or(0, |training| training.offset);
         let x = x.broadcast_add(&self.positions.narrow(0, offset, time)?)?;
         let mut x = x.reshape((rows * time, width))?;
         for block in &self.blocks {
-            let rng = training.as_mut().map(|training| &mut *training.rng);
-            x = block.forward(&x, rows, mask.as_ref(), &self.config, rng)?;
+            x = block.forward(&x, rows, mask.as_ref(), &self.config, mode)?;
         }
-        let x = if training.is_some() { self.norm.forward_train(&x)? } else { self.norm.forward(&x)? };
-        self.output.forward(&x)?.reshape((rows, time, ()))
+        self.output.forward(&self.norm.forward(&x, mode)?)?.reshape((rows, time, ()))
     }
 
     /// [batch · time, context · mels]: each position sees `context` frames around its own `stride`;
@@ -142,7 +132,7 @@ impl Transformer {
     }
 
     fn frames(&self, batch: &[&Spectrogram]) -> Result<Vec<Frames>> {
-        let logits = self.logits(batch, None)?;
+        let logits = self.logits(batch, 0, &mut Mode::Evaluation)?;
         let all = candle_nn::ops::log_softmax(&logits, candle_core::D::Minus1)?;
         let classes = all.dim(2)?;
         batch
@@ -188,8 +178,8 @@ impl Block {
             norm1: LayerNorm::new(parameters, &format!("{name}.norm1"), width)?,
             attention: Attention::new(parameters, &format!("{name}.attention"), sizes)?,
             norm2: LayerNorm::new(parameters, &format!("{name}.norm2"), width)?,
-            up: Linear::new(parameters, &format!("{name}.up"), width, hidden)?,
-            down: Linear::new(parameters, &format!("{name}.down"), hidden, width)?,
+            up: Linear::new(parameters, &format!("{name}.up"), [width, hidden], true)?,
+            down: Linear::new(parameters, &format!("{name}.down"), [hidden, width], true)?,
         })
     }
 
@@ -199,38 +189,15 @@ impl Block {
         batch: usize,
         mask: Option<&Tensor>,
         config: &Config,
-        mut rng: Option<&mut ChaCha8Rng>,
+        mode: &mut Mode<'_>,
     ) -> Result<Tensor> {
-        let training = rng.is_some();
-        let norm = |norm: &LayerNorm, x: &Tensor| {
-            if training { norm.forward_train(x) } else { norm.forward(x) }
-        };
-        let softmax = if training { softmax_train } else { candle_nn::ops::softmax_last_dim };
-        let mixed = self.attention.forward(&norm(&self.norm1, x)?, batch, mask, softmax)?;
-        let x = (x + dropout(mixed, config.dropout, rng.as_deref_mut())?)?;
-        let wide = self.up.forward(&norm(&self.norm2, &x)?)?;
-        let wide = match config.activation {
-            Activation::Relu => wide.relu()?,
-            Activation::Gelu => wide.gelu_erf()?,
-        };
-        let made = self.down.forward(&wide)?;
-        x + dropout(made, config.dropout, rng)?
+        let dropout = Dropout(config.dropout);
+        let mixed = self.attention.forward(&self.norm1.forward(x, mode)?, batch, mask, mode)?;
+        let x = (x + dropout.forward(&mixed, mode)?)?;
+        let wide = self.up.forward(&self.norm2.forward(&x, mode)?)?;
+        let made = self.down.forward(&config.activation.forward(&wide)?)?;
+        x + dropout.forward(&made, mode)?
     }
-}
-
-/// Zeroes values by chance and scales the rest up (Srivastava et al. 2014). The chance comes from our
-/// own generator: candle's on a CPU cannot be seeded.
-fn dropout(x: Tensor, rate: f64, rng: Option<&mut ChaCha8Rng>) -> Result<Tensor> {
-    let Some(rng) = rng.filter(|_| rate > 0.0) else { return Ok(x) };
-    let mut bytes = vec![0_u8; x.elem_count()];
-    rng.fill_bytes(&mut bytes);
-    // In 256ths, which is fine enough.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rate is in 0..1")]
-    let dropped = (rate * 256.0) as u8;
-    let kept = 256.0 / (256.0 - f32::from(dropped));
-    let mask: Vec<f32> =
-        bytes.into_iter().map(|byte| if byte < dropped { 0.0 } else { kept }).collect();
-    x.mul(&Tensor::from_vec(mask, x.shape(), x.device())?)
 }
 
 /// Added to the scores of positions that a shorter row does not have; `None` when there are none.

@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use crate::compute::layers::Linear;
+use crate::compute::layers::{Linear, Mode};
 use crate::compute::{Parameters, WeightError};
 
 /// Sizes of one attention layer; `heads` divides `width`.
@@ -33,14 +33,13 @@ impl Attention {
         let width = config.width;
         Ok(Self {
             config,
-            qkv: Linear::new(parameters, &format!("{name}.qkv"), width, 3 * width)?,
-            out: Linear::new(parameters, &format!("{name}.out"), width, width)?,
+            qkv: Linear::new(parameters, &format!("{name}.qkv"), [width, 3 * width], true)?,
+            out: Linear::new(parameters, &format!("{name}.out"), [width, width], true)?,
         })
     }
 
     /// From [batch · time, width] to the same. `mask` [batch, 1, 1, time] is added to the scores: 0
-    /// where a position may be seen, very negative where it may not. `softmax` is over the last
-    /// dimension; it is an argument because the fast one has no gradient.
+    /// where a position may be seen, very negative where it may not.
     ///
     /// # Errors
     /// When the shapes do not fit.
@@ -49,7 +48,7 @@ impl Attention {
         rows: &Tensor,
         batch: usize,
         mask: Option<&Tensor>,
-        softmax: impl FnOnce(&Tensor) -> Result<Tensor>,
+        mode: &Mode<'_>,
     ) -> Result<Tensor> {
         let AttentionConfig { width, heads } = self.config;
         let (time, depth) = (rows.dim(0)? / batch, width / heads);
@@ -63,16 +62,16 @@ impl Attention {
         if let Some(mask) = mask {
             scores = scores.broadcast_add(mask)?;
         }
-        let mixed = softmax(&scores)?.matmul(&value)?;
+        let mixed = softmax(&scores, mode)?.matmul(&value)?;
         self.out.forward(&mixed.transpose(1, 2)?.reshape((batch * time, width))?)
     }
 }
 
-/// Softmax over the last dimension from operations that have gradients.
-///
-/// # Errors
-/// When the arithmetic fails.
-pub fn softmax_train(scores: &Tensor) -> Result<Tensor> {
+/// Softmax over the last dimension: fused in evaluation, from operations that have gradients in training.
+fn softmax(scores: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
+    if let Mode::Evaluation = mode {
+        return candle_nn::ops::softmax_last_dim(scores);
+    }
     // The shift cancels out, so no gradient needs to pass through it.
     let shift = scores.max_keepdim(D::Minus1)?.detach();
     let raised = scores.broadcast_sub(&shift)?.exp()?;

@@ -1,39 +1,43 @@
-//! A linear layer with PyTorch's layout.
+//! A linear layer.
 
 use candle_core::{Result, Tensor};
 
 use crate::compute::{Init, Parameters, WeightError};
 
-/// y = x · wᵀ + b.
+/// y = x · Wᵀ + b over the last dimension.
+#[derive(Debug)]
 pub struct Linear {
-    /// [outputs, inputs].
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
 }
 
 impl Linear {
-    /// Reads `<name>.weight` [outputs, inputs] and `<name>.bias` [outputs].
+    /// Reads `<name>.weight` [output, input] and `<name>.bias` [output].
     ///
     /// # Errors
-    /// [`WeightError`] when one is missing or has another shape.
+    /// [`WeightError`] when a tensor is missing or of another shape.
     pub fn new(
         parameters: &mut dyn Parameters,
         name: &str,
-        inputs: usize,
-        outputs: usize,
+        [input, output]: [usize; 2],
+        bias: bool,
     ) -> std::result::Result<Self, WeightError> {
-        let init = Init::fan_in(inputs);
-        Ok(Self {
-            weight: parameters.get(&format!("{name}.weight"), &[outputs, inputs], init)?,
-            bias: parameters.get(&format!("{name}.bias"), &[outputs], init)?,
-        })
+        let init = Init::fan_in(input);
+        let weight = parameters.get(&format!("{name}.weight"), &[output, input], init)?;
+        let bias =
+            bias.then(|| parameters.get(&format!("{name}.bias"), &[output], init)).transpose()?;
+        Ok(Self { weight, bias })
     }
 
-    /// From [rows, inputs] to [rows, outputs].
+    /// [N, input] to [N, output].
     ///
     /// # Errors
-    /// When the shapes do not fit.
-    pub fn forward(&self, rows: &Tensor) -> Result<Tensor> {
-        rows.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)
+    /// When the arithmetic fails.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let y = x.matmul(&self.weight.t()?)?;
+        match &self.bias {
+            Some(bias) => y.broadcast_add(bias),
+            None => Ok(y),
+        }
     }
 }

@@ -1,9 +1,24 @@
-//! Layers that more than one architecture can use.
+//! Layers that more than one architecture can use. Each says what it computes once; training and
+//! evaluation are two modes of the same layer.
 
+mod activation;
 mod attention;
+mod dropout;
+mod layer_norm;
 mod linear;
-mod norm;
 
-pub use attention::{Attention, AttentionConfig, softmax_train};
+use rand_chacha::ChaCha8Rng;
+
+pub use activation::Activation;
+pub use attention::{Attention, AttentionConfig};
+pub use dropout::Dropout;
+pub use layer_norm::LayerNorm;
 pub use linear::Linear;
-pub use norm::LayerNorm;
+
+/// What a forward pass is for.
+pub enum Mode<'a> {
+    /// Running statistics, no dropout, the fastest operations there are.
+    Evaluation,
+    /// Batch statistics, dropout from this generator, operations that have a gradient.
+    Training(&'a mut ChaCha8Rng),
+}
