@@ -98,14 +98,13 @@ impl Transformer {
         let lengths: Vec<usize> = batch.iter().map(|row| self.positions(row)).collect();
         let time = lengths.iter().copied().max().unwrap_or(0);
         let (rows, width) = (batch.len(), self.config.width);
-        let mask = mask(&lengths, time, &self.device)?;
         let x = self.input.forward(&self.stack(batch, time)?)?.reshape((rows, time, width))?;
         let x = x.broadcast_add(&self.positions.narrow(0, offset, time)?)?;
         let mut x = x.reshape((rows * time, width))?;
         for block in &self.blocks {
-            x = block.forward(&x, rows, mask.as_ref(), &self.config, mode)?;
+            x = block.forward(&x, &lengths, &self.config, mode)?;
         }
-        self.output.forward(&self.norm.forward(&x, mode)?)?.reshape((rows, time, ()))
+        self.output.forward(&self.norm.forward(&x)?)?.reshape((rows, time, ()))
     }
 
     /// [batch · time, context · mels]: each position sees `context` frames around its own `stride`;
@@ -178,36 +177,25 @@ impl Block {
             norm1: LayerNorm::new(parameters, &format!("{name}.norm1"), width)?,
             attention: Attention::new(parameters, &format!("{name}.attention"), sizes)?,
             norm2: LayerNorm::new(parameters, &format!("{name}.norm2"), width)?,
-            up: Linear::new(parameters, &format!("{name}.up"), [width, hidden], true)?,
-            down: Linear::new(parameters, &format!("{name}.down"), [hidden, width], true)?,
+            up: Linear::new(parameters, &format!("{name}.up"), [width, hidden], false)?,
+            down: Linear::new(parameters, &format!("{name}.down"), [hidden, width], false)?,
         })
     }
 
     fn forward(
         &self,
         x: &Tensor,
-        batch: usize,
-        mask: Option<&Tensor>,
+        lengths: &[usize],
         config: &Config,
         mode: &mut Mode<'_>,
     ) -> Result<Tensor> {
         let dropout = Dropout(config.dropout);
-        let mixed = self.attention.forward(&self.norm1.forward(x, mode)?, batch, mask, mode)?;
+        let mixed = self.attention.forward(&self.norm1.forward(x)?, lengths)?;
         let x = (x + dropout.forward(&mixed, mode)?)?;
-        let wide = self.up.forward(&self.norm2.forward(&x, mode)?)?;
+        let wide = self.up.forward(&self.norm2.forward(&x)?)?;
         let made = self.down.forward(&config.activation.forward(&wide)?)?;
         x + dropout.forward(&made, mode)?
     }
-}
-
-/// Added to the scores of positions that a shorter row does not have; `None` when there are none.
-fn mask(lengths: &[usize], time: usize, device: &Device) -> Result<Option<Tensor>> {
-    if lengths.iter().all(|&length| length == time) {
-        return Ok(None);
-    }
-    let row = |&length: &usize| (0..time).map(move |t| if t < length { 0.0_f32 } else { -1e9 });
-    let values: Vec<f32> = lengths.iter().flat_map(row).collect();
-    Tensor::from_vec(values, (lengths.len(), 1, 1, time), device).map(Some)
 }
 
 /// Sines and cosines of wavelengths from 2π to 10 000 · 2π (Vaswani et al. 2017).

@@ -4,6 +4,7 @@
 mod activation;
 mod attention;
 mod dropout;
+mod fused;
 mod layer_norm;
 mod linear;
 
