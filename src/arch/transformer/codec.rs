@@ -195,3 +195,111 @@ impl Codec for SpeechCodec {
         Ok(outcomes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ParamValue;
+    use crate::media::mel::{MelConfig, MelScale, Normalisation};
+
+    /// 16 mels at 8 kHz, a position every 20 ms, windows of one second.
+    fn codec() -> SpeechCodec {
+        let mel = MelConfig {
+            sample_rate: 8000,
+            fft: 256,
+            window: 200,
+            hop: 80,
+            mels: 16,
+            f_min: 0.0,
+            f_max: 4000.0,
+            scale: MelScale::Htk,
+            range: 6.0,
+            normalisation: Normalisation::Utterance,
+        };
+        let limits = MediaLimits { audio_seconds_max: 5, ..MediaLimits::default() };
+        let characters = Characters::of(["ab "].into_iter());
+        SpeechCodec::new(&Preprocessing { mel, window_seconds: 1.0 }, 2, characters, limits).unwrap()
+    }
+
+    fn waveform(samples: Vec<f32>) -> Payload {
+        let tensor = Tensor::new(vec![samples.len()], samples).unwrap();
+        Payload::single(Item::Tensor(tensor), "/inputs/0")
+    }
+
+    fn tone(samples: usize) -> Vec<f32> {
+        (0..samples).map(|i| (i as f32 * 0.5).sin() * 0.5).collect()
+    }
+
+    /// An `a` at the first position, and blanks.
+    fn says_a(positions: usize) -> Frames {
+        let mut log_probabilities = vec![-9.0; positions * 4];
+        for (at, row) in log_probabilities.chunks_exact_mut(4).enumerate() {
+            row[if at == 0 { 2 } else { 0 }] = -0.01;
+        }
+        Frames { classes: 4, log_probabilities }
+    }
+
+    #[test]
+    fn windows_are_joined_again_with_their_times() {
+        let codec = codec();
+        let mut sound = tone(12_000);
+        // A pause from 0.7 to 0.9 s: the cut falls into its middle.
+        sound[5600..7200].fill(0.0);
+        let (samples, ask) = codec.decode(waveform(sound), &Params::default()).unwrap();
+        assert_eq!(samples.len(), 2);
+        let outputs = samples.iter().map(|s| says_a(s.frames().div_ceil(2))).collect();
+        let outcomes = codec.encode(outputs, &ask).unwrap();
+        let [Outcome::Transcript { text, words, duration }] = outcomes.as_slice() else {
+            panic!("one transcript: {outcomes:?}")
+        };
+        assert_eq!((text.as_str(), *duration), ("a a", 1.5));
+        assert_eq!((words[0].start, words[0].end), (0.0, 0.02));
+        assert!((0.75..0.85).contains(&words[1].start), "{words:?}");
+        assert!(words[1].confidence > 0.98);
+    }
+
+    #[test]
+    fn silence_and_very_short_sound_say_nothing() {
+        let codec = codec();
+        for sound in [vec![0.0; 4000], vec![0.0; 1], vec![1e-5; 12_000]] {
+            let (samples, ask) = codec.decode(waveform(sound), &Params::default()).unwrap();
+            assert!(samples.iter().all(|s| s.frames() > 0));
+            let outputs = samples.iter().map(|s| says_a(s.frames().div_ceil(2))).collect();
+            let outcomes = codec.encode(outputs, &ask).unwrap();
+            assert!(matches!(&outcomes[0], Outcome::Transcript { text, .. } if text.is_empty()));
+        }
+        let (samples, _) = codec.decode(waveform(vec![0.5; 3]), &Params::default()).unwrap();
+        assert_eq!(samples[0].frames(), 3);
+    }
+
+    #[test]
+    fn waveforms_are_checked() {
+        let codec = codec();
+        let refused = |payload| codec.decode(payload, &Params::default()).unwrap_err();
+        assert_eq!(refused(waveform(vec![])).kind, Kind::InvalidInput);
+        assert_eq!(refused(waveform(vec![0.0, f32::INFINITY])).kind, Kind::InvalidInput);
+        assert_eq!(refused(waveform(vec![0.0; 6 * 8000])).kind, Kind::TooLarge);
+        let flat = Item::Tensor(Tensor::new(vec![2, 2], vec![0.0; 4]).unwrap());
+        let problem = refused(Payload::single(flat, "/inputs/0"));
+        assert_eq!((problem.kind, problem.faults[0].pointer.as_str()), (Kind::InvalidInput, "/inputs/0"));
+        let text = Payload::single(Item::Text("one".into()), "/inputs/0");
+        assert_eq!(refused(text).kind, Kind::UnsupportedMedia);
+    }
+
+    #[test]
+    fn no_parameter_is_honoured() {
+        let mut params = Params::default();
+        params.insert("top_k", ParamValue::Number(3.0), "/parameters/top_k".into());
+        let problem = codec().decode(waveform(tone(800)), &params).unwrap_err();
+        assert_eq!(problem.faults[0].pointer, "/parameters/top_k");
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_our_fault() {
+        let codec = codec();
+        let (_, ask) = codec.decode(waveform(tone(800)), &Params::default()).unwrap();
+        let frames = Frames { classes: 4, log_probabilities: vec![f32::NAN; 4] };
+        assert_eq!(codec.encode(vec![frames], &ask).unwrap_err().kind, Kind::Internal);
+        assert_eq!(codec.encode(vec![], &ask).unwrap_err().kind, Kind::Internal);
+    }
+}

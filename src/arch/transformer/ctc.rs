@@ -172,3 +172,82 @@ fn log_softmax(logits: &[f32], classes: usize) -> Vec<f64> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+    use serde_json::Value;
+
+    fn floats(value: &Value) -> Vec<f32> {
+        serde_json::from_value(value.clone()).unwrap()
+    }
+
+    #[test]
+    fn loss_and_gradient_are_those_of_a_reference() {
+        let case: Value =
+            serde_json::from_str(include_str!("../../../tests/it/data/ctc.json")).unwrap();
+        let lengths: Vec<usize> = serde_json::from_value(case["input_lengths"].clone()).unwrap();
+        let targets: Vec<Vec<usize>> = serde_json::from_value(case["targets"].clone()).unwrap();
+        let losses = floats(&case["loss"]);
+        for (row, (&length, target)) in lengths.iter().zip(&targets).enumerate() {
+            let of_row = |key: &str| -> Vec<f32> {
+                (0..length).flat_map(|t| floats(&case[key][t][row])).collect()
+            };
+            let got = ctc(&of_row("logits"), 5, target).unwrap();
+            assert!((got.loss - f64::from(losses[row])).abs() < 1e-5, "{}", got.loss);
+            for (got, expected) in got.gradient.iter().zip(of_row("grad")) {
+                assert!((got - expected).abs() < 1e-5, "{got}, expected {expected}");
+            }
+        }
+    }
+
+    fn logits(frames: usize) -> Vec<f32> {
+        (0..frames * 3).map(|i| (i as f32 * 1.3).sin() * 2.0).collect()
+    }
+
+    #[test]
+    fn the_gradient_is_what_small_changes_do() {
+        for target in [&[1, 1, 2][..], &[2], &[]] {
+            let base = logits(6);
+            let got = ctc(&base, 3, target).unwrap();
+            for i in 0..base.len() {
+                let moved = |by: f32| {
+                    let mut moved = base.clone();
+                    moved[i] += by;
+                    ctc(&moved, 3, target).unwrap().loss
+                };
+                let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+                assert!((slope - f64::from(got.gradient[i])).abs() < 1e-4, "{target:?} {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_needs_more_frames_has_no_loss() {
+        assert_eq!(frames_min(&[1, 1, 2]), 4);
+        assert!(ctc(&logits(3), 3, &[1, 1, 2]).is_none());
+        assert!(ctc(&logits(4), 3, &[1, 1, 2]).unwrap().loss.is_finite());
+        assert!(ctc(&[], 3, &[]).is_none());
+    }
+
+    #[test]
+    fn a_batch_passes_each_row_its_gradient_and_skips_what_does_not_fit() {
+        let mut values = logits(4);
+        values.extend(logits(4));
+        let scores = Tensor::from_vec(values, (2, 4, 3), &Device::Cpu).unwrap();
+        let scores = Var::from_tensor(&scores).unwrap();
+        // The second row has two frames only: too few for its text.
+        let batch = batch_loss(&scores, &[3, 2], &[&[1, 2], &[1, 1]]).unwrap();
+        assert_eq!(batch.skipped, 1);
+        let gradients = batch.surrogate.backward().unwrap();
+        let got: Vec<f32> =
+            gradients.get(&scores).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let alone = ctc(&logits(3), 3, &[1, 2]).unwrap();
+        assert!((batch.loss - alone.loss / 2.0).abs() < 1e-9);
+        for (got, expected) in got[..9].iter().zip(&alone.gradient) {
+            assert!((got - expected / 2.0).abs() < 1e-6);
+        }
+        assert!(got[9..].iter().all(|&g| g == 0.0));
+    }
+}

@@ -211,3 +211,105 @@ fn sinusoids(positions: usize, width: usize, device: &Device) -> Result<Tensor> 
     }
     Tensor::from_vec(values, (positions, width), device)?.to_dtype(DType::F32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::transformer::ctc::batch_loss;
+    use crate::arch::transformer::transcript::{Characters, text, words};
+    use crate::compute::Trainable;
+    use crate::compute::fit::{Method, Optimiser, OptimiserConfig};
+    use crate::compute::layers::Activation;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    fn tiny() -> Config {
+        Config {
+            stride: 2,
+            context: 3,
+            width: 16,
+            layers: 2,
+            heads: 2,
+            hidden: 32,
+            activation: Activation::Relu,
+            dropout: 0.0,
+            positions_max: 64,
+        }
+    }
+
+    fn network(parameters: &mut Trainable) -> Transformer {
+        Transformer::new(parameters, &tiny(), 4, 4, &Device::Cpu).unwrap()
+    }
+
+    /// Noise that is the same for the same seed.
+    fn sound(frames: usize, seed: u32) -> Spectrogram {
+        let data = (0..frames * 4)
+            .map(|i| ((i as u32 * 7919 + seed * 104_729) % 1000) as f32 / 250.0 - 2.0)
+            .collect();
+        Spectrogram { mels: 4, data }
+    }
+
+    #[test]
+    fn a_row_answers_the_same_alone_and_among_others() {
+        let network = network(&mut Trainable::new(3, &Device::Cpu));
+        let rows: Vec<Spectrogram> =
+            [20, 7, 1, 33].iter().zip(0..).map(|(&frames, seed)| sound(frames, seed)).collect();
+        let batch: Vec<&Spectrogram> = rows.iter().collect();
+        // What other devices do: one padded, masked batch.
+        let padded = network.frames(&batch).unwrap();
+        let run = network.run(&batch).unwrap();
+        for (row, (padded, run)) in rows.iter().zip(padded.iter().zip(&run)) {
+            let alone = &network.run(&[row]).unwrap()[0];
+            assert_eq!(alone, run);
+            assert_eq!(alone.rows().len(), network.positions(row));
+            assert_eq!(network.cost(row), row.frames().div_ceil(2));
+            for (a, b) in alone.log_probabilities.iter().zip(&padded.log_probabilities) {
+                assert!((a - b).abs() < 1e-4, "{a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn positions_see_the_frames_around_them_and_zero_outside() {
+        let network = network(&mut Trainable::new(0, &Device::Cpu));
+        let row = Spectrogram { mels: 4, data: (0..5 * 4).map(|i| (i / 4 + 1) as f32).collect() };
+        let stacked = network.stack(&[&row], 3).unwrap().to_vec2::<f32>().unwrap();
+        let seen: Vec<Vec<f32>> =
+            stacked.iter().map(|position| position.iter().step_by(4).copied().collect()).collect();
+        assert_eq!(seen, [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0], [4.0, 5.0, 0.0]]);
+    }
+
+    #[test]
+    fn a_sample_with_too_many_positions_is_an_error_and_no_panic() {
+        let network = network(&mut Trainable::new(0, &Device::Cpu));
+        assert!(network.run(&[&sound(2 * 64 + 1, 0)]).is_err());
+        assert!(network.run(&[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn it_learns_two_utterances_by_heart() {
+        let mut parameters = Trainable::new(1, &Device::Cpu);
+        let network = network(&mut parameters);
+        let config = OptimiserConfig {
+            method: Method::Adamw,
+            learning_rate: 0.01,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            clip_norm: 1.0,
+        };
+        let mut optimiser = Optimiser::new(config, parameters.variables()).unwrap();
+        let characters = Characters::of(["ab "].into_iter());
+        let (first, second) = (sound(24, 1), sound(18, 2));
+        let targets = ["ab ba", "b"].map(|text| characters.encode(text).unwrap());
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        for _ in 0..120 {
+            let mode = &mut Mode::Training(&mut rng);
+            let logits = network.logits(&[&first, &second], 0, mode).unwrap();
+            let loss = batch_loss(&logits, &[12, 9], &[&targets[0], &targets[1]]).unwrap();
+            optimiser.step(&loss.surrogate.backward().unwrap(), 1.0).unwrap();
+        }
+        let heard = network.run(&[&first, &second]).unwrap();
+        let said = heard.iter().map(|frames| text(&words(frames, &characters, 0.0, 0.02)));
+        assert_eq!(said.collect::<Vec<_>>(), ["ab ba", "b"]);
+    }
+}

@@ -242,3 +242,131 @@ impl Faults<'_> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WANTED: Wanted = Wanted { sample_rate: 16_000, seconds_max: 60 };
+
+    /// A WAV file: format 1 is integers, 3 is floating point. `stated` is the length of the data in the
+    /// header, where it is not the true one.
+    fn wav(format: u16, channels: u16, rate: u32, bits: u16, data: &[u8], stated: Option<u32>) -> Bytes {
+        let length = stated.unwrap_or(u32::try_from(data.len()).unwrap());
+        let block = channels * bits / 8;
+        let mut file = b"RIFF".to_vec();
+        file.extend((length.saturating_add(36)).to_le_bytes());
+        file.extend(b"WAVEfmt \x10\0\0\0");
+        file.extend(format.to_le_bytes());
+        file.extend(channels.to_le_bytes());
+        file.extend(rate.to_le_bytes());
+        file.extend((rate * u32::from(block)).to_le_bytes());
+        file.extend(block.to_le_bytes());
+        file.extend(bits.to_le_bytes());
+        file.extend(b"data");
+        file.extend(length.to_le_bytes());
+        file.extend(data);
+        file.into()
+    }
+
+    fn ints(samples: &[i16]) -> Vec<u8> {
+        samples.iter().flat_map(|s| s.to_le_bytes()).collect()
+    }
+
+    fn refused(bytes: Bytes) -> Problem {
+        decode(bytes, WANTED, "/body").unwrap_err()
+    }
+
+    #[test]
+    fn stereo_is_mixed_and_integers_become_fractions() {
+        let data = ints(&[16_384, 0, -16_384, 16_384, 0, 32_767]);
+        let got = decode(wav(1, 2, 16_000, 16, &data, None), WANTED, "/body").unwrap();
+        assert_eq!(got.len(), 3);
+        for (got, expected) in got.iter().zip([0.25, 0.0, 0.5]) {
+            assert!((got - expected).abs() < 1e-4, "{got}");
+        }
+    }
+
+    #[test]
+    fn floating_point_reads_and_what_is_not_finite_does_not() {
+        let data: Vec<u8> = [0.5_f32, -0.25].iter().flat_map(|s| s.to_le_bytes()).collect();
+        let got = decode(wav(3, 1, 16_000, 32, &data, None), WANTED, "/body").unwrap();
+        assert_eq!(got, [0.5, -0.25]);
+        let data: Vec<u8> = [0.5_f32, f32::NAN].iter().flat_map(|s| s.to_le_bytes()).collect();
+        assert_eq!(refused(wav(3, 1, 16_000, 32, &data, None)).kind, Kind::Undecodable);
+    }
+
+    #[test]
+    fn every_format_reads_to_the_same_tone() {
+        // Half a second of 440 Hz at 8 kHz, half of full scale.
+        let files: [(&str, &[u8]); 3] = [
+            ("flac", include_bytes!("../../../tests/it/data/tone.flac")),
+            ("ogg", include_bytes!("../../../tests/it/data/tone.ogg")),
+            ("mp3", include_bytes!("../../../tests/it/data/tone.mp3")),
+        ];
+        for (name, file) in files {
+            let got = decode(Bytes::from_static(file), WANTED, "/body").unwrap();
+            // MP3 pads to whole frames.
+            assert!((8000..10_500).contains(&got.len()), "{name}: {}", got.len());
+            let middle = &got[2000..6000];
+            let crossings = middle.windows(2).filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0).count();
+            assert!((109..=111).contains(&crossings), "{name}: {crossings}");
+            let peak = middle.iter().copied().fold(0.0, f32::max);
+            assert!((0.45..0.55).contains(&peak), "{name}: {peak}");
+        }
+    }
+
+    #[test]
+    fn an_hour_in_the_header_is_refused_before_anything_is_read() {
+        let hour = 16_000 * 2 * 3600;
+        let problem = refused(wav(1, 1, 16_000, 16, &ints(&[0; 100]), Some(hour)));
+        assert_eq!(problem.kind, Kind::TooLarge);
+        assert!(problem.faults[0].got.starts_with("3600"), "{problem}");
+    }
+
+    #[test]
+    fn a_stream_without_a_length_reads_to_its_end_and_not_beyond_the_bound() {
+        let piped = |samples: usize| wav(1, 1, 1000, 16, &vec![0; samples * 2], Some(u32::MAX - 36));
+        let wanted = Wanted { sample_rate: 1000, seconds_max: 10 };
+        let read = decode(piped(5000), wanted, "/body").unwrap().len();
+        // The reader gives whole pieces of 1152 samples.
+        assert!((3848..=5000).contains(&read), "{read}");
+        assert_eq!(decode(piped(20_000), wanted, "/body").unwrap_err().kind, Kind::TooLarge);
+    }
+
+    #[test]
+    fn files_that_are_cut_off_or_corrupt_are_named_so() {
+        let whole = wav(1, 1, 16_000, 16, &ints(&[1000; 4000]), None);
+        assert_eq!(refused(whole.slice(..4000)).kind, Kind::Undecodable);
+        assert_eq!(refused(whole.slice(..30)).kind, Kind::Undecodable);
+        let flac = Bytes::from_static(include_bytes!("../../../tests/it/data/tone.flac"));
+        assert_eq!(refused(flac.slice(..1500)).kind, Kind::Undecodable);
+        assert_eq!(refused(Bytes::from_static(b"fLaC and then nothing of the kind")).kind, Kind::Undecodable);
+    }
+
+    #[test]
+    fn other_formats_are_refused_with_a_way_out() {
+        for bytes in [&b"\x89PNG\r\n\x1a\n"[..], b"hello", b"", b"RIFF\0\0\0\0AVI "] {
+            let problem = refused(Bytes::copy_from_slice(bytes));
+            assert_eq!(problem.kind, Kind::UnsupportedMedia, "{bytes:?}");
+            assert!(problem.faults[0].hint.contains("ffmpeg"), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_sample_is_refused() {
+        assert_eq!(refused(wav(1, 1, 16_000, 16, &[], None)).kind, Kind::InvalidInput);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_bring_the_decoder_down(
+            start in 0_usize..4,
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600),
+        ) {
+            let head: [&[u8]; 4] = [b"RIFF\x40\0\0\0WAVEfmt ", b"fLaC\0\0\0\x22", b"OggS\0\x02", b"\xff\xfb\x90"];
+            let file: Vec<u8> = head[start].iter().copied().chain(bytes).collect();
+            let _ = decode(file.into(), WANTED, "/body");
+        }
+    }
+}
