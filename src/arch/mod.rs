@@ -2,7 +2,9 @@
 //!
 //! A fourth architecture is a folder and a row; nothing else in the program changes.
 
+mod cnn;
 pub mod golden;
+mod gru;
 pub mod pack;
 mod train;
 mod transformer;
@@ -12,7 +14,9 @@ use crate::domain::{MediaLimits, Problem};
 use crate::engine::{Endpoint, Engine, Limits};
 use crate::package::{Package, PackageError};
 
-pub use train::{EpochReport, EvalJob, EvalReport, Recipe, TrainError, TrainJob, TrainReport};
+pub use train::{
+    EpochReport, EvalJob, EvalReport, FitSection, Recipe, TrainError, TrainJob, TrainReport,
+};
 
 /// Why a package does not open.
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +41,13 @@ pub struct OpenContext<'a> {
     pub media: MediaLimits,
 }
 
+/// Opens a package: builds the network, answers the golden samples, and hands it to the engine.
+pub type Open = fn(&Package, &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError>;
+
 /// One kind of network: what it is called and what can be done with it.
 pub struct Architecture {
     pub name: &'static str,
-    /// Opens a package: builds the network, answers the golden samples, and hands it to the engine.
-    pub open: fn(&Package, &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError>,
+    pub open: Open,
     /// Trains a package from a recipe.
     pub train: fn(&mut TrainJob<'_>, &Device) -> Result<TrainReport, TrainError>,
     /// Measures a package on data.
@@ -49,7 +55,8 @@ pub struct Architecture {
 }
 
 /// Every architecture there is.
-pub const ARCHITECTURES: &[Architecture] = &[transformer::ROW];
+pub const ARCHITECTURES: &[Architecture] =
+    &[cnn::ARCHITECTURE, gru::ARCHITECTURE, transformer::ARCHITECTURE];
 
 /// The row called `name`.
 ///

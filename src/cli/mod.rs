@@ -1,6 +1,12 @@
 //! One file a verb, the same shape in each: parse, settings, one call.
 
+mod check;
+mod config;
 mod eval;
+mod health;
+mod key;
+mod serve;
+mod settings;
 mod train;
 
 use std::process::ExitCode;
@@ -9,30 +15,52 @@ use clap::{Parser, Subcommand};
 
 /// Serve models you trained yourself.
 #[derive(Debug, Parser)]
-#[command(name = "maas", version, about)]
+#[command(name = "maas", version, about, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    verb: Verb,
+    verb: Option<Verb>,
+    /// Without a verb, `maas` serves.
+    #[command(flatten)]
+    serve: serve::Args,
 }
 
 /// The verbs, in the order that `--help` shows.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Serve the models of the store (this is what `maas` alone does)
+    Serve(serve::Args),
     /// Train a package from a recipe
     Train(train::Args),
     /// Measure a package on data
     Eval(eval::Args),
+    /// Open packages as a server would, and say which would not be served and why
+    Check(check::Args),
+    /// Ask a running server whether it is ready
+    Health(health::Args),
+    /// Check or print the settings
+    Config(config::Args),
+    /// Make API keys
+    Key(key::Args),
 }
 
-/// What a verb ends in: a message for standard error when it fails.
-type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+/// Why a verb failed, for standard error.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a verb ends in.
+type Outcome = Result<(), Failure>;
 
 /// Runs the verb that the command line names.
 #[must_use]
 pub fn run() -> ExitCode {
-    let outcome = match Cli::parse().verb {
+    let cli = Cli::parse();
+    let outcome = match cli.verb.unwrap_or(Verb::Serve(cli.serve)) {
+        Verb::Serve(args) => serve::run(&args),
         Verb::Train(args) => train::run(args),
         Verb::Eval(args) => eval::run(args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Health(args) => health::run(&args),
+        Verb::Config(args) => config::run(args),
+        Verb::Key(args) => key::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,5 +68,17 @@ pub fn run() -> ExitCode {
             eprintln!("maas: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn no_verb_has_two_flags_of_one_name() {
+        Cli::command().debug_assert();
     }
 }

@@ -141,6 +141,14 @@ impl fmt::Debug for Digest {
 pub struct RequestId(String);
 
 impl RequestId {
+    /// The id that a UUID's 128 bits spell, in its usual hyphenated form.
+    #[must_use]
+    pub fn from_uuid(bits: u128) -> Self {
+        let hex = format!("{bits:032x}");
+        let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| &hex[range]);
+        Self(parts.join("-"))
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

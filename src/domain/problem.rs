@@ -73,7 +73,9 @@ impl Problem {
             got: got.into(),
             hint: hint.into(),
         };
-        let detail = format!("{}: expected {}, got {}", fault.pointer, fault.expected, fault.got);
+        // The empty pointer is the whole document.
+        let place = if fault.pointer.is_empty() { "the body" } else { &fault.pointer };
+        let detail = format!("{place}: expected {}, got {}", fault.expected, fault.got);
         Self { kind, detail, faults: vec![fault], retry_after: None }
     }
 

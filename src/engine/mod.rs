@@ -1,49 +1,96 @@
 //! Workers, queues and batches. Knows tokio; never names a tensor or HTTP.
 
+mod batch;
 mod contract;
+mod cpu;
+mod gather;
+mod generate;
+mod one_shot;
 mod stats;
+mod workers;
 
 pub use contract::{
     Codec, Endpoint, Language, Logits, Network, Reply, Request, Row, RunError, Stepwise, TokenId,
 };
+pub use cpu::CpuPool;
 pub use stats::{BATCH_BUCKETS, ModelStats};
 
-use crate::domain::Problem;
+use generate::Stepper;
+use one_shot::OneShot;
+use workers::Workers;
 
 /// What bounds one model in the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Rows in one forward pass, or sequences that run at once.
     pub batch_rows_max: usize,
+    /// Rows times the largest [`Network::cost`] among them, in one forward pass.
+    pub batch_cost_max: usize,
     /// Rows that may wait.
     pub queue_rows_max: usize,
+    /// The most `max_tokens` that a caller may ask for.
+    pub generated_tokens_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch_rows_max: 32, queue_rows_max: 256 }
+        Self {
+            batch_rows_max: 32,
+            batch_cost_max: 1 << 15,
+            queue_rows_max: 256,
+            generated_tokens_max: 4096,
+        }
     }
 }
 
 /// Owns the compute threads and the CPU pool. A value that is passed; there is no global one.
-pub struct Engine {}
+pub struct Engine {
+    workers: Workers,
+    cpu: CpuPool,
+}
 
 impl Engine {
+    /// Starts `threads` compute threads; 0 takes one per core.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(threads: usize) -> std::io::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = if threads == 0 { cores } else { threads };
+        Ok(Self { workers: Workers::start(threads)?, cpu: CpuPool::new(cores) })
+    }
+
     /// Puts a network of one forward a request behind a queue.
-    pub fn one_shot<N, C>(&self, _network: N, _codec: C, _limits: Limits) -> Box<dyn Endpoint>
+    pub fn one_shot<N, C>(&self, network: N, codec: C, limits: Limits) -> Box<dyn Endpoint>
     where
         N: Network,
         C: Codec<Sample = N::Sample, Output = N::Output>,
     {
-        unimplemented!()
+        let (cpu, turns) = (self.cpu.clone(), self.workers.turns());
+        Box::new(OneShot::new(network, codec, limits, cpu, turns))
     }
 
-    /// Puts a network of steps behind a stepper.
-    pub fn stepwise<N, L>(&self, _network: N, _language: L, _limits: Limits) -> Box<dyn Endpoint>
+    /// Puts a network of steps behind a step loop.
+    pub fn stepwise<N, L>(&self, network: N, language: L, limits: Limits) -> Box<dyn Endpoint>
     where
         N: Stepwise,
         L: Language,
     {
-        unimplemented!()
+        let (cpu, turns) = (self.cpu.clone(), self.workers.turns());
+        Box::new(Stepper::new(network, language, limits, cpu, turns))
+    }
+
+    /// Whether every compute thread is there and none is stuck.
+    #[must_use]
+    pub fn alive(&self) -> bool {
+        self.workers.alive()
+    }
+
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.workers.count()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::domain::{Kind, Problem};
+
 /// Upper bounds of the batch-size buckets.
 pub const BATCH_BUCKETS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
@@ -37,5 +39,16 @@ impl ModelStats {
         self.batch_rows[bucket.unwrap_or(BATCH_BUCKETS.len())].fetch_add(1, Ordering::Relaxed);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// The refusal of a full queue: try again when the rows that wait now have run, at the rate of
+    /// the past.
+    #[must_use]
+    pub fn overloaded(&self, waiting: usize) -> Problem {
+        let rows = self.rows.load(Ordering::Relaxed).max(1);
+        let per_row = self.busy_nanos.load(Ordering::Relaxed) / rows;
+        let wait = Duration::from_nanos(per_row.saturating_mul(waiting as u64));
+        let detail = format!("the queue of this model is full: {waiting} rows wait");
+        Problem::new(Kind::Overloaded, detail).retry_after(wait.max(Duration::from_secs(1)))
     }
 }

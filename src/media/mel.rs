@@ -158,7 +158,8 @@ impl Mel {
             if self.fft.process_with_scratch(&mut input, &mut bins, &mut scratch).is_err() {
                 break;
             }
-            let power: Vec<f32> = bins.iter().map(realfft::num_complex::Complex::norm_sqr).collect();
+            let power: Vec<f32> =
+                bins.iter().map(realfft::num_complex::Complex::norm_sqr).collect();
             data.extend(self.filters.iter().map(|f| f.energy(&power).max(POWER_MIN).log10()));
         }
         let loudest = data.iter().copied().fold(f32::MIN, f32::max);

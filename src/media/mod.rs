@@ -2,4 +2,6 @@
 
 pub mod audio;
 pub mod mel;
+pub mod picture;
+pub mod preprocessing;
 pub mod windows;

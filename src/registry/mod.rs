@@ -1,5 +1,7 @@
 //! Which versions serve. A request takes one snapshot and keeps it to its end.
 
+mod load;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use arc_swap::ArcSwap;
 
 use crate::domain::{Card, Kind, ModelName, Problem, State, Status, Version};
 use crate::engine::Endpoint;
+
+pub use load::{Placement, open_package};
 
 /// A version that serves.
 pub struct Model {
@@ -42,6 +46,7 @@ pub struct Registry {
 
 impl Registry {
     /// Adds or replaces one version.
+    #[expect(clippy::needless_pass_by_value, reason = "a slot that was put is the registry's")]
     pub fn put(&self, slot: Slot) {
         self.slots.rcu(|slots| {
             let mut next = Snapshot::clone(slots);

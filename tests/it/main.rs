@@ -1,1 +1,15 @@
+//! The integration tests: one binary, one file a topic. `cfg(test)` on each module tells clippy that its
+//! helpers are tests.
 
+#[cfg(test)]
+mod architecture;
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
+mod packages;
+#[cfg(test)]
+mod predictions;
+#[cfg(test)]
+mod support;

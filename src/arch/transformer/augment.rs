@@ -78,7 +78,8 @@ impl Augment {
     /// Log-mels of a room in which nobody speaks.
     #[must_use]
     pub fn silence(&self, mels: usize, rng: &mut impl Rng) -> Spectrogram {
-        let mut made = Spectrogram { mels, data: vec![0.0; mels * rng.random_range(SILENCE_FRAMES)] };
+        let mut made =
+            Spectrogram { mels, data: vec![0.0; mels * rng.random_range(SILENCE_FRAMES)] };
         let level: Vec<f32> = (0..mels).map(|_| rng.random_range(-2.0..0.0)).collect();
         let depth = rng.random_range(0.0..0.6);
         for (value, level) in made.data.iter_mut().zip(level.iter().cycle()) {

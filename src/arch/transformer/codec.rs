@@ -74,7 +74,12 @@ impl SpeechCodec {
             let mut part = &samples[range.clone()];
             let padded: Vec<f32>;
             if part.len() < self.mel.config().fft {
-                padded = part.iter().copied().chain(std::iter::repeat(0.0)).take(self.mel.config().fft).collect();
+                padded = part
+                    .iter()
+                    .copied()
+                    .chain(std::iter::repeat(0.0))
+                    .take(self.mel.config().fft)
+                    .collect();
                 part = &padded;
             }
             let silent = part.iter().all(|sample| sample.abs() < SILENCE);
@@ -122,7 +127,11 @@ impl SpeechCodec {
 
     fn decode_file(&self, bytes: Bytes, pointer: &str) -> Result<Vec<f32>, Problem> {
         let sample_rate = self.mel.config().sample_rate;
-        audio::decode(bytes, Wanted { sample_rate, seconds_max: self.limits.audio_seconds_max }, pointer)
+        audio::decode(
+            bytes,
+            Wanted { sample_rate, seconds_max: self.limits.audio_seconds_max },
+            pointer,
+        )
     }
 
     fn waveform(&self, tensor: Tensor, pointer: &str) -> Result<Vec<f32>, Problem> {
@@ -135,7 +144,8 @@ impl SpeechCodec {
         }
         let seconds = tensor.data().len() / rate as usize;
         if seconds > self.limits.audio_seconds_max as usize {
-            let got = format!("{seconds} seconds: at most {} are taken", self.limits.audio_seconds_max);
+            let got =
+                format!("{seconds} seconds: at most {} are taken", self.limits.audio_seconds_max);
             return Err(refuse(Kind::TooLarge, got));
         }
         if tensor.data().is_empty() {
@@ -143,9 +153,7 @@ impl SpeechCodec {
         }
         match tensor.data().iter().position(|sample| !sample.is_finite() || sample.abs() > 1e3) {
             None => Ok(tensor.into_data()),
-            Some(at) => {
-                Err(refuse(Kind::InvalidInput, format!("{} at {at}", tensor.data()[at])))
-            }
+            Some(at) => Err(refuse(Kind::InvalidInput, format!("{} at {at}", tensor.data()[at]))),
         }
     }
 }
@@ -218,7 +226,8 @@ mod tests {
         };
         let limits = MediaLimits { audio_seconds_max: 5, ..MediaLimits::default() };
         let characters = Characters::of(["ab "].into_iter());
-        SpeechCodec::new(&Preprocessing { mel, window_seconds: 1.0 }, 2, characters, limits).unwrap()
+        SpeechCodec::new(&Preprocessing { mel, window_seconds: 1.0 }, 2, characters, limits)
+            .unwrap()
     }
 
     fn waveform(samples: Vec<f32>) -> Payload {
@@ -281,7 +290,10 @@ mod tests {
         assert_eq!(refused(waveform(vec![0.0; 6 * 8000])).kind, Kind::TooLarge);
         let flat = Item::Tensor(Tensor::new(vec![2, 2], vec![0.0; 4]).unwrap());
         let problem = refused(Payload::single(flat, "/inputs/0"));
-        assert_eq!((problem.kind, problem.faults[0].pointer.as_str()), (Kind::InvalidInput, "/inputs/0"));
+        assert_eq!(
+            (problem.kind, problem.faults[0].pointer.as_str()),
+            (Kind::InvalidInput, "/inputs/0")
+        );
         let text = Payload::single(Item::Text("one".into()), "/inputs/0");
         assert_eq!(refused(text).kind, Kind::UnsupportedMedia);
     }

@@ -116,7 +116,8 @@ impl Measured {
     pub fn load(directory: &Path, codec: &SpeechCodec) -> Result<Self, TrainError> {
         let (mut test, mut real, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
         let mut take = |clip: Clip, bytes: Vec<u8>| {
-            let (windows, recording) = codec.windows(&samples(bytes.clone(), codec.mel().config())?);
+            let (windows, recording) =
+                codec.windows(&samples(bytes.clone(), codec.mel().config())?);
             let small = bytes.len() <= GOLDEN_BYTES_MAX;
             let code = clip.text.split_whitespace().count() == GOLDEN_WORDS;
             if clip.split == Split::Test && small && code {

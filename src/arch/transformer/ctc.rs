@@ -30,15 +30,15 @@ pub fn ctc(logits: &[f32], classes: usize, target: &[usize]) -> Option<Ctc> {
     }
     let log_p = log_softmax(logits, classes);
     // Blanks before, between and after the characters.
-    let states: Vec<usize> = std::iter::once(BLANK)
-        .chain(target.iter().flat_map(|&class| [class, BLANK]))
-        .collect();
+    let states: Vec<usize> =
+        std::iter::once(BLANK).chain(target.iter().flat_map(|&class| [class, BLANK])).collect();
     let lattice = Lattice { log_p: &log_p, classes, states: &states, frames };
     let forward = lattice.forward();
     let backward = lattice.backward();
     let width = states.len();
     let last = &forward[(frames - 1) * width..];
-    let likelihood = log_add(last[width - 1], if width > 1 { last[width - 2] } else { f64::NEG_INFINITY });
+    let likelihood =
+        log_add(last[width - 1], if width > 1 { last[width - 2] } else { f64::NEG_INFINITY });
     let mut gradient: Vec<f32> = Vec::with_capacity(logits.len());
     for t in 0..frames {
         let mut posterior = vec![0.0; classes];

@@ -29,7 +29,8 @@ use net::Transformer;
 use transcript::{CHARACTERS_FILE, Characters};
 
 /// This architecture's row.
-pub const ROW: Architecture = Architecture { name: "transformer", open, train: train::train, evaluate };
+pub const ARCHITECTURE: Architecture =
+    Architecture { name: "transformer", open, train: train::train, evaluate };
 
 fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
     let (network, codec) = load(package, context.device, context.media)?;
@@ -53,8 +54,7 @@ fn load(
     let codec = SpeechCodec::new(&preprocessing, config.stride, characters, limits)
         .map_err(|reason| OpenError::Config { section: "preprocessing.mel", reason })?;
     let mut loader = Loader::new(package.file(WEIGHTS_FILE)?, device)?;
-    let network =
-        Transformer::new(&mut loader, &config, preprocessing.mel.mels, classes, device)?;
+    let network = Transformer::new(&mut loader, &config, preprocessing.mel.mels, classes, device)?;
     loader.finish()?;
     Ok((network, codec))
 }
@@ -94,11 +94,7 @@ fn golden_answer(
 }
 
 /// `wer` and `cer` on the test split, `wer_real` and `cer_real` on recordings of people.
-fn evaluate(
-    package: &Package,
-    job: &EvalJob,
-    device: &Device,
-) -> Result<EvalReport, TrainError> {
+fn evaluate(package: &Package, job: &EvalJob, device: &Device) -> Result<EvalReport, TrainError> {
     let (network, codec) = load(package, device, MediaLimits::default())?;
     let directory = match &job.data {
         Some(directory) => directory.clone(),
@@ -185,7 +181,11 @@ mod tests {
     }
 
     /// Trains into a store below `out` and returns the package and what was reported.
-    fn trained(data: &Path, out: &Path, edit: impl Fn(&mut crate::arch::Recipe)) -> (Package, usize) {
+    fn trained(
+        data: &Path,
+        out: &Path,
+        edit: impl Fn(&mut crate::arch::Recipe),
+    ) -> (Package, usize) {
         let mut recipe: crate::arch::Recipe = toml::from_str(RECIPE).unwrap();
         edit(&mut recipe);
         let mut epochs = 0;
@@ -198,18 +198,23 @@ mod tests {
             seed: 5,
             out: out.to_owned(),
             report: &mut |report| {
-                assert!(report.metrics.contains_key("wer") && report.metrics.contains_key("wer_real"));
+                assert!(
+                    report.metrics.contains_key("wer") && report.metrics.contains_key("wer_real")
+                );
                 epochs += 1;
             },
         };
-        let report = (ROW.train)(&mut job, &Device::Cpu).unwrap();
+        let report = (ARCHITECTURE.train)(&mut job, &Device::Cpu).unwrap();
         (Package::open(&report.place).unwrap(), epochs)
     }
 
     #[test]
     fn one_seed_makes_the_same_bytes_and_they_answer_their_golden_sample() {
-        let (clips, first, second) =
-            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (clips, first, second) = (
+            tempfile::tempdir().unwrap(),
+            tempfile::tempdir().unwrap(),
+            tempfile::tempdir().unwrap(),
+        );
         data(clips.path());
         let (package, epochs) = trained(clips.path(), first.path(), |_| {});
         assert_eq!(epochs, 2);

@@ -16,9 +16,9 @@ use crate::arch::transformer::augment::Augment;
 use crate::arch::transformer::config::{Config, Preprocessing};
 use crate::arch::transformer::corpus::{Corpus, Utterance};
 use crate::arch::transformer::ctc::batch_loss;
+use crate::arch::transformer::golden_answer;
 use crate::arch::transformer::net::Transformer;
 use crate::arch::transformer::transcript::CHARACTERS_FILE;
-use crate::arch::transformer::golden_answer;
 use crate::arch::{EpochReport, TrainError, TrainJob, TrainReport, section};
 use crate::compute::fit::Optimiser;
 use crate::compute::layers::Mode;
@@ -101,7 +101,11 @@ impl Fit<'_> {
             let began = Instant::now();
             let (mut sum, mut count) = (0.0, 0.0);
             for batch in self.batches(fit.batch.max(1)) {
-                sum += self.learn(&batch, |step| fit.schedule.factor(step, steps), fit.optimiser.learning_rate)?;
+                sum += self.learn(
+                    &batch,
+                    |step| fit.schedule.factor(step, steps),
+                    fit.optimiser.learning_rate,
+                )?;
                 count += 1.0;
             }
             metrics = self.corpus.measured.score(self.network, &self.corpus.codec)?;

@@ -32,7 +32,7 @@ impl Activation {
     }
 }
 
-/// As two ReLUs, since candle's `clamp` takes fifty times as long as one: 6 − relu(6 − relu(x)).
+/// As two of `relu`, since candle's `clamp` takes fifty times as long as one: 6 − relu(6 − relu(x)).
 fn relu6(x: &Tensor) -> Result<Tensor> {
     x.relu()?.affine(-1.0, 6.0)?.relu()?.affine(-1.0, 6.0)
 }

@@ -43,7 +43,9 @@ impl CustomOp3 for NormaliseRows {
         let mut out = Vec::with_capacity(rows.len());
         for row in rows.chunks_exact(weight.len()) {
             let (mean, scale) = self.moments(row);
-            out.extend(row.iter().zip(weight).zip(bias).map(|((v, w), b)| (v - mean) * scale * w + b));
+            out.extend(
+                row.iter().zip(weight).zip(bias).map(|((v, w), b)| (v - mean) * scale * w + b),
+            );
         }
         Ok((CpuStorage::F32(out), rows_layout.shape().clone()))
     }

@@ -12,7 +12,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Reads `<name>.weight` [output, input] and `<name>.bias` [output].
+    /// Reads `<name>.weight` `[output, input]` and `<name>.bias` `[output]`.
     ///
     /// # Errors
     /// [`WeightError`] when a tensor is missing or of another shape.

@@ -3,18 +3,28 @@
 
 mod activation;
 mod attention;
+mod batch_norm;
+mod convolution;
 mod dropout;
 mod fused;
 mod layer_norm;
 mod linear;
+mod pool;
+mod recurrent;
+mod window;
 
 use rand_chacha::ChaCha8Rng;
 
 pub use activation::Activation;
 pub use attention::{Attention, AttentionConfig};
+pub use batch_norm::BatchNorm;
+pub use convolution::{Convolution, ConvolutionSize};
 pub use dropout::Dropout;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
+pub use pool::{AveragePool, MaxPool, global_average_pool};
+pub use recurrent::{Cell, FoldedLayer, LayerState, RecurrentLayer, rows_matmul};
+pub use window::{Padding, Placement, Window};
 
 /// What a forward pass is for.
 pub enum Mode<'a> {

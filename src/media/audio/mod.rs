@@ -251,7 +251,14 @@ mod tests {
 
     /// A WAV file: format 1 is integers, 3 is floating point. `stated` is the length of the data in the
     /// header, where it is not the true one.
-    fn wav(format: u16, channels: u16, rate: u32, bits: u16, data: &[u8], stated: Option<u32>) -> Bytes {
+    fn wav(
+        format: u16,
+        channels: u16,
+        rate: u32,
+        bits: u16,
+        data: &[u8],
+        stated: Option<u32>,
+    ) -> Bytes {
         let length = stated.unwrap_or(u32::try_from(data.len()).unwrap());
         let block = channels * bits / 8;
         let mut file = b"RIFF".to_vec();
@@ -309,7 +316,8 @@ mod tests {
             // MP3 pads to whole frames.
             assert!((8000..10_500).contains(&got.len()), "{name}: {}", got.len());
             let middle = &got[2000..6000];
-            let crossings = middle.windows(2).filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0).count();
+            let crossings =
+                middle.windows(2).filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0).count();
             assert!((109..=111).contains(&crossings), "{name}: {crossings}");
             let peak = middle.iter().copied().fold(0.0, f32::max);
             assert!((0.45..0.55).contains(&peak), "{name}: {peak}");
@@ -326,7 +334,8 @@ mod tests {
 
     #[test]
     fn a_stream_without_a_length_reads_to_its_end_and_not_beyond_the_bound() {
-        let piped = |samples: usize| wav(1, 1, 1000, 16, &vec![0; samples * 2], Some(u32::MAX - 36));
+        let piped =
+            |samples: usize| wav(1, 1, 1000, 16, &vec![0; samples * 2], Some(u32::MAX - 36));
         let wanted = Wanted { sample_rate: 1000, seconds_max: 10 };
         let read = decode(piped(5000), wanted, "/body").unwrap().len();
         // The reader gives whole pieces of 1152 samples.
@@ -341,7 +350,10 @@ mod tests {
         assert_eq!(refused(whole.slice(..30)).kind, Kind::Undecodable);
         let flac = Bytes::from_static(include_bytes!("../../../tests/it/data/tone.flac"));
         assert_eq!(refused(flac.slice(..1500)).kind, Kind::Undecodable);
-        assert_eq!(refused(Bytes::from_static(b"fLaC and then nothing of the kind")).kind, Kind::Undecodable);
+        assert_eq!(
+            refused(Bytes::from_static(b"fLaC and then nothing of the kind")).kind,
+            Kind::Undecodable
+        );
     }
 
     #[test]

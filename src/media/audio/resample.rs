@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn a_tone_keeps_its_time_and_height_at_any_rate() {
-        for (from, samples) in [(8000_u32, 8000), (44_100, 44_100), (22_050, 22_050), (16_000, 16_000)]
+        for (from, samples) in
+            [(8000_u32, 8000), (44_100, 44_100), (22_050, 22_050), (16_000, 16_000)]
         {
             let mut resampler = Resampler::new(from, 16_000).unwrap();
             for part in sine(440.0, from as f32, samples).chunks(777) {

@@ -1,0 +1,94 @@
+//! Text generation with recurrent layers: GRU and LSTM.
+
+mod config;
+mod fit;
+mod language;
+mod net;
+mod plan;
+mod score;
+mod streams;
+mod train;
+mod vocabulary;
+
+#[cfg(test)]
+mod tests;
+
+use candle_core::Device;
+use serde_json::{Value, json};
+
+use crate::arch::{Architecture, OpenContext, OpenError, golden};
+use crate::compute::{Loader, WeightError};
+use crate::domain::{Item, MediaLimits};
+use crate::engine::{Endpoint, RunError, TokenId};
+use crate::package::{Package, WEIGHTS_FILE};
+
+use config::{Config, Preprocessing};
+use language::TextLanguage;
+use net::{FoldedModel, RecurrentModel};
+use vocabulary::Vocabulary;
+
+/// The row of the table of architectures.
+pub const ARCHITECTURE: Architecture =
+    Architecture { name: "gru", open, train: train::train, evaluate: train::evaluate };
+
+fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
+    let (network, language) = load(package, context.device, &context.media)?;
+    check(package, &network, &language)?;
+    Ok(context.engine.stepwise(network, language, context.limits))
+}
+
+/// The network and the language of a package, not yet checked against its golden samples.
+fn load(
+    package: &Package,
+    device: &Device,
+    media: &MediaLimits,
+) -> Result<(FoldedModel, TextLanguage), OpenError> {
+    let manifest = &package.manifest;
+    let config = Config::read(&manifest.architecture.config)?;
+    let preprocessing = Preprocessing::read(&manifest.preprocessing)?;
+    let bytes = package.file(preprocessing.tokens.file())?;
+    let vocabulary = Vocabulary::read(preprocessing.tokens, bytes)?;
+    let rows = config.rows(vocabulary.size())?;
+    let mut loader = Loader::new(package.file(WEIGHTS_FILE)?, device)?;
+    let model = RecurrentModel::new(&mut loader, &config, rows)?;
+    loader.finish()?;
+    let model = model.fold().map_err(|error| WeightError::Device {
+        name: "rnn".to_owned(),
+        reason: error.to_string(),
+    })?;
+    Ok((model, TextLanguage::new(vocabulary, rows, &preprocessing, media)?))
+}
+
+/// Sampled text may differ between kinds of CPU, so what is compared is how surprising a fixed line is.
+fn check(
+    package: &Package,
+    network: &FoldedModel,
+    language: &TextLanguage,
+) -> Result<(), OpenError> {
+    for sample in golden::samples(package)? {
+        let refuse = |reason: String| OpenError::Golden { input: sample.input.clone(), reason };
+        // Not as a request's: how long a request may be is the server's choice, not the package's.
+        let items = golden::payload(package, &sample)?.items;
+        let Some(Item::Text(line)) = items.first() else {
+            return Err(refuse(format!("media {:?}: expected text", sample.media)));
+        };
+        let tokens = language
+            .vocabulary()
+            .encode(line)
+            .map_err(|unknown| refuse(format!("the vocabulary cannot write it: {unknown:?}")))?;
+        let figure =
+            golden_figure(network, language, &tokens).map_err(|e| refuse(e.to_string()))?;
+        golden::compare(&sample, &figure)?;
+    }
+    Ok(())
+}
+
+/// What a golden sample expects of a line.
+fn golden_figure(
+    network: &FoldedModel,
+    language: &TextLanguage,
+    line: &[TokenId],
+) -> Result<Value, RunError> {
+    let score = score::score(network, language, line)?;
+    Ok(json!({ "bits_per_character": score.map(|score| score.bits_per_character) }))
+}

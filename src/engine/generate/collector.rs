@@ -1,0 +1,91 @@
+//! The waiting side of one request: turns the events of its sequences into an answer.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::domain::{Answer, Kind, Outcome, Piece, Problem, Timings};
+use crate::engine::generate::sequence::{Event, What};
+use crate::engine::one_shot::deadline_passed;
+
+/// Collects one outcome per item.
+pub struct Collector {
+    events: mpsc::UnboundedReceiver<Event>,
+    outcomes: Vec<Option<Outcome>>,
+    deadline: Instant,
+    admitted: Instant,
+    started: Option<Instant>,
+    pre: Duration,
+    batch_rows: usize,
+}
+
+impl Collector {
+    pub fn new(
+        items: usize,
+        deadline: Instant,
+        events: mpsc::UnboundedReceiver<Event>,
+        pre: Duration,
+    ) -> Self {
+        Self {
+            events,
+            outcomes: vec![None; items],
+            deadline,
+            admitted: Instant::now(),
+            started: None,
+            pre,
+            batch_rows: 0,
+        }
+    }
+
+    /// The next piece of text, or the end.
+    async fn next(&mut self) -> Result<Piece, Problem> {
+        loop {
+            if self.outcomes.iter().all(Option::is_some) {
+                return Ok(Piece::End(self.end()));
+            }
+            let event = tokio::time::timeout_at(self.deadline.into(), self.events.recv())
+                .await
+                .map_err(|_| deadline_passed())?;
+            let Some(Event { index, what }) = event else {
+                return Err(Problem::new(Kind::Unavailable, "the server is stopping"));
+            };
+            match what {
+                What::Started => self.started = self.started.or_else(|| Some(Instant::now())),
+                What::Text(text) => return Ok(Piece::Text(text)),
+                What::Ended { outcome, batch_rows } => {
+                    self.batch_rows = self.batch_rows.max(batch_rows);
+                    self.outcomes[index] = Some(outcome);
+                }
+                What::Failed(problem) => return Err(problem),
+            }
+        }
+    }
+
+    pub async fn whole(mut self) -> Result<Answer, Problem> {
+        loop {
+            if let Piece::End(answer) = self.next().await? {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// As a stream: the state is gone after the end or a problem.
+    pub async fn piece(state: Option<Self>) -> Option<(Result<Piece, Problem>, Option<Self>)> {
+        let mut collector = state?;
+        let piece = collector.next().await;
+        let more = matches!(piece, Ok(Piece::Text(_)));
+        Some((piece, more.then_some(collector)))
+    }
+
+    fn end(&mut self) -> Answer {
+        let started = self.started.unwrap_or(self.admitted);
+        let timings = Timings {
+            pre: self.pre,
+            queue: started - self.admitted,
+            infer: started.elapsed(),
+            post: Duration::ZERO,
+        };
+        let outcomes = self.outcomes.iter_mut().filter_map(Option::take).collect();
+        Answer { outcomes, timings, batch_rows: self.batch_rows }
+    }
+}

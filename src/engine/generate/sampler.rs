@@ -1,0 +1,174 @@
+//! From logits to the next token. All in f64 and in a fixed order: a seed gives the same text again.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::engine::TokenId;
+use crate::engine::generate::options::Options;
+
+/// The sampler of one sequence: nobody else draws from its random numbers.
+pub struct Sampler {
+    temperature: f64,
+    top_k: usize,
+    top_p: f64,
+    min_p: f64,
+    penalty: f64,
+    /// Tokens that occurred, prompt included, for the repetition penalty.
+    seen: Vec<bool>,
+    rng: ChaCha8Rng,
+}
+
+struct Candidate {
+    token: usize,
+    weight: f64,
+}
+
+impl Sampler {
+    pub fn new(options: &Options) -> Self {
+        Self {
+            temperature: options.temperature,
+            top_k: options.top_k.unwrap_or(usize::MAX),
+            top_p: options.top_p,
+            min_p: options.min_p,
+            penalty: options.repetition_penalty,
+            seen: Vec::new(),
+            rng: ChaCha8Rng::seed_from_u64(options.seed),
+        }
+    }
+
+    /// Remembers that `token` occurred.
+    pub fn saw(&mut self, token: TokenId) {
+        let token = token as usize;
+        if self.seen.len() <= token {
+            self.seen.resize(token + 1, false);
+        }
+        self.seen[token] = true;
+    }
+
+    /// The next token, or `None` when no logit is a number.
+    pub fn next(&mut self, logits: &[f32]) -> Option<TokenId> {
+        let mut candidates: Vec<Candidate> = logits
+            .iter()
+            .enumerate()
+            .filter(|(_, logit)| !logit.is_nan())
+            .map(|(token, &logit)| Candidate { token, weight: self.penalised(token, logit) })
+            .collect();
+        // Ties go to the lower token, so that the order never depends on the sort.
+        candidates.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token)));
+        let best = candidates.first()?.weight;
+        if !best.is_finite() {
+            return None;
+        }
+        let chosen = if self.temperature == 0.0 {
+            candidates[0].token
+        } else {
+            self.narrow(&mut candidates, best);
+            self.draw(&candidates)
+        };
+        TokenId::try_from(chosen).ok()
+    }
+
+    fn penalised(&self, token: usize, logit: f32) -> f64 {
+        let logit = f64::from(logit);
+        match self.seen.get(token) {
+            Some(true) if logit > 0.0 => logit / self.penalty,
+            Some(true) => logit * self.penalty,
+            _ => logit,
+        }
+    }
+
+    /// Turns sorted logits into probabilities and drops those that the options exclude.
+    fn narrow(&self, candidates: &mut Vec<Candidate>, best: f64) {
+        candidates.truncate(self.top_k);
+        for candidate in &mut *candidates {
+            candidate.weight = ((candidate.weight - best) / self.temperature).exp();
+        }
+        candidates.retain(|candidate| candidate.weight >= self.min_p);
+        let target = self.top_p * candidates.iter().map(|c| c.weight).sum::<f64>();
+        let mut sum = 0.0;
+        let enough = candidates.iter().position(|candidate| {
+            sum += candidate.weight;
+            sum >= target
+        });
+        candidates.truncate(enough.map_or(candidates.len(), |last| last + 1));
+    }
+
+    fn draw(&mut self, candidates: &[Candidate]) -> usize {
+        let total: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
+        let mut left = self.rng.random::<f64>() * total;
+        for candidate in candidates {
+            left -= candidate.weight;
+            if left < 0.0 {
+                return candidate.token;
+            }
+        }
+        // Rounding may leave a crumb: it belongs to the most probable one.
+        candidates[0].token
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ParamValue, Params};
+
+    fn sampler(pairs: &[(&str, f64)]) -> Sampler {
+        let mut params = Params::default();
+        for (name, value) in pairs {
+            params.insert(name, ParamValue::Number(*value), String::new());
+        }
+        Sampler::new(&Options::read(&params, 100).unwrap())
+    }
+
+    fn drawn(pairs: &[(&str, f64)], logits: &[f32]) -> Vec<u32> {
+        let mut sampler = sampler(pairs);
+        let mut drawn: Vec<u32> = (0..300).map(|_| sampler.next(logits).unwrap()).collect();
+        drawn.sort_unstable();
+        drawn.dedup();
+        drawn
+    }
+
+    const LOGITS: [f32; 4] = [1.0, 3.0, 2.0, -1.0];
+
+    #[test]
+    fn temperature_zero_takes_the_best() {
+        assert_eq!(drawn(&[("temperature", 0.0)], &LOGITS), [1]);
+    }
+
+    #[test]
+    fn each_option_narrows_the_choice() {
+        let seed = ("seed", 1.0);
+        assert_eq!(drawn(&[seed, ("temperature", 2.0)], &LOGITS), [0, 1, 2, 3]);
+        assert_eq!(drawn(&[seed, ("top_k", 2.0)], &LOGITS), [1, 2]);
+        // Probabilities are 0.66, 0.24, 0.09 and 0.01.
+        assert_eq!(drawn(&[seed, ("top_p", 0.8)], &LOGITS), [1, 2]);
+        assert_eq!(drawn(&[seed, ("min_p", 0.5)], &LOGITS), [1]);
+        assert_eq!(drawn(&[seed, ("top_p", 0.0)], &LOGITS), [1]);
+    }
+
+    #[test]
+    fn a_penalty_makes_a_token_that_occurred_less_likely() {
+        let mut sampler = sampler(&[("temperature", 0.0), ("repetition_penalty", 2.0)]);
+        assert_eq!(sampler.next(&LOGITS), Some(1));
+        sampler.saw(1);
+        assert_eq!(sampler.next(&LOGITS), Some(2));
+    }
+
+    #[test]
+    fn one_seed_gives_one_text() {
+        let run = |seed| {
+            let mut sampler = sampler(&[("seed", seed), ("temperature", 1.0)]);
+            (0..50).map(|_| sampler.next(&LOGITS)).collect::<Vec<_>>()
+        };
+        assert_eq!(run(7.0), run(7.0));
+        assert_ne!(run(7.0), run(8.0));
+    }
+
+    #[test]
+    fn logits_that_are_no_numbers_give_no_token() {
+        let mut sampler = sampler(&[]);
+        assert_eq!(sampler.next(&[f32::NAN, f32::NAN]), None);
+        assert_eq!(sampler.next(&[f32::NEG_INFINITY]), None);
+        assert_eq!(sampler.next(&[]), None);
+    }
+}

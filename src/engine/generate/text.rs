@@ -1,0 +1,134 @@
+//! From tokens to text that may be shown: whole characters only, and nothing that may yet turn out to
+//! be the start of a stop text.
+
+use crate::engine::{Language, TokenId};
+
+/// The text of one sequence as it grows.
+pub struct TextStream {
+    stop: Vec<String>,
+    tokens: Vec<TokenId>,
+    /// Tokens before this one are settled text, and serve only as context for the next.
+    context: usize,
+    /// Tokens before this one have been turned into text.
+    read: usize,
+    /// Text that is not shown yet.
+    held: String,
+}
+
+/// What one more token gave.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shown {
+    pub text: String,
+    /// A stop text was met; what follows it is gone.
+    pub stopped: bool,
+}
+
+impl TextStream {
+    pub fn new(stop: Vec<String>) -> Self {
+        Self { stop, tokens: Vec::new(), context: 0, read: 0, held: String::new() }
+    }
+
+    /// Tokens that were generated.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Takes one token.
+    pub fn push(&mut self, token: TokenId, language: &dyn Language) -> Shown {
+        self.tokens.push(token);
+        self.decode(language, false);
+        if let Some(at) = self.stop.iter().filter_map(|stop| self.held.find(stop)).min() {
+            self.held.truncate(at);
+            return Shown { text: std::mem::take(&mut self.held), stopped: true };
+        }
+        let keep = self.stop.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
+        let text = self.held.drain(..self.held.len() - keep).collect();
+        Shown { text, stopped: false }
+    }
+
+    /// The text that is still held when the sequence ends for another reason.
+    pub fn finish(&mut self, language: &dyn Language) -> String {
+        self.decode(language, true);
+        std::mem::take(&mut self.held)
+    }
+
+    /// Decodes what is new behind a little context: a token's text can depend on the one before it.
+    fn decode(&mut self, language: &dyn Language, last: bool) {
+        let before = language.text(&self.tokens[self.context..self.read]);
+        let now = language.text(&self.tokens[self.context..]);
+        let whole = last || !now.ends_with(char::REPLACEMENT_CHARACTER);
+        if whole && let Some(new) = now.strip_prefix(before.as_str()) {
+            self.held.push_str(new);
+            self.context = self.read;
+            self.read = self.tokens.len();
+        }
+    }
+}
+
+/// The length of the longest end of `text` that is a beginning of `stop`.
+fn overlap(text: &str, stop: &str) -> usize {
+    stop.char_indices().map(|(at, _)| at).rev().find(|&n| text.ends_with(&stop[..n])).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Payload, Problem};
+
+    /// Each token is a byte.
+    struct Bytes;
+
+    impl Language for Bytes {
+        fn prompts(&self, _: Payload) -> Result<Vec<Vec<TokenId>>, Problem> {
+            Ok(Vec::new())
+        }
+        fn text(&self, tokens: &[TokenId]) -> String {
+            let bytes: Vec<u8> = tokens.iter().map(|&t| u8::try_from(t).unwrap()).collect();
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+        fn end(&self) -> Option<TokenId> {
+            None
+        }
+    }
+
+    fn shown(stop: &[&str], text: &str) -> (Vec<String>, bool) {
+        let mut stream = TextStream::new(stop.iter().map(ToString::to_string).collect());
+        let mut pieces = Vec::new();
+        for byte in text.bytes() {
+            let shown = stream.push(byte.into(), &Bytes);
+            pieces.push(shown.text);
+            if shown.stopped {
+                return (pieces, true);
+            }
+        }
+        pieces.push(stream.finish(&Bytes));
+        (pieces, false)
+    }
+
+    #[test]
+    fn characters_are_never_split() {
+        let (pieces, _) = shown(&[], "aé€");
+        assert_eq!(pieces, ["a", "", "é", "", "", "€", ""]);
+    }
+
+    #[test]
+    fn a_stop_text_across_tokens_is_never_shown() {
+        let (pieces, stopped) = shown(&["end."], "the ene end. more");
+        assert!(stopped);
+        assert_eq!(pieces.concat(), "the ene ");
+    }
+
+    #[test]
+    fn a_beginning_of_a_stop_text_is_shown_when_it_comes_to_nothing() {
+        assert_eq!(shown(&["abc"], "xab").0.concat(), "xab");
+        assert_eq!(shown(&["aab"], "aaab").0.concat(), "a");
+    }
+
+    #[test]
+    fn the_earliest_of_several_stop_texts_wins() {
+        assert_eq!(
+            shown(&["lo", "l"], "hello"),
+            (vec!["h".into(), "e".into(), String::new()], true)
+        );
+    }
+}

@@ -1,0 +1,202 @@
+//! The endpoint of a network of one forward a request: decode, wait in a bounded queue, run in a
+//! batch, encode.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use crate::domain::{Answer, Kind, Problem, Timings};
+use crate::engine::batch::{Bounds, Waiting, take};
+use crate::engine::gather::{Gather, Gathered};
+use crate::engine::workers::{Job, Turns};
+use crate::engine::{Codec, CpuPool, Endpoint, Limits, ModelStats, Network, Reply, Request};
+
+/// A network behind its queue.
+pub struct OneShot<N: Network, C> {
+    queue: Arc<Queue<N>>,
+    codec: Arc<C>,
+    cpu: CpuPool,
+    turns: Turns,
+}
+
+/// One row that waits.
+struct Entry<N: Network> {
+    sample: N::Sample,
+    /// Which of its request's rows this is.
+    index: usize,
+    request: Arc<Gather<N::Output>>,
+}
+
+struct Queue<N: Network> {
+    network: N,
+    limits: Limits,
+    waiting: Mutex<VecDeque<Entry<N>>>,
+    stats: ModelStats,
+}
+
+impl<N, C> OneShot<N, C>
+where
+    N: Network,
+    C: Codec<Sample = N::Sample, Output = N::Output>,
+{
+    pub fn new(network: N, codec: C, limits: Limits, cpu: CpuPool, turns: Turns) -> Self {
+        let queue =
+            Queue { network, limits, waiting: Mutex::default(), stats: ModelStats::default() };
+        Self { queue: Arc::new(queue), codec: Arc::new(codec), cpu, turns }
+    }
+
+    async fn answer(&self, request: Request) -> Result<Reply, Problem> {
+        let Request { payload, params, deadline } = request;
+        let began = Instant::now();
+        let codec = Arc::clone(&self.codec);
+        let (samples, ask) = self.cpu.run(move || codec.decode(payload, &params)).await?;
+        let pre = began.elapsed();
+
+        let Gathered { outputs, queue, infer, batch_rows } = self.infer(samples, deadline).await?;
+
+        let began = Instant::now();
+        let codec = Arc::clone(&self.codec);
+        let outcomes = self.cpu.run(move || codec.encode(outputs, &ask)).await?;
+        let timings = Timings { pre, queue, infer, post: began.elapsed() };
+        Ok(Reply::Whole(Answer { outcomes, timings, batch_rows }))
+    }
+
+    async fn infer(
+        &self,
+        samples: Vec<N::Sample>,
+        deadline: Instant,
+    ) -> Result<Gathered<N::Output>, Problem> {
+        // Silence, say, has no sample to run.
+        if samples.is_empty() {
+            return Ok(Gathered::default());
+        }
+        let (request, receiver) = Gather::new(samples.len(), deadline);
+        self.queue.admit(samples, &request)?;
+        self.turns.ask(Arc::clone(&self.queue) as Arc<dyn Job>);
+        match tokio::time::timeout_at(deadline.into(), receiver).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(Problem::new(Kind::Unavailable, "the server is stopping")),
+            Err(_) => Err(deadline_passed()),
+        }
+    }
+}
+
+/// What a waiter is told when its deadline passes.
+pub fn deadline_passed() -> Problem {
+    Problem::new(Kind::DeadlineExceeded, "the deadline passed before the answer was ready")
+}
+
+/// What a caller is told when a network fails.
+pub fn network_failed() -> Problem {
+    Problem::new(Kind::Internal, "the network failed on this batch; it was logged")
+}
+
+impl<N, C> Endpoint for OneShot<N, C>
+where
+    N: Network,
+    C: Codec<Sample = N::Sample, Output = N::Output>,
+{
+    fn predict(&self, request: Request) -> BoxFuture<'_, Result<Reply, Problem>> {
+        self.answer(request).boxed()
+    }
+
+    fn stats(&self) -> &ModelStats {
+        &self.queue.stats
+    }
+}
+
+impl<N: Network> Queue<N> {
+    /// All rows of a request, or none.
+    fn admit(
+        &self,
+        samples: Vec<N::Sample>,
+        request: &Arc<Gather<N::Output>>,
+    ) -> Result<(), Problem> {
+        let mut waiting = self.waiting();
+        let rows = waiting.len() + samples.len();
+        // A request larger than the whole queue could never be admitted: it may have an empty one.
+        if rows > self.limits.queue_rows_max && !waiting.is_empty() {
+            return Err(self.stats.overloaded(waiting.len()));
+        }
+        let entries = samples.into_iter().enumerate();
+        waiting.extend(entries.map(|(index, sample)| Entry {
+            sample,
+            index,
+            request: Arc::clone(request),
+        }));
+        self.stats.queued.store(waiting.len(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The next batch, and whether rows are left.
+    fn take(&self) -> (Vec<Entry<N>>, bool) {
+        let mut waiting = self.waiting();
+        let now = Instant::now();
+        let rows = waiting.iter().map(|entry| Waiting {
+            cost: self.network.cost(&entry.sample),
+            dead: entry.request.is_dead(now),
+        });
+        let bounds =
+            Bounds { rows_max: self.limits.batch_rows_max, cost_max: self.limits.batch_cost_max };
+        let leave = take(rows, bounds);
+        let (dead, batch): (Vec<_>, Vec<_>) =
+            waiting.drain(..leave).partition(|entry| entry.request.is_dead(now));
+        self.stats.queued.store(waiting.len(), Ordering::Relaxed);
+        self.stats.cancelled.fetch_add(dead.len() as u64, Ordering::Relaxed);
+        (batch, !waiting.is_empty())
+    }
+
+    fn run(&self, batch: Vec<Entry<N>>) {
+        let began = Instant::now();
+        let samples: Vec<&N::Sample> = batch.iter().map(|entry| &entry.sample).collect();
+        let rows = samples.len();
+        // A network that panics loses its batch and nothing else.
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.network.run(&samples)));
+        let took = began.elapsed();
+        self.stats.record_batch(rows, took);
+        let failure = match outcome {
+            Ok(Ok(outputs)) if outputs.len() == rows => {
+                return deliver(batch, outputs, began, took);
+            }
+            Ok(Ok(outputs)) => format!("{} outputs for {rows} samples", outputs.len()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it panicked".to_owned(),
+        };
+        self.stats.failures.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(rows, reason = failure, "a batch was lost");
+        for entry in batch {
+            entry.request.fail(network_failed());
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Entry<N>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn deliver<N: Network>(
+    batch: Vec<Entry<N>>,
+    outputs: Vec<N::Output>,
+    began: Instant,
+    took: Duration,
+) {
+    let rows = batch.len();
+    for (entry, output) in batch.into_iter().zip(outputs) {
+        entry.request.put(entry.index, output, began, took, rows);
+    }
+}
+
+impl<N: Network> Job for Queue<N> {
+    fn turn(&self) -> bool {
+        let (batch, left) = self.take();
+        if !batch.is_empty() {
+            self.run(batch);
+        }
+        left
+    }
+}

@@ -1,0 +1,331 @@
+//! The engine with tiny networks whose pace the test decides.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::*;
+use crate::domain::{
+    Answer, Finish, Item, Kind, Outcome, ParamValue, Params, Payload, Piece, Problem,
+};
+
+/// Doubles numbers. A batch waits for the test's word; a 13 in it makes it panic.
+struct Doubler {
+    entered: UnboundedSender<()>,
+    go: Mutex<Receiver<()>>,
+    seen: Arc<Mutex<Vec<Vec<u32>>>>,
+}
+
+impl Network for Doubler {
+    type Sample = u32;
+    type Output = u32;
+
+    fn cost(&self, _: &u32) -> usize {
+        1
+    }
+
+    fn run(&self, batch: &[&u32]) -> Result<Vec<u32>, RunError> {
+        let _ = self.entered.send(());
+        self.go.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv().unwrap();
+        self.seen.lock().unwrap().push(batch.iter().map(|&&n| n).collect());
+        assert!(!batch.contains(&&13), "a number that this network cannot bear");
+        Ok(batch.iter().map(|&&n| n * 2).collect())
+    }
+}
+
+/// Reads numbers from text, one item each.
+struct Numbers;
+
+impl Codec for Numbers {
+    type Sample = u32;
+    type Output = u32;
+    type Ask = ();
+
+    fn decode(&self, payload: Payload, _: &Params) -> Result<(Vec<u32>, ()), Problem> {
+        let number = |(item, at): (Item, String)| match item {
+            Item::Text(text) => text
+                .parse()
+                .map_err(|_| Problem::fault(Kind::InvalidInput, at, "a number", text, "")),
+            other => Err(Problem::new(Kind::UnsupportedMedia, other.kind())),
+        };
+        Ok((payload.into_pairs().map(number).collect::<Result<_, _>>()?, ()))
+    }
+
+    fn encode(&self, outputs: Vec<u32>, (): &()) -> Result<Vec<Outcome>, Problem> {
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        Ok(outputs.into_iter().map(|n| Outcome::Values { values: vec![n as f32] }).collect())
+    }
+}
+
+struct Bench {
+    endpoint: Arc<dyn Endpoint>,
+    go: Sender<()>,
+    entered: UnboundedReceiver<()>,
+    seen: Arc<Mutex<Vec<Vec<u32>>>>,
+    _engine: Engine,
+}
+
+fn bench(limits: Limits) -> Bench {
+    let engine = Engine::start(1).unwrap();
+    let (go, gate) = channel();
+    let seen = Arc::default();
+    let (enter, entered) = unbounded_channel();
+    let network = Doubler { entered: enter, go: Mutex::new(gate), seen: Arc::clone(&seen) };
+    let endpoint = Arc::from(engine.one_shot(network, Numbers, limits));
+    Bench { endpoint, go, entered, seen, _engine: engine }
+}
+
+fn request(texts: &[&str]) -> Request {
+    let items = texts.iter().map(|text| Item::Text((*text).to_owned())).collect();
+    let pointers = (0..texts.len()).map(|i| format!("/inputs/{i}")).collect();
+    Request {
+        payload: Payload { items, pointers },
+        params: Params::default(),
+        deadline: Instant::now() + Duration::from_secs(30),
+    }
+}
+
+async fn whole(endpoint: &dyn Endpoint, request: Request) -> Result<Answer, Problem> {
+    match endpoint.predict(request).await? {
+        Reply::Whole(answer) => Ok(answer),
+        Reply::Stream(_) => panic!("expected a whole answer"),
+    }
+}
+
+impl Bench {
+    fn send(&self, texts: &[&str]) -> tokio::task::JoinHandle<Result<Answer, Problem>> {
+        let (endpoint, request) = (Arc::clone(&self.endpoint), request(texts));
+        tokio::spawn(async move { whole(&*endpoint, request).await })
+    }
+
+    /// Until `count` rows wait. The worker has taken none of them while its gate is shut.
+    async fn queued(&self, count: usize) {
+        while self.endpoint.stats().queued.load(Ordering::Relaxed) != count {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// A request whose batch has begun and waits at the gate.
+    async fn occupied(&mut self) -> tokio::task::JoinHandle<Result<Answer, Problem>> {
+        let first = self.send(&["1"]);
+        self.entered.recv().await.unwrap();
+        first
+    }
+
+    fn batches(&self) -> Vec<Vec<u32>> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+fn values(answer: &Answer) -> Vec<f32> {
+    let value = |outcome: &Outcome| match outcome {
+        Outcome::Values { values } => values[0],
+        other => panic!("{other:?}"),
+    };
+    answer.outcomes.iter().map(value).collect()
+}
+
+#[tokio::test]
+async fn a_request_larger_than_a_batch_is_split_and_joined_in_order() {
+    let bench = bench(Limits { batch_rows_max: 2, ..Limits::default() });
+    let texts = ["1", "2", "3", "4", "5"];
+    for _ in 0..3 {
+        bench.go.send(()).unwrap();
+    }
+    let answer = whole(&*bench.endpoint, request(&texts)).await.unwrap();
+    assert_eq!(values(&answer), [2.0, 4.0, 6.0, 8.0, 10.0]);
+    assert_eq!(bench.batches(), [vec![1, 2], vec![3, 4], vec![5]]);
+    assert_eq!(answer.batch_rows, 2);
+}
+
+#[tokio::test]
+async fn a_busy_network_batches_what_waits() {
+    let mut bench = bench(Limits::default());
+    let first = bench.occupied().await;
+    let others: Vec<_> = ["2", "3", "4"].iter().map(|text| bench.send(&[text])).collect();
+    bench.queued(3).await;
+    bench.go.send(()).unwrap();
+    bench.go.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    for other in others {
+        assert_eq!(other.await.unwrap().unwrap().batch_rows, 3);
+    }
+    assert_eq!(bench.batches().len(), 2);
+}
+
+#[tokio::test]
+async fn a_panic_loses_its_batch_and_nothing_else() {
+    let bench = bench(Limits::default());
+    bench.go.send(()).unwrap();
+    let problem = whole(&*bench.endpoint, request(&["13"])).await.unwrap_err();
+    assert_eq!(problem.kind, Kind::Internal);
+    bench.go.send(()).unwrap();
+    let answer = whole(&*bench.endpoint, request(&["4"])).await.unwrap();
+    assert_eq!(values(&answer), [8.0]);
+    assert_eq!(bench.endpoint.stats().failures.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_frees_its_place_and_is_never_run() {
+    let mut bench = bench(Limits { queue_rows_max: 1, ..Limits::default() });
+    let first = bench.occupied().await;
+    let second = bench.send(&["2"]);
+    bench.queued(1).await;
+    let refused = bench.send(&["3"]).await.unwrap().unwrap_err();
+    assert_eq!(refused.kind, Kind::Overloaded);
+    assert!(refused.retry_after.is_some());
+    second.abort();
+    assert!(second.await.unwrap_err().is_cancelled());
+    bench.go.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    bench.queued(0).await;
+    bench.go.send(()).unwrap();
+    whole(&*bench.endpoint, request(&["4"])).await.unwrap();
+    assert_eq!(bench.batches(), [vec![1], vec![4]]);
+}
+
+#[tokio::test]
+async fn a_deadline_ends_the_wait() {
+    let bench = bench(Limits::default());
+    let request =
+        Request { deadline: Instant::now() + Duration::from_millis(20), ..request(&["1"]) };
+    let problem = whole(&*bench.endpoint, request).await.unwrap_err();
+    assert_eq!(problem.kind, Kind::DeadlineExceeded);
+    bench.go.send(()).unwrap();
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_before_the_queue() {
+    let bench = bench(Limits::default());
+    let problem = whole(&*bench.endpoint, request(&["1", "x"])).await.unwrap_err();
+    assert_eq!(problem.faults[0].pointer, "/inputs/1");
+    assert!(bench.batches().is_empty());
+}
+
+/// Prefers the letter after the last one; how much depends on how many it has read.
+struct Alphabet;
+
+impl Stepwise for Alphabet {
+    type State = (u32, u32);
+
+    fn begin(&self) -> (u32, u32) {
+        (0, 0)
+    }
+
+    fn step(&self, rows: &mut [Row<'_, (u32, u32)>]) -> Result<Vec<Option<Logits>>, RunError> {
+        let mut all = Vec::new();
+        for row in rows {
+            for &token in row.tokens {
+                *row.state = (token, row.state.1 + 1);
+            }
+            let (last, read) = *row.state;
+            let mut logits = vec![0.0; 26];
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            let weight = 1.0 + (read % 3) as f32;
+            logits[((last + 1) % 26) as usize] = weight;
+            all.push(row.want_logits.then_some(logits));
+        }
+        Ok(all)
+    }
+}
+
+struct Letters;
+
+impl Language for Letters {
+    fn prompts(&self, payload: Payload) -> Result<Vec<Vec<TokenId>>, Problem> {
+        let letters = |item| match item {
+            Item::Text(text) => text.bytes().map(|b| u32::from(b - b'a')).collect(),
+            _ => Vec::new(),
+        };
+        Ok(payload.items.into_iter().map(letters).collect())
+    }
+
+    fn text(&self, tokens: &[TokenId]) -> String {
+        tokens.iter().filter_map(|&t| char::from_u32(t + u32::from(b'a'))).collect()
+    }
+
+    fn end(&self) -> Option<TokenId> {
+        None
+    }
+}
+
+fn ask(texts: &[&str], pairs: &[(&str, ParamValue)]) -> Request {
+    let mut request = request(texts);
+    for (name, value) in pairs {
+        request.params.insert(name, value.clone(), format!("/parameters/{name}"));
+    }
+    request
+}
+
+fn text(outcome: &Outcome) -> (&str, Finish) {
+    match outcome {
+        Outcome::Generated { text, finish_reason, .. } => (text, *finish_reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_generation_ends_at_its_length_or_at_a_stop_text() {
+    let engine = Engine::start(1).unwrap();
+    let endpoint = engine.stepwise(Alphabet, Letters, Limits::default());
+    let greedy = ("temperature", ParamValue::Number(0.0));
+    let five = ("max_tokens", ParamValue::Number(5.0));
+    let answer =
+        whole(&*endpoint, ask(&["abc", "x"], &[greedy.clone(), five.clone()])).await.unwrap();
+    assert_eq!(text(&answer.outcomes[0]), ("defgh", Finish::Length));
+    assert_eq!(text(&answer.outcomes[1]), ("yzabc", Finish::Length));
+    let stop = ("stop", ParamValue::Text("fg".into()));
+    let answer = whole(&*endpoint, ask(&["abc"], &[greedy, five, stop])).await.unwrap();
+    assert_eq!(text(&answer.outcomes[0]), ("de", Finish::Stop));
+}
+
+#[tokio::test]
+async fn one_seed_gives_one_text_alone_or_among_others() {
+    let engine = Engine::start(2).unwrap();
+    let endpoint = engine.stepwise(Alphabet, Letters, Limits::default());
+    let pairs = [("seed", ParamValue::Number(5.0)), ("max_tokens", ParamValue::Number(40.0))];
+    let alone = whole(&*endpoint, ask(&["q"], &pairs)).await.unwrap();
+    let many = ["a", "bcd", "q", "zzzz", "q"];
+    let among = whole(&*endpoint, ask(&many, &pairs)).await.unwrap();
+    assert_eq!(alone.outcomes[0], among.outcomes[2]);
+    assert_eq!(alone.outcomes[0], among.outcomes[4]);
+    assert_ne!(text(&alone.outcomes[0]).0, text(&among.outcomes[0]).0);
+}
+
+#[tokio::test]
+async fn a_stream_is_the_whole_answer_in_pieces() {
+    let engine = Engine::start(1).unwrap();
+    let endpoint = engine.stepwise(Alphabet, Letters, Limits::default());
+    let seed = ("seed", ParamValue::Number(3.0));
+    let whole = whole(&*endpoint, ask(&["k"], std::slice::from_ref(&seed))).await.unwrap();
+    let stream = ("stream", ParamValue::Bool(true));
+    let Reply::Stream(stream) = endpoint.predict(ask(&["k"], &[seed, stream])).await.unwrap()
+    else {
+        panic!("expected a stream")
+    };
+    let pieces: Vec<Piece> = stream.map(Result::unwrap).collect().await;
+    let (end, texts) = pieces.split_last().unwrap();
+    let joined: String = texts
+        .iter()
+        .map(|piece| match piece {
+            Piece::Text(text) => text.as_str(),
+            Piece::End(_) => panic!("an end in the middle"),
+        })
+        .collect();
+    assert_eq!(joined, text(&whole.outcomes[0]).0);
+    assert!(matches!(end, Piece::End(answer) if answer.outcomes == whole.outcomes));
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_not_honoured_is_refused() {
+    let engine = Engine::start(1).unwrap();
+    let endpoint = engine.stepwise(Alphabet, Letters, Limits::default());
+    let odd = ("best_of", ParamValue::Number(2.0));
+    let problem = whole(&*endpoint, ask(&["a"], &[odd])).await.unwrap_err();
+    assert_eq!(problem.kind, Kind::InvalidInput);
+    assert!(problem.faults[0].expected.contains("temperature"));
+}

@@ -1,0 +1,106 @@
+//! What every handler shares.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::available_parallelism;
+
+use tokio::sync::{Semaphore, watch};
+
+use crate::access::Access;
+use crate::config::HttpSettings;
+use crate::domain::MediaLimits;
+use crate::http::stage::{Stage, reached};
+use crate::registry::Registry;
+use crate::telemetry::Metrics;
+
+/// The smallest part of the bodies' budget.
+pub const BUDGET_UNIT_BYTES: usize = 64 << 10;
+/// The budget, in bodies of the largest size.
+const BUDGET_BODIES: usize = 16;
+
+/// What an [`App`] is made of.
+pub struct Parts {
+    pub registry: Arc<Registry>,
+    pub access: Access,
+    pub metrics: Metrics,
+    pub limits: HttpSettings,
+    pub media: MediaLimits,
+    pub stage: watch::Receiver<Stage>,
+    /// Whether the process makes progress. Never asks about models.
+    pub live: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// The shared state of both listeners.
+pub struct App {
+    pub registry: Arc<Registry>,
+    pub access: Access,
+    pub metrics: Metrics,
+    pub limits: HttpSettings,
+    pub media: MediaLimits,
+    pub live: Box<dyn Fn() -> bool + Send + Sync>,
+    stage: watch::Receiver<Stage>,
+    /// Not ready because an admin said so.
+    held: AtomicBool,
+    /// What all bodies together may hold, in units of [`BUDGET_UNIT_BYTES`].
+    bodies: Arc<Semaphore>,
+    /// How many large bodies may be parsed at once.
+    parsers: Arc<Semaphore>,
+}
+
+impl App {
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let budget = parts.limits.body_bytes_max.div_ceil(BUDGET_UNIT_BYTES) * BUDGET_BODIES;
+        let cores = available_parallelism().map_or(1, usize::from);
+        Self {
+            registry: parts.registry,
+            access: parts.access,
+            metrics: parts.metrics,
+            limits: parts.limits,
+            media: parts.media,
+            live: parts.live,
+            stage: parts.stage,
+            held: AtomicBool::new(false),
+            bodies: Arc::new(Semaphore::new(budget.min(Semaphore::MAX_PERMITS))),
+            parsers: Arc::new(Semaphore::new(cores)),
+        }
+    }
+
+    /// Why this server wants no traffic; empty when it is ready.
+    pub(super) fn unready(&self) -> Vec<String> {
+        let mut reasons = self.registry.unready();
+        for (yes, reason) in [
+            (!self.registry.settled(), "models are loading"),
+            (self.leaving(), "the server is stopping"),
+            (self.held.load(Ordering::Relaxed), "an admin asked for it"),
+        ] {
+            if yes {
+                reasons.push(reason.to_owned());
+            }
+        }
+        reasons
+    }
+
+    /// Whether the server is on its way out, so that connections should not be kept.
+    pub(super) fn leaving(&self) -> bool {
+        *self.stage.borrow() >= Stage::Draining
+    }
+
+    /// Ends when requests in flight must.
+    pub(super) async fn cut(&self) {
+        reached(self.stage.clone(), Stage::Cut).await;
+    }
+
+    /// Makes the server unready, or lets it be ready again.
+    pub(super) fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
+    pub(super) fn bodies(&self) -> &Arc<Semaphore> {
+        &self.bodies
+    }
+
+    pub(super) fn parsers(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.parsers)
+    }
+}

@@ -1,0 +1,55 @@
+//! Default deny: only a route of the table, asked for with its method by somebody who may, goes on.
+
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::access::{Decision, Need, allows};
+use crate::domain::{Kind, Problem};
+use crate::http::App;
+use crate::http::error::Failure;
+use crate::http::table::{self, Listener};
+
+pub async fn authorise(
+    State((app, listener)): State<(Arc<App>, Listener)>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let Some(path) = request.extensions().get::<MatchedPath>() else { return Err(no_route()) };
+    let row = table::find(request.method(), path.as_str());
+    let Some(need) = row.and_then(|row| row.need(listener)) else {
+        return Err(Failure::method_not_allowed(&table::allowed(path.as_str(), listener)));
+    };
+    let key = bearer(request.headers()).and_then(|secret| app.access.find(secret));
+    match allows(need, app.access.open(), key) {
+        Decision::Allow => Ok(next.run(request).await),
+        Decision::Unauthenticated => Err(no_key().into()),
+        Decision::Forbidden => Err(wrong_scope(need).into()),
+    }
+}
+
+fn no_route() -> Failure {
+    Problem::new(Kind::NotFound, "there is no such path; /v1/models and /v1/predict/{model} are")
+        .into()
+}
+
+fn no_key() -> Problem {
+    Problem::new(Kind::Unauthenticated, "send a key of this server: Authorization: Bearer KEY")
+}
+
+fn wrong_scope(need: Need) -> Problem {
+    let scope = match need {
+        Need::Key(scope) => scope.name(),
+        Need::Nothing => "no",
+    };
+    Problem::new(Kind::Forbidden, format!("this key lacks the scope {scope}"))
+}
+
+/// The secret of `Authorization: Bearer <secret>`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, secret) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
+}

@@ -1,0 +1,31 @@
+//! The door: bytes on a socket become a [`crate::engine::Request`], and what comes back becomes
+//! bytes again. Nothing behind this module knows HTTP.
+//!
+//! In reading order: `server` accepts connections, `router` wraps the routes of `table` in layers,
+//! `routes` hold the handlers, `parse` reads bodies, `answer` and `error` write them.
+
+mod answer;
+mod app;
+mod body;
+mod error;
+mod example;
+mod layers;
+mod parse;
+mod router;
+mod routes;
+mod server;
+mod stage;
+mod stream;
+mod table;
+mod ticket;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use app::{App, Parts};
+pub use router::router;
+pub use server::{Served, serve};
+pub use stage::{Stage, conduct};
+pub use table::Listener;

@@ -1,0 +1,129 @@
+//! From the wire to the domain: what a request says, with its form checked and nothing decoded.
+//!
+//! A raw body is one item, and its Content-Type says which. Bytes of no stated type are taken for
+//! whatever the model reads, so that `curl --data-binary @cat.jpg` works as it is: curl then says
+//! `application/x-www-form-urlencoded`, which no client of ours means.
+
+mod json;
+mod media;
+mod multipart;
+mod params;
+
+use axum::http::HeaderValue;
+use bytes::Bytes;
+
+use crate::domain::{Item, Kind, MediaLimits, ModelName, Params, Payload, Problem};
+
+use media::Form;
+use params::Collected;
+pub use params::model_name;
+
+/// What a request asks, with its form checked.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The model that the body names, or the query where the path names none.
+    pub model: Option<ModelName>,
+    pub payload: Payload,
+    /// Whether the caller sent a list: the answer is one too, even of one item.
+    pub list: bool,
+    pub params: Params,
+}
+
+/// A request as it came, its body read whole.
+pub struct Wire {
+    pub content_type: Option<HeaderValue>,
+    /// Percent-decoded names and values, in order.
+    pub query: Vec<(String, String)>,
+    /// Whether the path names the model; then `model` in the query is a parameter like any other.
+    pub path_names_model: bool,
+    pub body: Bytes,
+}
+
+/// What forms of bodies have in common: the items, and what else the body says.
+#[derive(Debug, Default)]
+struct Said {
+    model: Option<ModelName>,
+    payload: Payload,
+    list: bool,
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// [`Problem`] with pointer, expected, got and hint, of one of the kinds that a caller can mend.
+pub async fn parse(wire: Wire, limits: &MediaLimits) -> Result<Parsed, Problem> {
+    let form = Form::of(wire.content_type.as_ref())?;
+    let mut params = Collected::default();
+    let mut model = None;
+    for (name, value) in wire.query {
+        if name == "model" && !wire.path_names_model {
+            model = once(model, params::model_name(&value, "/query/model")?)?;
+        } else {
+            params.add_query(&name, value)?;
+        }
+    }
+    if wire.body.is_empty() {
+        return Err(Problem::fault(
+            Kind::InvalidInput,
+            "/body",
+            "a body: the bytes of an item, JSON, or multipart/form-data",
+            "an empty body",
+            "with curl, --data-binary @FILE sends a file as it is",
+        ));
+    }
+    let said = match form {
+        Form::Json => json::document(&wire.body, limits, &mut params)?,
+        Form::Multipart(content_type) => {
+            multipart::read(content_type, wire.body, limits, &mut params).await?
+        }
+        Form::Item(media) => {
+            let item = media::item(media, wire.body, "/body", limits)?;
+            Said { payload: Payload::single(item, "/body"), ..Said::default() }
+        }
+    };
+    if let Some(name) = said.model {
+        model = once(model, name)?;
+    }
+    Ok(Parsed { model, payload: said.payload, list: said.list, params: params.finish() })
+}
+
+/// The one place where a model's name given twice is judged: it must be the same.
+pub fn once(known: Option<ModelName>, name: ModelName) -> Result<Option<ModelName>, Problem> {
+    match known {
+        Some(known) if known != name => Err(Problem::fault(
+            Kind::InvalidInput,
+            "/model",
+            format!("{known}, which the request names elsewhere"),
+            name.to_string(),
+            "name the model once",
+        )),
+        _ => Ok(Some(name)),
+    }
+}
+
+/// A text item, within its limit.
+fn text(text: String, pointer: &str, limits: &MediaLimits) -> Result<Item, Problem> {
+    if text.len() > limits.text_bytes_max {
+        return Err(Problem::fault(
+            Kind::TooLarge,
+            pointer,
+            format!("at most {} bytes of text", limits.text_bytes_max),
+            format!("{} bytes", text.len()),
+            "send less text",
+        ));
+    }
+    Ok(Item::Text(text))
+}
+
+/// A piece of what came, short enough for an error text.
+fn clip(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+/// One step of a JSON pointer (RFC 6901), of a length that an error text bears.
+fn step(name: &str) -> String {
+    clip(name).replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests;

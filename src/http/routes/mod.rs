@@ -1,0 +1,9 @@
+//! The handlers: extract, call, return.
+
+pub mod admin;
+pub mod metrics;
+pub mod models;
+pub mod predict;
+pub mod probes;
+
+mod target;

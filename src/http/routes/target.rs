@@ -1,0 +1,52 @@
+//! The model and version that a path names, percent-decoded once and checked once.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+
+use crate::domain::{Kind, ModelName, Problem, Version};
+use crate::http::error::Failure;
+use crate::http::parse;
+
+/// What a path names; both are absent on `/v1/predict`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target {
+    pub model: Option<ModelName>,
+    pub version: Option<Version>,
+}
+
+impl Target {
+    /// The model, on a path that names one.
+    pub fn named(self) -> Result<ModelName, Problem> {
+        self.model.ok_or_else(|| Problem::new(Kind::NotFound, "the path names no model"))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Target {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::new(Kind::NotFound, "the path is not UTF-8"))?;
+        let mut target = Self { model: None, version: None };
+        for (name, value) in &params {
+            match name {
+                "model" => target.model = Some(parse::model_name(value, "/model")?),
+                _ => target.version = Some(version(value)?),
+            }
+        }
+        Ok(target)
+    }
+}
+
+fn version(text: &str) -> Result<Version, Problem> {
+    text.parse().map_err(|_| {
+        Problem::fault(
+            Kind::NotFound,
+            "/version",
+            "a version: an integer from 1 to 999999999",
+            format!("{:?}", text.chars().take(80).collect::<String>()),
+            "GET /v1/models lists the versions",
+        )
+    })
+}

@@ -1,0 +1,177 @@
+//! One connection: HTTP/1 or HTTP/2, whichever comes, within explicit limits.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::rt::Executor;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tower::ServiceExt;
+
+use crate::config::HttpSettings;
+use crate::http::server::activity::{Activity, InFlight};
+use crate::http::server::socket::{close, lend};
+use crate::http::stage::{Stage, reached};
+
+const HEADERS_MAX: usize = 100;
+/// Of HTTP/1's read buffer, which a head must fit, and of HTTP/2's header list.
+const HEAD_BYTES_MAX: u16 = 16 << 10;
+const STREAMS_MAX: u32 = 128;
+/// Streams that a client opened and reset before we looked (CVE-2023-44487).
+const RESET_STREAMS_MAX: usize = 20;
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that was accepted just before the end may still send its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
+const LATE_HEAD: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// What all connections of one listener share.
+#[derive(Clone)]
+pub struct Connections {
+    router: Router,
+    limits: HttpSettings,
+    stage: watch::Receiver<Stage>,
+}
+
+impl Connections {
+    pub fn new(router: Router, limits: HttpSettings, stage: watch::Receiver<Stage>) -> Self {
+        Self { router, limits, stage }
+    }
+
+    /// Serves one connection to its end. `_slot` is its place among those allowed.
+    pub async fn serve(self, socket: TcpStream, _slot: OwnedSemaphorePermit) {
+        // Answers are small and whole: waiting to fill a packet only delays them.
+        let _ = socket.set_nodelay(true);
+        let activity = Activity::new(&self.limits);
+        let (lent, returned) = lend(socket, activity.clone());
+        let expired = self.drive(TokioIo::new(lent), &activity).await;
+        if let Ok(socket) = returned.await {
+            let last = if expired && activity.has_partial_head() { LATE_HEAD } else { b"" };
+            close(socket, last).await;
+        }
+    }
+
+    /// Drives HTTP on a socket. `true` when it ended because nothing happened for too long.
+    async fn drive<I>(self, io: I, activity: &Activity) -> bool
+    where
+        I: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+    {
+        let router = self.router;
+        let requests = activity.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            answer(router.clone(), requests.begin(), request)
+        });
+        let builder = builder();
+        let mut http = pin!(builder.serve_connection(io, service));
+        let mut closing = pin!(reached(self.stage, Stage::Closing).fuse());
+        let mut timer = pin!(sleep_until(activity.deadline()));
+        let mut last_call: Option<Instant> = None;
+        let mut told = false;
+        poll_fn(|cx| {
+            if closing.as_mut().poll(cx).is_ready() {
+                last_call = Some(Instant::now() + FIRST_REQUEST);
+            }
+            if http.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            if last_call.is_some() && !told && !activity.is_fresh() {
+                told = true;
+                http.as_mut().graceful_shutdown();
+                cx.waker().wake_by_ref();
+            }
+            // Whatever was read or answered happened in the poll above, so the deadline is current.
+            let first = last_call.filter(|_| activity.is_fresh());
+            let deadline = first.map_or(activity.deadline(), |at| at.min(activity.deadline()));
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
+            }
+            timer.as_mut().poll(cx).map(|()| true)
+        })
+        .await
+    }
+}
+
+/// Sends a request through the router, and keeps its place in flight until the answer is out.
+async fn answer(
+    router: Router,
+    in_flight: InFlight,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let response = router.oneshot(request.map(Body::new)).await?;
+    Ok(response.map(|body| Body::new(Counted { body, _in_flight: in_flight })))
+}
+
+fn builder() -> auto::Builder<Tasks> {
+    let mut builder = auto::Builder::new(Tasks::default());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // Our own timers tell a slow head from an idle connection.
+        .header_read_timeout(None)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX.into());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX.into())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+/// Where the streams of an HTTP/2 connection run. They end with it.
+#[derive(Debug, Clone, Default)]
+struct Tasks(Arc<Mutex<JoinSet<()>>>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+}
+
+/// The body of an answer, which holds its request's place.
+struct Counted {
+    body: Body,
+    _in_flight: InFlight,
+}
+
+impl hyper::body::Body for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

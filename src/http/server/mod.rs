@@ -1,0 +1,112 @@
+//! Accepts connections and sees each one to its end.
+
+mod activity;
+mod connection;
+mod socket;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::config::HttpSettings;
+use crate::http::stage::{Stage, reached};
+use connection::Connections;
+
+/// After an accept that failed for want of file descriptors or memory: some may be free then.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// For the refusals of what is cut to be written.
+const CUT_GRACE: Duration = Duration::from_millis(250);
+
+/// How a listener ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Connections that did not finish in time.
+    pub cut: usize,
+}
+
+/// Serves one listener until the stage says that it is over, and every connection has ended.
+///
+/// Accepts while the stage is before [`Stage::Closing`], also what waits in the backlog by then; lets
+/// connections finish until [`Stage::Cut`], then ends them.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: HttpSettings,
+    stage: watch::Receiver<Stage>,
+) -> Served {
+    let slots = Arc::new(Semaphore::new(limits.connections_max));
+    let connections = Connections::new(router, limits, stage.clone());
+    let mut open = JoinSet::new();
+    let accepting = async {
+        loop {
+            let accepted = accept(&listener, &slots).await;
+            while open.try_join_next().is_some() {}
+            let Some((socket, slot)) = accepted else { continue };
+            open.spawn(connections.clone().serve(socket, slot));
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = reached(stage.clone(), Stage::Closing) => {}
+    }
+    take_backlog(&listener, &slots, |socket, slot| {
+        open.spawn(connections.clone().serve(socket, slot));
+    });
+    drop(listener);
+    tokio::select! {
+        () = async { while open.join_next().await.is_some() {} } => {}
+        () = async { reached(stage, Stage::Cut).await; sleep(CUT_GRACE).await } => {}
+    }
+    while open.try_join_next().is_some() {}
+    let cut = open.len();
+    open.shutdown().await;
+    Served { cut }
+}
+
+/// The next connection. Waits for a free slot first: what is over the limit waits in the backlog,
+/// where it costs nothing.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((socket, _)) => Some((socket, slot)),
+        Err(error) if of_the_connection(&error) => None,
+        Err(error) => {
+            tracing::warn!(%error, "cannot accept connections");
+            sleep(ACCEPT_BACKOFF).await;
+            None
+        }
+    }
+}
+
+/// A connection that broke before it was accepted says nothing about the listener.
+fn of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Accepts what has connected already and would be reset by closing the listener.
+fn take_backlog(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    mut take: impl FnMut(TcpStream, OwnedSemaphorePermit),
+) {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    while let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+        match listener.poll_accept(&mut context) {
+            std::task::Poll::Ready(Ok((socket, _))) => take(socket, slot),
+            _ => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

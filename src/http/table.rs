@@ -1,0 +1,121 @@
+//! Every route there is. What is not in this table is refused.
+
+use axum::http::Method;
+use axum::routing::{MethodRouter, delete, get, post};
+use std::sync::Arc;
+
+use crate::access::{Need, Scope};
+use crate::http::App;
+use crate::http::routes::{admin, metrics, models, predict, probes};
+
+/// Which of the two doors a request came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// Inference, models, probes and metrics.
+    Main,
+    /// Administration; loopback by default.
+    Admin,
+}
+
+/// One route: what it needs of its caller on each listener, `None` where it is not offered.
+pub struct Row {
+    pub method: Method,
+    pub path: &'static str,
+    pub main: Option<Need>,
+    pub admin: Option<Need>,
+    pub handler: fn() -> MethodRouter<Arc<App>>,
+}
+
+impl Row {
+    pub fn need(&self, listener: Listener) -> Option<Need> {
+        match listener {
+            Listener::Main => self.main,
+            Listener::Admin => self.admin,
+        }
+    }
+
+    /// Whether requests are predictions, which the metrics count.
+    pub fn predicts(&self) -> bool {
+        self.method == Method::POST && self.main == INFERENCE
+    }
+}
+
+const ANYONE: Option<Need> = Some(Need::Nothing);
+const INFERENCE: Option<Need> = Some(Need::Key(Scope::Inference));
+const METRICS: Option<Need> = Some(Need::Key(Scope::Metrics));
+const ADMIN: Option<Need> = Some(Need::Key(Scope::Admin));
+
+#[rustfmt::skip]
+pub static TABLE: [Row; 11] = [
+    row(Method::POST, "/v1/predict", INFERENCE, None, || post(predict::predict)),
+    row(Method::POST, "/v1/predict/{model}", INFERENCE, None, || post(predict::predict)),
+    row(Method::POST, "/v1/predict/{model}/versions/{version}", INFERENCE, None, || post(predict::predict)),
+    row(Method::GET, "/v1/models", INFERENCE, None, || get(models::list)),
+    row(Method::GET, "/v1/models/{model}", INFERENCE, None, || get(models::show)),
+    row(Method::GET, "/livez", ANYONE, ANYONE, || get(probes::live)),
+    row(Method::GET, "/readyz", ANYONE, ANYONE, || get(probes::ready)),
+    row(Method::GET, "/startupz", ANYONE, ANYONE, || get(probes::started)),
+    row(Method::GET, "/metrics", METRICS, ANYONE, || get(metrics::scrape)),
+    row(Method::POST, "/v1/admin/drain", None, ADMIN, || post(admin::drain)),
+    row(Method::DELETE, "/v1/admin/drain", None, ADMIN, || delete(admin::undrain)),
+];
+
+const fn row(
+    method: Method,
+    path: &'static str,
+    main: Option<Need>,
+    admin: Option<Need>,
+    handler: fn() -> MethodRouter<Arc<App>>,
+) -> Row {
+    Row { method, path, main, admin, handler }
+}
+
+/// The row that answers a method on a matched path. HEAD is a GET without its body.
+pub fn find(method: &Method, path: &str) -> Option<&'static Row> {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    TABLE.iter().find(|row| row.method == *method && row.path == path)
+}
+
+/// The methods of a path, as the header `Allow` has them.
+pub fn allowed(path: &str, listener: Listener) -> String {
+    let rows = TABLE.iter().filter(|row| row.path == path && row.need(listener).is_some());
+    let names: Vec<&str> = rows
+        .map(|row| if row.method == Method::GET { "GET, HEAD" } else { row.method.as_str() })
+        .collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A new route fails this test until somebody has said here who may use it.
+    #[test]
+    fn every_route_has_the_scope_that_was_meant() {
+        let shown: Vec<String> = TABLE
+            .iter()
+            .map(|row| {
+                let need = |need: Option<Need>| match need {
+                    None => "-",
+                    Some(Need::Nothing) => "anyone",
+                    Some(Need::Key(scope)) => scope.name(),
+                };
+                format!("{} {} {} {}", row.method, row.path, need(row.main), need(row.admin))
+            })
+            .collect();
+        let meant = [
+            "POST /v1/predict inference -",
+            "POST /v1/predict/{model} inference -",
+            "POST /v1/predict/{model}/versions/{version} inference -",
+            "GET /v1/models inference -",
+            "GET /v1/models/{model} inference -",
+            "GET /livez anyone anyone",
+            "GET /readyz anyone anyone",
+            "GET /startupz anyone anyone",
+            "GET /metrics metrics anyone",
+            "POST /v1/admin/drain - admin",
+            "DELETE /v1/admin/drain - admin",
+        ];
+        assert_eq!(shown, meant);
+    }
+}

@@ -1,0 +1,104 @@
+//! Loading one version: from a place in a store to a slot that serves, or that says why it does not.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::arch::{self, OpenContext};
+use crate::compute::device;
+use crate::domain::{Card, DeviceChoice, MediaLimits, State, Status};
+use crate::engine::{Engine, Limits};
+use crate::package::{Package, Store, StoreEntry};
+use crate::registry::{Model, Registry, Slot};
+
+/// How a model is to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Placement {
+    pub device: DeviceChoice,
+    pub limits: Limits,
+    pub media: MediaLimits,
+    /// Whether the server is ready only when this model is.
+    pub required: bool,
+}
+
+impl Registry {
+    /// Says that a version is on its way, so that readiness waits for it.
+    pub fn expect(&self, entry: &StoreEntry, placement: &Placement) {
+        self.put(slot(entry, placement, State::Loading, None));
+    }
+
+    /// Loads a version on this thread. A version that is refused keeps its reason; no other is touched.
+    pub fn load(&self, store: &Store, entry: &StoreEntry, placement: &Placement, engine: &Engine) {
+        let began = Instant::now();
+        let mut card = None;
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            open(store, entry, placement, engine, &mut card, began)
+        }));
+        let reason = match opened {
+            Ok(Ok(model)) => {
+                tracing::info!(
+                    model = %entry.name,
+                    version = %entry.version,
+                    digest = %model.card.digest,
+                    device = model.device,
+                    milliseconds = model.load_time.as_millis(),
+                    "ready"
+                );
+                let mut ready = slot(entry, placement, State::Ready, None);
+                ready.card = card;
+                ready.model = Some(Arc::new(model));
+                return self.put(ready);
+            }
+            Ok(Err(reason)) => reason,
+            Err(_) => "loading it panicked; the log says where".to_owned(),
+        };
+        tracing::error!(model = %entry.name, version = %entry.version, reason, "refused");
+        let mut failed = slot(entry, placement, State::Failed, Some(reason));
+        failed.card = card;
+        self.put(failed);
+    }
+}
+
+fn open(
+    store: &Store,
+    entry: &StoreEntry,
+    placement: &Placement,
+    engine: &Engine,
+    card: &mut Option<Card>,
+    began: Instant,
+) -> Result<Model, String> {
+    let package = store.package(entry).map_err(|error| error.to_string())?;
+    let said = package.manifest.card(package.digest);
+    *card = Some(said.clone());
+    let (device, endpoint) = open_package(&package, placement, engine)?;
+    Ok(Model { card: said, device, load_time: began.elapsed(), endpoint })
+}
+
+/// Opens a package on its device: the check that every version passes before it serves.
+///
+/// # Errors
+/// The reason, as text for people.
+pub fn open_package(
+    package: &Package,
+    placement: &Placement,
+    engine: &Engine,
+) -> Result<(String, Box<dyn crate::engine::Endpoint>), String> {
+    let architecture =
+        arch::find(&package.manifest.architecture.name).map_err(|error| error.to_string())?;
+    let device = device::open(placement.device).map_err(|error| error.to_string())?;
+    let context =
+        OpenContext { device: &device, engine, limits: placement.limits, media: placement.media };
+    let endpoint = (architecture.open)(package, &context).map_err(|error| error.to_string())?;
+    Ok((device::name(&device), endpoint))
+}
+
+fn slot(entry: &StoreEntry, placement: &Placement, state: State, reason: Option<String>) -> Slot {
+    Slot {
+        name: entry.name.clone(),
+        version: entry.version,
+        status: Status { state, reason },
+        required: placement.required,
+        card: None,
+        model: None,
+    }
+}

@@ -1,0 +1,50 @@
+//! The log: people's lines or JSON, to standard error.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    #[error("expected a log filter such as info or maas=debug,info, got {0:?}")]
+    Filter(String),
+    #[error("a log is there already")]
+    Twice,
+}
+
+/// Starts the log of this process.
+///
+/// # Errors
+/// [`LogError::Filter`] when `filter` does not parse, [`LogError::Twice`] on a second call.
+pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
+    let filter = parse(filter)?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Pretty => log.try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    }
+    .map_err(|_| LogError::Twice)
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, LogError> {
+    let shown = || LogError::Filter(filter.chars().take(80).collect());
+    EnvFilter::try_new(filter).map_err(|_| shown())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_checked() {
+        for good in ["info", "maas=debug,info", "off"] {
+            parse(good).unwrap();
+        }
+        assert_eq!(parse("maas=loud").unwrap_err(), LogError::Filter("maas=loud".into()));
+    }
+}

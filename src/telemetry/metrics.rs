@@ -1,0 +1,213 @@
+//! The metrics of requests, in one table; those of models are in `models`.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry as Table;
+
+use crate::domain::{Kind, Timings};
+use crate::registry::{Model, Registry};
+use crate::telemetry::exposition::{self, prometheus_text};
+use crate::telemetry::models::Models;
+
+/// Seconds. The lowest bounds tell apart what happens inside one small network.
+const SECONDS: [f64; 18] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0, 60.0,
+];
+
+/// How a request ended, as the metrics tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the labels are lower case, and are named here once")]
+pub enum Outcome {
+    ok,
+    /// The caller's fault.
+    invalid,
+    /// Full, or not ready.
+    rejected,
+    /// The caller went away.
+    cancelled,
+    /// The deadline passed.
+    timeout,
+    /// Our fault.
+    error,
+}
+
+impl Outcome {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ok => "ok",
+            Self::invalid => "invalid",
+            Self::rejected => "rejected",
+            Self::cancelled => "cancelled",
+            Self::timeout => "timeout",
+            Self::error => "error",
+        }
+    }
+}
+
+impl From<Kind> for Outcome {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::RateLimited | Kind::Overloaded | Kind::Unavailable => Self::rejected,
+            Kind::DeadlineExceeded => Self::timeout,
+            Kind::StorageFull | Kind::Internal => Self::error,
+            _ => Self::invalid,
+        }
+    }
+}
+
+/// One prediction that ended. `model` is `None` when no model of ours was asked: a name that a
+/// stranger made up never becomes a label.
+pub struct Finished<'a> {
+    pub model: Option<&'a Model>,
+    pub outcome: Outcome,
+    pub duration: Duration,
+    pub timings: Option<Timings>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabels {
+    model: String,
+    version: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    model: String,
+    version: String,
+    outcome: Outcome,
+}
+
+type Seconds = Family<ModelLabels, Histogram, fn() -> Histogram>;
+
+/// All metrics of this process.
+pub struct Metrics {
+    table: Table,
+    requests: Family<RequestLabels, Counter>,
+    duration: Seconds,
+    queue: Seconds,
+    preprocess: Seconds,
+    infer: Seconds,
+    postprocess: Seconds,
+    inflight: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let seconds = || Seconds::new_with_constructor(|| Histogram::new(SECONDS));
+        let mut metrics = Self {
+            table: Table::with_prefix("maas"),
+            requests: Family::default(),
+            duration: seconds(),
+            queue: seconds(),
+            preprocess: seconds(),
+            infer: seconds(),
+            postprocess: seconds(),
+            inflight: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    /// The table: a name, what it means, and where its value is.
+    fn register(&mut self) {
+        let table = &mut self.table;
+        table.register("requests", "Predictions that ended, by outcome", self.requests.clone());
+        table.register("inflight_requests", "Predictions in progress", self.inflight.clone());
+        for (name, help, metric) in [
+            ("request_duration_seconds", "From a prediction's head to its answer", &self.duration),
+            ("queue_duration_seconds", "Waiting for a worker", &self.queue),
+            ("preprocess_duration_seconds", "Decoding and feature extraction", &self.preprocess),
+            ("infer_duration_seconds", "The network", &self.infer),
+            ("postprocess_duration_seconds", "Turning outputs into an answer", &self.postprocess),
+        ] {
+            table.register(name, help, metric.clone());
+        }
+        let build = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("git", option_env!("MAAS_REVISION").unwrap_or("unknown")),
+        ];
+        table
+            .sub_registry_with_labels(build.into_iter().map(|(k, v)| (k.into(), v.into())))
+            .register("build_info", "Which build this is", ConstGauge::new(1_i64));
+    }
+
+    /// Counts a prediction as in progress.
+    pub fn started(&self) {
+        self.inflight.inc();
+    }
+
+    /// Counts a prediction that [`Metrics::started`] counted, and where its time went.
+    pub fn finished(&self, finished: &Finished<'_>) {
+        self.inflight.dec();
+        let (model, version) = finished.model.map_or_else(Default::default, |model| {
+            (model.card.name.to_string(), model.card.version.to_string())
+        });
+        let outcome = finished.outcome;
+        let labels = RequestLabels { model: model.clone(), version: version.clone(), outcome };
+        self.requests.get_or_create(&labels).inc();
+        let labels = ModelLabels { model, version };
+        observe(&self.duration, &labels, finished.duration);
+        if let Some(timings) = finished.timings {
+            observe(&self.queue, &labels, timings.queue);
+            observe(&self.preprocess, &labels, timings.pre);
+            observe(&self.infer, &labels, timings.infer);
+            observe(&self.postprocess, &labels, timings.post);
+        }
+    }
+
+    /// Everything there is to scrape, with its media type.
+    #[must_use]
+    pub fn render(&self, models: &Registry) -> (&'static str, String) {
+        let mut scrape = Table::with_prefix("maas");
+        scrape.register_collector(Box::new(Models(models.list())));
+        let mut open_metrics = String::new();
+        // Writing to a String does not fail.
+        let _ = text::encode_registry(&mut open_metrics, &self.table)
+            .and_then(|()| text::encode_registry(&mut open_metrics, &scrape));
+        (exposition::MEDIA_TYPE, prometheus_text(&open_metrics))
+    }
+}
+
+fn observe(metric: &Seconds, labels: &ModelLabels, duration: Duration) {
+    metric.get_or_create(labels).observe(duration.as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ended_is_counted_once() {
+        let metrics = Metrics::default();
+        metrics.started();
+        metrics.started();
+        metrics.finished(&Finished {
+            model: None,
+            outcome: Outcome::from(Kind::NotFound),
+            duration: Duration::from_micros(200),
+            timings: None,
+        });
+        let (_, text) = metrics.render(&Registry::default());
+        for line in [
+            "maas_inflight_requests 1",
+            "maas_requests_total{model=\"\",version=\"\",outcome=\"invalid\"} 1",
+            "maas_request_duration_seconds_count{model=\"\",version=\"\"} 1",
+            "maas_request_duration_seconds_bucket{le=\"0.0001\",model=\"\",version=\"\"} 0",
+            "maas_request_duration_seconds_bucket{le=\"0.00025\",model=\"\",version=\"\"} 1",
+            "# TYPE maas_requests_total counter",
+            "# TYPE maas_build_info gauge",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        }
+        assert!(text.contains("maas_build_info{version=\"0.1.0\""), "{text}");
+    }
+}

@@ -1,0 +1,9 @@
+//! What operators see: one log line a request, and metrics. Never a payload, never a key.
+
+mod exposition;
+mod log;
+mod metrics;
+mod models;
+
+pub use log::{LogError, init};
+pub use metrics::{Finished, Metrics, Outcome};
