@@ -7,6 +7,7 @@ pub mod golden;
 mod gru;
 pub mod pack;
 mod train;
+mod transformer;
 
 use crate::compute::{Device, WeightError};
 use crate::domain::{MediaLimits, Problem};
@@ -54,7 +55,8 @@ pub struct Architecture {
 }
 
 /// Every architecture there is.
-pub const ARCHITECTURES: &[Architecture] = &[cnn::ARCHITECTURE, gru::ARCHITECTURE];
+pub const ARCHITECTURES: &[Architecture] =
+    &[cnn::ARCHITECTURE, gru::ARCHITECTURE, transformer::ARCHITECTURE];
 
 /// The row called `name`.
 ///

@@ -1,4 +1,5 @@
 //! Readers of training data.
 
 pub mod idx;
+pub mod speech;
 pub mod text;

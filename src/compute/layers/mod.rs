@@ -2,9 +2,12 @@
 //! evaluation are two modes of the same layer.
 
 mod activation;
+mod attention;
 mod batch_norm;
 mod convolution;
 mod dropout;
+mod fused;
+mod layer_norm;
 mod linear;
 mod pool;
 mod recurrent;
@@ -13,9 +16,11 @@ mod window;
 use rand_chacha::ChaCha8Rng;
 
 pub use activation::Activation;
+pub use attention::{Attention, AttentionConfig};
 pub use batch_norm::BatchNorm;
 pub use convolution::{Convolution, ConvolutionSize};
 pub use dropout::Dropout;
+pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use pool::{AveragePool, MaxPool, global_average_pool};
 pub use recurrent::{Cell, FoldedLayer, LayerState, RecurrentLayer, rows_matmul};

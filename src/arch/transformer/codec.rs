@@ -1,0 +1,317 @@
+//! Sound to windows of log-mels, log-probabilities to a transcript.
+
+use bytes::Bytes;
+
+use crate::arch::transformer::config::Preprocessing;
+use crate::arch::transformer::net::Frames;
+use crate::arch::transformer::transcript::{self, Characters};
+use crate::domain::{Item, Kind, MediaLimits, Outcome, Params, Payload, Problem, Tensor, Word};
+use crate::engine::Codec;
+use crate::media::audio::{self, Wanted};
+use crate::media::mel::{Mel, Spectrogram};
+use crate::media::windows;
+
+/// Below this everywhere, a window is taken for silence: −80 dB of full scale.
+const SILENCE: f32 = 1e-4;
+
+/// Reads speech for a [`Transformer`](crate::arch::transformer::net::Transformer).
+pub struct SpeechCodec {
+    mel: Mel,
+    window_samples: usize,
+    characters: Characters,
+    /// Seconds from position to position of the network.
+    position_seconds: f32,
+    limits: MediaLimits,
+}
+
+/// One item of the payload: where its windows begin, and how long it is, in seconds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    windows: Vec<WindowPlace>,
+    duration: f32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct WindowPlace {
+    start: f32,
+    silent: bool,
+}
+
+impl SpeechCodec {
+    /// `stride` is how many mel frames the network advances from position to position.
+    ///
+    /// # Errors
+    /// What is wrong with the mel's description.
+    #[expect(clippy::cast_precision_loss, reason = "checked to be small")]
+    pub fn new(
+        preprocessing: &Preprocessing,
+        stride: usize,
+        characters: Characters,
+        limits: MediaLimits,
+    ) -> Result<Self, String> {
+        let mel = Mel::new(preprocessing.mel.clone())?;
+        let samples = (stride * preprocessing.mel.hop) as f32;
+        Ok(Self {
+            position_seconds: samples / preprocessing.mel.sample_rate as f32,
+            window_samples: preprocessing.window_samples(),
+            mel,
+            characters,
+            limits,
+        })
+    }
+
+    #[must_use]
+    pub fn mel(&self) -> &Mel {
+        &self.mel
+    }
+
+    /// A waveform's windows and where they lie. There is always one, however short the sound.
+    #[must_use]
+    pub fn windows(&self, samples: &[f32]) -> (Vec<Spectrogram>, Recording) {
+        let mut spectrograms = Vec::new();
+        let mut places = Vec::new();
+        for range in windows::cut(samples, self.window_samples, self.mel.config().sample_rate) {
+            let mut part = &samples[range.clone()];
+            let padded: Vec<f32>;
+            if part.len() < self.mel.config().fft {
+                padded = part
+                    .iter()
+                    .copied()
+                    .chain(std::iter::repeat(0.0))
+                    .take(self.mel.config().fft)
+                    .collect();
+                part = &padded;
+            }
+            let silent = part.iter().all(|sample| sample.abs() < SILENCE);
+            places.push(WindowPlace { start: self.seconds(range.start), silent });
+            spectrograms.push(self.mel.spectrogram(part));
+        }
+        (spectrograms, Recording { windows: places, duration: self.seconds(samples.len()) })
+    }
+
+    /// The words of one recording.
+    #[must_use]
+    pub fn words(&self, recording: &Recording, outputs: &[Frames]) -> Vec<Word> {
+        let heard = recording.windows.iter().zip(outputs).filter(|(place, _)| !place.silent);
+        let mut words: Vec<Word> = heard
+            .flat_map(|(place, frames)| {
+                transcript::words(frames, &self.characters, place.start, self.position_seconds)
+            })
+            .collect();
+        for word in &mut words {
+            word.end = word.end.min(recording.duration);
+            word.start = word.start.min(word.end);
+        }
+        words
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a recording has hours at most")]
+    #[expect(clippy::cast_possible_truncation, reason = "a time is told in f32")]
+    fn seconds(&self, samples: usize) -> f32 {
+        (samples as f64 / f64::from(self.mel.config().sample_rate)) as f32
+    }
+
+    fn samples(&self, item: Item, pointer: &str) -> Result<Vec<f32>, Problem> {
+        match item {
+            Item::Audio(bytes) | Item::Opaque(bytes) => self.decode_file(bytes, pointer),
+            Item::Tensor(tensor) => self.waveform(tensor, pointer),
+            other => Err(Problem::fault(
+                Kind::UnsupportedMedia,
+                pointer,
+                "audio, or a tensor of one dimension that is a waveform",
+                other.kind(),
+                "send WAV, FLAC, MP3 or OGG Vorbis",
+            )),
+        }
+    }
+
+    fn decode_file(&self, bytes: Bytes, pointer: &str) -> Result<Vec<f32>, Problem> {
+        let sample_rate = self.mel.config().sample_rate;
+        audio::decode(
+            bytes,
+            Wanted { sample_rate, seconds_max: self.limits.audio_seconds_max },
+            pointer,
+        )
+    }
+
+    fn waveform(&self, tensor: Tensor, pointer: &str) -> Result<Vec<f32>, Problem> {
+        let rate = self.mel.config().sample_rate;
+        let expected = format!("a waveform of one dimension at {rate} Hz, finite and in about ±1");
+        let hint = "resample it on your side, or send the audio file itself";
+        let refuse = |kind, got: String| Problem::fault(kind, pointer, &expected, got, hint);
+        if tensor.shape().len() != 1 {
+            return Err(refuse(Kind::InvalidInput, format!("shape {:?}", tensor.shape())));
+        }
+        let seconds = tensor.data().len() / rate as usize;
+        if seconds > self.limits.audio_seconds_max as usize {
+            let got =
+                format!("{seconds} seconds: at most {} are taken", self.limits.audio_seconds_max);
+            return Err(refuse(Kind::TooLarge, got));
+        }
+        if tensor.data().is_empty() {
+            return Err(refuse(Kind::InvalidInput, "no sample".to_owned()));
+        }
+        match tensor.data().iter().position(|sample| !sample.is_finite() || sample.abs() > 1e3) {
+            None => Ok(tensor.into_data()),
+            Some(at) => Err(refuse(Kind::InvalidInput, format!("{} at {at}", tensor.data()[at]))),
+        }
+    }
+}
+
+impl Codec for SpeechCodec {
+    type Sample = Spectrogram;
+    type Output = Frames;
+    type Ask = Vec<Recording>;
+
+    fn decode(
+        &self,
+        payload: Payload,
+        params: &Params,
+    ) -> Result<(Vec<Spectrogram>, Vec<Recording>), Problem> {
+        params.reader().finish()?;
+        let mut samples = Vec::new();
+        let mut recordings = Vec::new();
+        for (item, pointer) in payload.into_pairs() {
+            let (windows, recording) = self.windows(&self.samples(item, &pointer)?);
+            samples.extend(windows);
+            recordings.push(recording);
+        }
+        Ok((samples, recordings))
+    }
+
+    fn encode(
+        &self,
+        outputs: Vec<Frames>,
+        recordings: &Vec<Recording>,
+    ) -> Result<Vec<Outcome>, Problem> {
+        let finite = |frames: &Frames| frames.log_probabilities.iter().all(|v| !v.is_nan());
+        if !outputs.iter().all(finite) {
+            let detail = "the network answered with a value that is not a number";
+            return Err(Problem::new(Kind::Internal, detail));
+        }
+        let mut left = outputs.as_slice();
+        let mut outcomes = Vec::with_capacity(recordings.len());
+        for recording in recordings {
+            let (own, rest) = left.split_at_checked(recording.windows.len()).ok_or_else(|| {
+                Problem::new(Kind::Internal, "the network answered fewer windows than it was given")
+            })?;
+            left = rest;
+            let words = self.words(recording, own);
+            let text = transcript::text(&words);
+            outcomes.push(Outcome::Transcript { text, words, duration: recording.duration });
+        }
+        Ok(outcomes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ParamValue;
+    use crate::media::mel::{MelConfig, MelScale, Normalisation};
+
+    /// 16 mels at 8 kHz, a position every 20 ms, windows of one second.
+    fn codec() -> SpeechCodec {
+        let mel = MelConfig {
+            sample_rate: 8000,
+            fft: 256,
+            window: 200,
+            hop: 80,
+            mels: 16,
+            f_min: 0.0,
+            f_max: 4000.0,
+            scale: MelScale::Htk,
+            range: 6.0,
+            normalisation: Normalisation::Utterance,
+        };
+        let limits = MediaLimits { audio_seconds_max: 5, ..MediaLimits::default() };
+        let characters = Characters::of(["ab "].into_iter());
+        SpeechCodec::new(&Preprocessing { mel, window_seconds: 1.0 }, 2, characters, limits)
+            .unwrap()
+    }
+
+    fn waveform(samples: Vec<f32>) -> Payload {
+        let tensor = Tensor::new(vec![samples.len()], samples).unwrap();
+        Payload::single(Item::Tensor(tensor), "/inputs/0")
+    }
+
+    fn tone(samples: usize) -> Vec<f32> {
+        (0..samples).map(|i| (i as f32 * 0.5).sin() * 0.5).collect()
+    }
+
+    /// An `a` at the first position, and blanks.
+    fn says_a(positions: usize) -> Frames {
+        let mut log_probabilities = vec![-9.0; positions * 4];
+        for (at, row) in log_probabilities.chunks_exact_mut(4).enumerate() {
+            row[if at == 0 { 2 } else { 0 }] = -0.01;
+        }
+        Frames { classes: 4, log_probabilities }
+    }
+
+    #[test]
+    fn windows_are_joined_again_with_their_times() {
+        let codec = codec();
+        let mut sound = tone(12_000);
+        // A pause from 0.7 to 0.9 s: the cut falls into its middle.
+        sound[5600..7200].fill(0.0);
+        let (samples, ask) = codec.decode(waveform(sound), &Params::default()).unwrap();
+        assert_eq!(samples.len(), 2);
+        let outputs = samples.iter().map(|s| says_a(s.frames().div_ceil(2))).collect();
+        let outcomes = codec.encode(outputs, &ask).unwrap();
+        let [Outcome::Transcript { text, words, duration }] = outcomes.as_slice() else {
+            panic!("one transcript: {outcomes:?}")
+        };
+        assert_eq!((text.as_str(), *duration), ("a a", 1.5));
+        assert_eq!((words[0].start, words[0].end), (0.0, 0.02));
+        assert!((0.75..0.85).contains(&words[1].start), "{words:?}");
+        assert!(words[1].confidence > 0.98);
+    }
+
+    #[test]
+    fn silence_and_very_short_sound_say_nothing() {
+        let codec = codec();
+        for sound in [vec![0.0; 4000], vec![0.0; 1], vec![1e-5; 12_000]] {
+            let (samples, ask) = codec.decode(waveform(sound), &Params::default()).unwrap();
+            assert!(samples.iter().all(|s| s.frames() > 0));
+            let outputs = samples.iter().map(|s| says_a(s.frames().div_ceil(2))).collect();
+            let outcomes = codec.encode(outputs, &ask).unwrap();
+            assert!(matches!(&outcomes[0], Outcome::Transcript { text, .. } if text.is_empty()));
+        }
+        let (samples, _) = codec.decode(waveform(vec![0.5; 3]), &Params::default()).unwrap();
+        assert_eq!(samples[0].frames(), 3);
+    }
+
+    #[test]
+    fn waveforms_are_checked() {
+        let codec = codec();
+        let refused = |payload| codec.decode(payload, &Params::default()).unwrap_err();
+        assert_eq!(refused(waveform(vec![])).kind, Kind::InvalidInput);
+        assert_eq!(refused(waveform(vec![0.0, f32::INFINITY])).kind, Kind::InvalidInput);
+        assert_eq!(refused(waveform(vec![0.0; 6 * 8000])).kind, Kind::TooLarge);
+        let flat = Item::Tensor(Tensor::new(vec![2, 2], vec![0.0; 4]).unwrap());
+        let problem = refused(Payload::single(flat, "/inputs/0"));
+        assert_eq!(
+            (problem.kind, problem.faults[0].pointer.as_str()),
+            (Kind::InvalidInput, "/inputs/0")
+        );
+        let text = Payload::single(Item::Text("one".into()), "/inputs/0");
+        assert_eq!(refused(text).kind, Kind::UnsupportedMedia);
+    }
+
+    #[test]
+    fn no_parameter_is_honoured() {
+        let mut params = Params::default();
+        params.insert("top_k", ParamValue::Number(3.0), "/parameters/top_k".into());
+        let problem = codec().decode(waveform(tone(800)), &params).unwrap_err();
+        assert_eq!(problem.faults[0].pointer, "/parameters/top_k");
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_our_fault() {
+        let codec = codec();
+        let (_, ask) = codec.decode(waveform(tone(800)), &Params::default()).unwrap();
+        let frames = Frames { classes: 4, log_probabilities: vec![f32::NAN; 4] };
+        assert_eq!(codec.encode(vec![frames], &ask).unwrap_err().kind, Kind::Internal);
+        assert_eq!(codec.encode(vec![], &ask).unwrap_err().kind, Kind::Internal);
+    }
+}
