@@ -1,6 +1,15 @@
-//! The one integration test binary. `cfg(test)` on each module tells clippy that its helpers are tests.
+//! The integration tests: one binary, one file a topic. `cfg(test)` on each module tells clippy that its
+//! helpers are tests.
 
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
-mod program;
+mod bad_input;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
+mod packages;
+#[cfg(test)]
+mod predictions;
+#[cfg(test)]
+mod support;

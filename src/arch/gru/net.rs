@@ -47,6 +47,19 @@ impl RecurrentModel {
         })
     }
 
+    /// The same parameters without gradients, for measuring: what is computed from them keeps no history,
+    /// which over a long text would fill the memory.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self {
+            embedding: self.embedding.detach(),
+            layers: self.layers.iter().map(RecurrentLayer::detach).collect(),
+            dropout: self.dropout,
+            head_weight: self.head_weight.detach(),
+            head_bias: self.head_bias.detach(),
+        }
+    }
+
     /// The network in the form that runs. Gradients flow through it to the parameters, so training
     /// folds once a window, serving once at load.
     ///

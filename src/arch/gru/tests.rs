@@ -85,6 +85,19 @@ fn logits_come_only_where_they_are_wanted() {
     assert!(network.step(&mut [outside]).is_err());
 }
 
+#[test]
+fn what_is_measured_keeps_no_history() {
+    let config = "cell = \"lstm\"\nhidden = 8\nembedding = 4\nlayers = 2";
+    let config = Config::read(&toml::from_str(config).unwrap()).unwrap();
+    let model = RecurrentModel::new(&mut Trainable::new(1, &Device::Cpu), &config, 20).unwrap();
+    for (network, tracked) in [(model.fold(), true), (model.detach().fold(), false)] {
+        let network = network.unwrap();
+        let mut states = [network.begin()];
+        step(&network, &mut states, &[&[1, 2]]);
+        assert!(states[0].iter().all(|state| state.hidden.track_op() == tracked));
+    }
+}
+
 const TEXT: &str = "the quick brown fox jumps over the lazy dog; ";
 
 const RECIPE: &str = r#"

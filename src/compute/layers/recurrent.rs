@@ -117,6 +117,18 @@ impl RecurrentLayer {
         rows_matmul(inputs, &self.weight_ih.t()?)?.broadcast_add(&self.bias_ih)
     }
 
+    /// The same parameters without gradients.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self {
+            cell: self.cell,
+            weight_ih: self.weight_ih.detach(),
+            weight_hh: self.weight_hh.detach(),
+            bias_ih: self.bias_ih.detach(),
+            bias_hh: self.bias_hh.detach(),
+        }
+    }
+
     /// The layer in the form that steps use: weights turned once instead of at every step. Gradients
     /// flow through it to the parameters.
     ///
