@@ -68,8 +68,8 @@ pub fn allows(need: Need, open: bool, key: Option<&Key>) -> Decision {
 /// A start that would have put inference before the world without keys.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0} can be reached from other machines and no key exists: give a keys file, listen on \
-     127.0.0.1, or say insecure if something in front asks for keys"
+    "{0} can be reached from other machines and no key exists: give a file of them with \
+     --keys, listen on 127.0.0.1, or say --insecure when something in front asks for keys"
 )]
 pub struct BindRefused(SocketAddr);
 

@@ -63,14 +63,14 @@ async fn administration_needs_the_key_that_the_first_start_wrote() {
 #[tokio::test]
 async fn with_a_keys_file_inference_needs_a_key() {
     let made = maas().args(["key", "new", "--scopes", "inference"]).output().unwrap();
-    let printed = String::from_utf8(made.stdout).unwrap();
-    let line = printed.lines().find(|l| l.split(' ').any(|word| word == "inference")).unwrap();
-    let secret = printed
+    let line = String::from_utf8(made.stdout).unwrap();
+    let shown = String::from_utf8(made.stderr).unwrap();
+    let secret = shown
         .split_whitespace()
         .find(|word| maas::package::sha256(word.as_bytes()).to_string() == line[..64])
         .expect("the key whose digest is in the line");
     let keys = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(keys.path(), format!("# keys\n{line}\n")).unwrap();
+    std::fs::write(keys.path(), format!("# keys\n{line}")).unwrap();
     let server = Server::start(&models(), &[&format!("--keys={}", keys.path().display())]);
     server.settled().await;
 
