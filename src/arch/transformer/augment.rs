@@ -209,7 +209,10 @@ mod tests {
         };
         let made = |seed| {
             let rng = &mut ChaCha8Rng::seed_from_u64(seed);
-            let mut clip = augment.raw(&ramp(50, 4), rng);
+            // Powers of ten from 1 to 100, as speech has.
+            let mut clip = ramp(50, 4);
+            clip.data.iter_mut().for_each(|value| *value /= 25.0);
+            let mut clip = augment.raw(&clip, rng);
             augment.mask(&mut clip, rng);
             clip
         };

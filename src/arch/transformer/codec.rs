@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::arch::transformer::config::Preprocessing;
+use crate::arch::OpenError;
+use crate::arch::transformer::config::{Config, Preprocessing};
+use crate::arch::transformer::lexicon::Lexicon;
 use crate::arch::transformer::net::Frames;
 use crate::arch::transformer::transcript::{self, Characters};
 use crate::domain::{Item, Kind, MediaLimits, Outcome, Params, Payload, Problem, Tensor, Word};
@@ -19,6 +21,8 @@ pub struct SpeechCodec {
     mel: Mel,
     window_samples: usize,
     characters: Characters,
+    /// Where only some words can be heard.
+    lexicon: Option<Lexicon>,
     /// Seconds from position to position of the network.
     position_seconds: f32,
     limits: MediaLimits,
@@ -38,24 +42,27 @@ struct WindowPlace {
 }
 
 impl SpeechCodec {
-    /// `stride` is how many mel frames the network advances from position to position.
-    ///
     /// # Errors
-    /// What is wrong with the mel's description.
+    /// [`OpenError::Config`] when the mel cannot be computed, or a word holds a character that the
+    /// network does not know.
     #[expect(clippy::cast_precision_loss, reason = "checked to be small")]
     pub fn new(
         preprocessing: &Preprocessing,
-        stride: usize,
+        config: &Config,
         characters: Characters,
         limits: MediaLimits,
-    ) -> Result<Self, String> {
-        let mel = Mel::new(preprocessing.mel.clone())?;
-        let samples = (stride * preprocessing.mel.hop) as f32;
+    ) -> Result<Self, OpenError> {
+        let mel = Mel::new(preprocessing.mel.clone())
+            .map_err(|reason| OpenError::Config { section: "preprocessing.mel", reason })?;
+        let samples = (config.stride * preprocessing.mel.hop) as f32;
+        let some = !config.words.is_empty();
+        let lexicon = some.then(|| Lexicon::new(&config.words, &characters)).transpose()?;
         Ok(Self {
             position_seconds: samples / preprocessing.mel.sample_rate as f32,
             window_samples: preprocessing.window_samples(),
             mel,
             characters,
+            lexicon,
             limits,
         })
     }
@@ -95,7 +102,12 @@ impl SpeechCodec {
         let heard = recording.windows.iter().zip(outputs).filter(|(place, _)| !place.silent);
         let mut words: Vec<Word> = heard
             .flat_map(|(place, frames)| {
-                transcript::words(frames, &self.characters, place.start, self.position_seconds)
+                let path = match &self.lexicon {
+                    Some(lexicon) => lexicon.path(frames),
+                    None => transcript::best(frames),
+                };
+                let seconds = self.position_seconds;
+                transcript::words(frames, &path, &self.characters, place.start, seconds)
             })
             .collect();
         for word in &mut words {
@@ -226,8 +238,8 @@ mod tests {
         };
         let limits = MediaLimits { audio_seconds_max: 5, ..MediaLimits::default() };
         let characters = Characters::of(["ab "].into_iter());
-        SpeechCodec::new(&Preprocessing { mel, window_seconds: 1.0 }, 2, characters, limits)
-            .unwrap()
+        let preprocessing = Preprocessing { mel, window_seconds: 1.0 };
+        SpeechCodec::new(&preprocessing, &Config::tiny(), characters, limits).unwrap()
     }
 
     fn waveform(samples: Vec<f32>) -> Payload {

@@ -24,6 +24,35 @@ pub struct Config {
     pub dropout: f32,
     /// Positions that a sample may have at most.
     pub positions_max: usize,
+    #[serde(default)]
+    pub positions: Positions,
+    #[serde(default)]
+    pub norm: NormPlace,
+    /// The only words that are heard; without any, characters may form every word.
+    #[serde(default)]
+    pub words: Vec<String>,
+}
+
+/// How the network knows where a position is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Positions {
+    /// Sines and cosines (Vaswani et al. 2017); no tensor.
+    #[default]
+    Sinusoidal,
+    /// The tensor `positions`, [`positions_max`, width].
+    Learned,
+}
+
+/// Where a block normalises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NormPlace {
+    /// Before attention and feed-forward, and once after the last block (Xiong et al. 2020).
+    #[default]
+    Pre,
+    /// After the sum of each with its input (Vaswani et al. 2017); there is no tensor `norm`.
+    Post,
 }
 
 /// `[preprocessing]`.
@@ -95,5 +124,26 @@ fn refuse_first(section: &'static str, checks: &[(bool, &str)]) -> Result<(), Op
     match checks.iter().find(|(good, _)| !good) {
         None => Ok(()),
         Some((_, fault)) => Err(OpenError::Config { section, reason: (*fault).to_owned() }),
+    }
+}
+
+#[cfg(test)]
+impl Config {
+    /// A network that learns two utterances in a second; a position every two frames.
+    pub fn tiny() -> Self {
+        Self {
+            stride: 2,
+            context: 3,
+            width: 16,
+            layers: 2,
+            heads: 2,
+            hidden: 32,
+            activation: Activation::Relu,
+            dropout: 0.0,
+            positions_max: 64,
+            positions: Positions::Sinusoidal,
+            norm: NormPlace::Pre,
+            words: Vec::new(),
+        }
     }
 }

@@ -48,13 +48,8 @@ impl Corpus {
     ) -> Result<Self, TrainError> {
         let (clips, digest) = training_clips(directory, &preprocessing.mel)?;
         let characters = Characters::of(clips.iter().map(|(text, _)| text.as_str()));
-        let codec = SpeechCodec::new(
-            preprocessing,
-            config.stride,
-            characters.clone(),
-            MediaLimits::default(),
-        )
-        .map_err(TrainError::Data)?;
+        let codec =
+            SpeechCodec::new(preprocessing, config, characters.clone(), MediaLimits::default())?;
         let train: Vec<Utterance> = clips
             .into_iter()
             .filter_map(|(text, log_mels)| {

@@ -5,6 +5,7 @@ mod codec;
 mod config;
 mod corpus;
 mod ctc;
+mod lexicon;
 mod net;
 mod score;
 mod train;
@@ -51,8 +52,7 @@ fn load(
     preprocessing.check(&config)?;
     let characters = Characters::from_json(package.file(CHARACTERS_FILE)?)?;
     let classes = characters.classes();
-    let codec = SpeechCodec::new(&preprocessing, config.stride, characters, limits)
-        .map_err(|reason| OpenError::Config { section: "preprocessing.mel", reason })?;
+    let codec = SpeechCodec::new(&preprocessing, &config, characters, limits)?;
     let mut loader = Loader::new(package.file(WEIGHTS_FILE)?, device)?;
     let network = Transformer::new(&mut loader, &config, preprocessing.mel.mels, classes, device)?;
     loader.finish()?;

@@ -1,24 +1,24 @@
-//! The network: stacked mel frames, sinusoidal positions, a pre-norm encoder, and one score per
-//! character and frame.
+//! The network: stacked mel frames, positions, an encoder, and one score per character and position.
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::arch::transformer::config::Config;
+use crate::arch::transformer::config::{Config, NormPlace, Positions};
 use crate::compute::layers::{Attention, AttentionConfig, Dropout, LayerNorm, Linear, Mode};
-use crate::compute::{Parameters, WeightError};
+use crate::compute::{Init, Parameters, WeightError};
 use crate::engine::{Network, RunError};
 use crate::media::mel::Spectrogram;
 
-/// An encoder with pre-norm blocks (Xiong et al. 2020).
+/// An encoder of attention and feed-forward blocks (Vaswani et al. 2017).
 pub struct Transformer {
     config: Config,
     mels: usize,
     device: Device,
     input: Linear,
-    /// [positions, width], not trained.
+    /// [positions, width].
     positions: Tensor,
     blocks: Vec<Block>,
-    norm: LayerNorm,
+    /// After the last block, where blocks normalise first.
+    norm: Option<LayerNorm>,
     output: Linear,
 }
 
@@ -61,17 +61,16 @@ impl Transformer {
         let blocks = (0..config.layers)
             .map(|i| Block::new(parameters, &format!("blocks.{i}"), config))
             .collect::<std::result::Result<_, _>>()?;
-        let positions = sinusoids(config.positions_max, width, device);
         Ok(Self {
             mels,
             device: device.clone(),
             input: Linear::new(parameters, "input", [config.context * mels, width], true)?,
-            positions: positions.map_err(|error| WeightError::Device {
-                name: "positions".to_owned(),
-                reason: error.to_string(),
-            })?,
+            positions: positions(parameters, config, device)?,
             blocks,
-            norm: LayerNorm::new(parameters, "norm", width)?,
+            norm: match config.norm {
+                NormPlace::Pre => Some(LayerNorm::new(parameters, "norm", width)?),
+                NormPlace::Post => None,
+            },
             output: Linear::new(parameters, "output", [width, classes], true)?,
             config: config.clone(),
         })
@@ -104,7 +103,10 @@ impl Transformer {
         for block in &self.blocks {
             x = block.forward(&x, &lengths, &self.config, mode)?;
         }
-        self.output.forward(&self.norm.forward(&x)?)?.reshape((rows, time, ()))
+        if let Some(norm) = &self.norm {
+            x = norm.forward(&x)?;
+        }
+        self.output.forward(&x)?.reshape((rows, time, ()))
     }
 
     /// [batch · time, context · mels]: each position sees `context` frames around its own `stride`;
@@ -190,11 +192,37 @@ impl Block {
         mode: &mut Mode<'_>,
     ) -> Result<Tensor> {
         let dropout = Dropout(config.dropout);
-        let mixed = self.attention.forward(&self.norm1.forward(x)?, lengths)?;
-        let x = (x + dropout.forward(&mixed, mode)?)?;
-        let wide = self.up.forward(&self.norm2.forward(&x)?)?;
-        let made = self.down.forward(&config.activation.forward(&wide)?)?;
-        x + dropout.forward(&made, mode)?
+        let mix = |x: &Tensor| self.attention.forward(x, lengths);
+        let feed =
+            |x: &Tensor| self.down.forward(&config.activation.forward(&self.up.forward(x)?)?);
+        match config.norm {
+            NormPlace::Pre => {
+                let mixed = dropout.forward(&mix(&self.norm1.forward(x)?)?, mode)?;
+                let x = (x + mixed)?;
+                let made = dropout.forward(&feed(&self.norm2.forward(&x)?)?, mode)?;
+                x + made
+            }
+            NormPlace::Post => {
+                let mixed = dropout.forward(&mix(x)?, mode)?;
+                let x = self.norm1.forward(&(x + mixed)?)?;
+                let made = dropout.forward(&feed(&x)?, mode)?;
+                self.norm2.forward(&(x + made)?)
+            }
+        }
+    }
+}
+
+fn positions(
+    parameters: &mut dyn Parameters,
+    config: &Config,
+    device: &Device,
+) -> std::result::Result<Tensor, WeightError> {
+    let (count, width) = (config.positions_max, config.width);
+    match config.positions {
+        Positions::Learned => parameters.get("positions", &[count, width], Init::Normal(0.02)),
+        Positions::Sinusoidal => sinusoids(count, width, device).map_err(|error| {
+            WeightError::Device { name: "positions".to_owned(), reason: error.to_string() }
+        }),
     }
 }
 
@@ -216,29 +244,14 @@ fn sinusoids(positions: usize, width: usize, device: &Device) -> Result<Tensor> 
 mod tests {
     use super::*;
     use crate::arch::transformer::ctc::batch_loss;
-    use crate::arch::transformer::transcript::{Characters, text, words};
-    use crate::compute::Trainable;
+    use crate::arch::transformer::transcript::{Characters, best, text, words};
     use crate::compute::fit::{Method, Optimiser, OptimiserConfig};
-    use crate::compute::layers::Activation;
+    use crate::compute::{Loader, Trainable};
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
-    fn tiny() -> Config {
-        Config {
-            stride: 2,
-            context: 3,
-            width: 16,
-            layers: 2,
-            heads: 2,
-            hidden: 32,
-            activation: Activation::Relu,
-            dropout: 0.0,
-            positions_max: 64,
-        }
-    }
-
     fn network(parameters: &mut Trainable) -> Transformer {
-        Transformer::new(parameters, &tiny(), 4, 4, &Device::Cpu).unwrap()
+        Transformer::new(parameters, &Config::tiny(), 4, 4, &Device::Cpu).unwrap()
     }
 
     /// Noise that is the same for the same seed.
@@ -270,13 +283,37 @@ mod tests {
     }
 
     #[test]
+    fn learned_positions_and_norms_after_the_sum_have_tensors_of_their_own() {
+        let config =
+            Config { positions: Positions::Learned, norm: NormPlace::Post, ..Config::tiny() };
+        let mut made = Trainable::new(5, &Device::Cpu);
+        let network = Transformer::new(&mut made, &config, 4, 4, &Device::Cpu).unwrap();
+        let bytes = made.to_safetensors().unwrap();
+        let mut loader = Loader::new(&bytes, &Device::Cpu).unwrap();
+        let loaded = Transformer::new(&mut loader, &config, 4, 4, &Device::Cpu).unwrap();
+        loader.finish().unwrap();
+        let sound = sound(20, 3);
+        assert_eq!(network.run(&[&sound]).unwrap(), loaded.run(&[&sound]).unwrap());
+        let other = Transformer::new(
+            &mut Trainable::new(5, &Device::Cpu),
+            &Config::tiny(),
+            4,
+            4,
+            &Device::Cpu,
+        );
+        assert_ne!(network.run(&[&sound]).unwrap(), other.unwrap().run(&[&sound]).unwrap());
+        let mut loader = Loader::new(&bytes, &Device::Cpu).unwrap();
+        assert!(Transformer::new(&mut loader, &Config::tiny(), 4, 4, &Device::Cpu).is_err());
+    }
+
+    #[test]
     fn positions_see_the_frames_around_them_and_zero_outside() {
         let network = network(&mut Trainable::new(0, &Device::Cpu));
         let row = Spectrogram { mels: 4, data: (0..5 * 4).map(|i| (i / 4 + 1) as f32).collect() };
         let stacked = network.stack(&[&row], 3).unwrap().to_vec2::<f32>().unwrap();
         let seen: Vec<Vec<f32>> =
             stacked.iter().map(|position| position.iter().step_by(4).copied().collect()).collect();
-        assert_eq!(seen, [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0], [4.0, 5.0, 0.0]]);
+        assert_eq!(seen, [[1.0, 2.0, 3.0], [3.0, 4.0, 5.0], [5.0, 0.0, 0.0]]);
     }
 
     #[test]
@@ -309,7 +346,8 @@ mod tests {
             optimiser.step(&loss.surrogate.backward().unwrap(), 1.0).unwrap();
         }
         let heard = network.run(&[&first, &second]).unwrap();
-        let said = heard.iter().map(|frames| text(&words(frames, &characters, 0.0, 0.02)));
+        let said =
+            heard.iter().map(|frames| text(&words(frames, &best(frames), &characters, 0.0, 0.02)));
         assert_eq!(said.collect::<Vec<_>>(), ["ab ba", "b"]);
     }
 }

@@ -1,4 +1,4 @@
-//! From log-probabilities to words: the best class of each position, repeats and blanks taken out.
+//! From log-probabilities to words: the class of each position on a path, repeats and blanks taken out.
 
 use crate::arch::OpenError;
 use crate::arch::transformer::ctc::BLANK;
@@ -65,11 +65,24 @@ struct Heard {
     log_probability: f32,
 }
 
-/// The words that `frames` say; a position lasts `seconds`, and the first begins at `start`.
+/// The likeliest class of each position: the path when characters may form any word.
+#[must_use]
+pub fn best(frames: &Frames) -> Vec<usize> {
+    let best = |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
+    frames.rows().map(|row| best(row).unwrap_or(BLANK)).collect()
+}
+
+/// The words that `frames` say on `path`; a position lasts `seconds`, and the first begins at `start`.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "positions are far fewer than 2^24")]
-pub fn words(frames: &Frames, characters: &Characters, start: f32, seconds: f32) -> Vec<Word> {
-    heard(frames, characters)
+pub fn words(
+    frames: &Frames,
+    path: &[usize],
+    characters: &Characters,
+    start: f32,
+    seconds: f32,
+) -> Vec<Word> {
+    heard(frames, path, characters)
         .split(|heard| heard.character == ' ')
         .filter_map(|letters| {
             let (first, last) = (letters.first()?, letters.last()?);
@@ -90,23 +103,22 @@ pub fn text(words: &[Word]) -> String {
     words.iter().map(|word| word.word.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-fn heard(frames: &Frames, characters: &Characters) -> Vec<Heard> {
+fn heard(frames: &Frames, path: &[usize], characters: &Characters) -> Vec<Heard> {
     let mut all: Vec<Heard> = Vec::new();
     let mut before = BLANK;
-    for (at, row) in frames.rows().enumerate() {
-        let best = (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(BLANK);
-        match (all.last_mut(), characters.character(best)) {
-            (Some(last), Some(_)) if best == before => {
+    for (at, (row, &class)) in frames.rows().zip(path).enumerate() {
+        match (all.last_mut(), characters.character(class)) {
+            (Some(last), Some(_)) if class == before => {
                 last.to = at + 1;
-                last.log_probability = last.log_probability.max(row[best]);
+                last.log_probability = last.log_probability.max(row[class]);
             }
             (_, Some(character)) => {
-                let log_probability = row[best];
+                let log_probability = row[class];
                 all.push(Heard { character, from: at, to: at + 1, log_probability });
             }
             _ => {}
         }
-        before = best;
+        before = class;
     }
     all
 }
@@ -144,13 +156,17 @@ mod tests {
     fn repeats_fold_blanks_part_and_spaces_split() {
         let characters = Characters::of([" ab"].into_iter());
         // Blank a a blank a, space, b.
-        let got = words(&frames(&[0, 2, 2, 0, 2, 1, 3]), &characters, 1.0, 0.5);
+        let words = |said: &[usize], start| {
+            let frames = frames(said);
+            super::words(&frames, &best(&frames), &characters, start, 0.5)
+        };
+        let got = words(&[0, 2, 2, 0, 2, 1, 3], 1.0);
         assert_eq!(text(&got), "aa b");
         assert_eq!((got[0].start, got[0].end), (1.5, 3.5));
         assert_eq!((got[1].start, got[1].end), (4.0, 4.5));
         assert!((got[0].confidence - (-0.1_f32).exp()).abs() < 1e-6);
-        assert!(words(&frames(&[0, 0, 1, 1]), &characters, 0.0, 0.5).is_empty());
-        assert!(words(&frames(&[]), &characters, 0.0, 0.5).is_empty());
+        assert!(words(&[0, 0, 1, 1], 0.0).is_empty());
+        assert!(words(&[], 0.0).is_empty());
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub struct Collector {
     deadline: Instant,
     admitted: Instant,
     started: Option<Instant>,
+    ended: Instant,
     pre: Duration,
     batch_rows: usize,
 }
@@ -32,6 +33,7 @@ impl Collector {
             deadline,
             admitted: Instant::now(),
             started: None,
+            ended: Instant::now(),
             pre,
             batch_rows: 0,
         }
@@ -50,9 +52,10 @@ impl Collector {
                 return Err(Problem::new(Kind::Unavailable, "the server is stopping"));
             };
             match what {
-                What::Started => self.started = self.started.or_else(|| Some(Instant::now())),
+                What::Started(at) => self.started = self.started.or(Some(at)),
                 What::Text(text) => return Ok(Piece::Text(text)),
-                What::Ended { outcome, batch_rows } => {
+                What::Ended { outcome, batch_rows, at } => {
+                    self.ended = at;
                     self.batch_rows = self.batch_rows.max(batch_rows);
                     self.outcomes[index] = Some(outcome);
                 }
@@ -81,8 +84,8 @@ impl Collector {
         let started = self.started.unwrap_or(self.admitted);
         let timings = Timings {
             pre: self.pre,
-            queue: started - self.admitted,
-            infer: started.elapsed(),
+            queue: started.saturating_duration_since(self.admitted),
+            infer: self.ended.saturating_duration_since(started),
             post: Duration::ZERO,
         };
         let outcomes = self.outcomes.iter_mut().filter_map(Option::take).collect();

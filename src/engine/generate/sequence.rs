@@ -24,13 +24,14 @@ pub struct Event {
 
 #[derive(Debug)]
 pub enum What {
-    /// The first step has begun.
-    Started,
+    /// The first step begins.
+    Started(Instant),
     Text(String),
     /// `batch_rows`: sequences in the widest step that it was part of.
     Ended {
         outcome: Outcome,
         batch_rows: usize,
+        at: Instant,
     },
     Failed(Problem),
 }
@@ -102,7 +103,7 @@ impl<S> Sequence<S> {
     pub fn row(&mut self, rows: usize) -> Row<'_, S> {
         self.batch_rows = self.batch_rows.max(rows);
         if !std::mem::replace(&mut self.started, true) {
-            self.tell(What::Started);
+            self.tell(What::Started(Instant::now()));
         }
         let left = &self.prompt[self.read..];
         if left.is_empty() {
@@ -161,7 +162,7 @@ impl<S> Sequence<S> {
             completion_tokens: self.text.len(),
             seed: self.seed,
         };
-        self.tell(What::Ended { outcome, batch_rows: self.batch_rows });
+        self.tell(What::Ended { outcome, batch_rows: self.batch_rows, at: Instant::now() });
         false
     }
 
