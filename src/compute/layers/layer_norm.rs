@@ -14,7 +14,7 @@ pub struct LayerNorm {
 const EPSILON: f32 = 1e-5;
 
 impl LayerNorm {
-    /// Reads `<name>.weight` and `<name>.bias`, [width] each.
+    /// Reads `<name>.weight` and `<name>.bias`, `[width]` each.
     ///
     /// # Errors
     /// [`WeightError`] when one is missing or has another shape.
