@@ -291,6 +291,7 @@ fn normalise_utterance(spectrogram: &mut Spectrogram) {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 mod tests {
     use super::*;
 

@@ -33,6 +33,7 @@ fn quietest(samples: &[f32], step: usize) -> usize {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 mod tests {
     use super::*;
 

@@ -77,7 +77,7 @@ impl Augment {
 
     /// Log-mels of a room in which nobody speaks.
     #[must_use]
-    pub fn silence(&self, mels: usize, rng: &mut impl Rng) -> Spectrogram {
+    pub fn room(mels: usize, rng: &mut impl Rng) -> Spectrogram {
         let mut made =
             Spectrogram { mels, data: vec![0.0; mels * rng.random_range(SILENCE_FRAMES)] };
         let level: Vec<f32> = (0..mels).map(|_| rng.random_range(-2.0..0.0)).collect();
@@ -149,6 +149,7 @@ fn pad(clip: &mut Spectrogram, most: usize, rng: &mut impl Rng) {
 }
 
 /// Adds the powers of a noise with its own colour.
+#[expect(clippy::cast_precision_loss, reason = "mels are few")]
 fn add_noise(clip: &mut Spectrogram, rng: &mut impl Rng) {
     let loudest = clip.data.iter().copied().fold(f32::MIN, f32::max);
     let level = loudest - rng.random_range(2.0..6.0);
@@ -169,6 +170,7 @@ fn cut_band(clip: &mut Spectrogram, first: usize) {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 mod tests {
     use super::*;
     use rand::SeedableRng;

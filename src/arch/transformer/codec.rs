@@ -217,6 +217,7 @@ impl Codec for SpeechCodec {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 mod tests {
     use super::*;
     use crate::domain::ParamValue;

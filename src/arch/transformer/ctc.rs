@@ -111,8 +111,8 @@ impl Lattice<'_> {
     fn forward(&self) -> Vec<f64> {
         let width = self.states.len();
         let mut alpha = vec![f64::NEG_INFINITY; self.frames * width];
-        for s in 0..width.min(2) {
-            alpha[s] = self.at(0, self.states[s]);
+        for (alpha, &state) in alpha.iter_mut().zip(self.states).take(2) {
+            *alpha = self.at(0, state);
         }
         for t in 1..self.frames {
             let (before, now) = alpha.split_at_mut(t * width);
@@ -174,6 +174,7 @@ fn log_softmax(logits: &[f32], classes: usize) -> Vec<f64> {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 mod tests {
     use super::*;
     use candle_core::{Device, Var};

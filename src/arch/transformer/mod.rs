@@ -113,9 +113,11 @@ fn evaluate(package: &Package, job: &EvalJob, device: &Device) -> Result<EvalRep
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use super::*;
     use crate::arch::TrainJob;
+    use std::fmt::Write;
     use std::fs;
     use std::path::Path;
 
@@ -172,10 +174,9 @@ mod tests {
         let mut list = String::new();
         for (i, (text, split)) in clips.iter().enumerate() {
             fs::write(directory.join(format!("{i}.wav")), spoken(text)).unwrap();
-            list.push_str(&format!(
-                "{}\n",
-                json!({"audio": format!("{i}.wav"), "text": text, "voice": "tone", "split": split})
-            ));
+            let audio = format!("{i}.wav");
+            let line = json!({"audio": audio, "text": text, "voice": "tone", "split": split});
+            writeln!(list, "{line}").unwrap();
         }
         fs::write(directory.join("clips.jsonl"), list).unwrap();
     }

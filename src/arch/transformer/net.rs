@@ -197,16 +197,16 @@ impl Block {
             |x: &Tensor| self.down.forward(&config.activation.forward(&self.up.forward(x)?)?);
         match config.norm {
             NormPlace::Pre => {
-                let mixed = dropout.forward(&mix(&self.norm1.forward(x)?)?, mode)?;
-                let x = (x + mixed)?;
-                let made = dropout.forward(&feed(&self.norm2.forward(&x)?)?, mode)?;
-                x + made
+                let attended = dropout.forward(&mix(&self.norm1.forward(x)?)?, mode)?;
+                let x = (x + attended)?;
+                let y = dropout.forward(&feed(&self.norm2.forward(&x)?)?, mode)?;
+                x + y
             }
             NormPlace::Post => {
-                let mixed = dropout.forward(&mix(x)?, mode)?;
-                let x = self.norm1.forward(&(x + mixed)?)?;
-                let made = dropout.forward(&feed(&x)?, mode)?;
-                self.norm2.forward(&(x + made)?)
+                let attended = dropout.forward(&mix(x)?, mode)?;
+                let x = self.norm1.forward(&(x + attended)?)?;
+                let y = dropout.forward(&feed(&x)?, mode)?;
+                self.norm2.forward(&(x + y)?)
             }
         }
     }
@@ -241,6 +241,7 @@ fn sinusoids(positions: usize, width: usize, device: &Device) -> Result<Tensor> 
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use super::*;
     use crate::arch::transformer::ctc::batch_loss;
@@ -286,14 +287,14 @@ mod tests {
     fn learned_positions_and_norms_after_the_sum_have_tensors_of_their_own() {
         let config =
             Config { positions: Positions::Learned, norm: NormPlace::Post, ..Config::tiny() };
-        let mut made = Trainable::new(5, &Device::Cpu);
-        let network = Transformer::new(&mut made, &config, 4, 4, &Device::Cpu).unwrap();
-        let bytes = made.to_safetensors().unwrap();
+        let mut fresh = Trainable::new(5, &Device::Cpu);
+        let network = Transformer::new(&mut fresh, &config, 4, 4, &Device::Cpu).unwrap();
+        let bytes = fresh.to_safetensors().unwrap();
         let mut loader = Loader::new(&bytes, &Device::Cpu).unwrap();
-        let loaded = Transformer::new(&mut loader, &config, 4, 4, &Device::Cpu).unwrap();
+        let again = Transformer::new(&mut loader, &config, 4, 4, &Device::Cpu).unwrap();
         loader.finish().unwrap();
         let sound = sound(20, 3);
-        assert_eq!(network.run(&[&sound]).unwrap(), loaded.run(&[&sound]).unwrap());
+        assert_eq!(network.run(&[&sound]).unwrap(), again.run(&[&sound]).unwrap());
         let other = Transformer::new(
             &mut Trainable::new(5, &Device::Cpu),
             &Config::tiny(),

@@ -93,6 +93,7 @@ struct Fit<'a> {
 
 impl Fit<'_> {
     /// Every epoch; the metrics of the last.
+    #[expect(clippy::cast_precision_loss, reason = "a count of clips")]
     fn all(&mut self, job: &mut TrainJob<'_>) -> Result<BTreeMap<String, f64>, TrainError> {
         let fit = job.recipe.fit.clone();
         let steps = self.corpus.train.len().div_ceil(fit.batch.max(1)) * fit.epochs;
@@ -171,7 +172,7 @@ impl Fit<'_> {
         let mel = self.corpus.codec.mel();
         let silent = self.rng.random_bool(self.augment.silence);
         let mut made = if silent {
-            self.augment.silence(clip.log_mels.mels, &mut self.rng)
+            Augment::room(clip.log_mels.mels, &mut self.rng)
         } else {
             self.augment.raw(&clip.log_mels, &mut self.rng)
         };

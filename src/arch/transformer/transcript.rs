@@ -34,7 +34,7 @@ impl Characters {
 
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
-        serde_json::Value::from_iter(self.0.iter().map(char::to_string)).to_string().into_bytes()
+        serde_json::json!(self.0).to_string().into_bytes()
     }
 
     /// Classes, the blank included.

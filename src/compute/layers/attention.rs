@@ -82,6 +82,7 @@ fn softmax_plain(scores: &Tensor, scale: f32, lengths: &[usize]) -> Result<Tenso
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 mod tests {
     use super::*;
     use candle_core::{Device, Var};
