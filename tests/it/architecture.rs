@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("state", &["domain"]),
     ("access", &["domain"]),
     ("config", &["domain"]),
-    ("registry", &["domain", "engine", "compute", "package", "arch", "state"]),
+    ("registry", &["domain", "engine", "compute", "package", "arch"]),
     ("telemetry", &["domain", "engine", "registry", "config"]),
     ("http", &["domain", "engine", "registry", "state", "access", "telemetry", "config"]),
     (
