@@ -111,8 +111,8 @@ impl SpeechCodec {
             })
             .collect();
         for word in &mut words {
-            word.end = word.end.min(recording.duration);
-            word.start = word.start.min(word.end);
+            word.end = milliseconds(word.end.min(recording.duration));
+            word.start = milliseconds(word.start).min(word.end);
         }
         words
     }
@@ -170,6 +170,11 @@ impl SpeechCodec {
     }
 }
 
+/// Seconds to the millisecond: a position lasts tens of them.
+fn milliseconds(seconds: f32) -> f32 {
+    (seconds * 1e3).round() / 1e3
+}
+
 impl Codec for SpeechCodec {
     type Sample = Spectrogram;
     type Output = Frames;
@@ -210,7 +215,8 @@ impl Codec for SpeechCodec {
             left = rest;
             let words = self.words(recording, own);
             let text = transcript::text(&words);
-            outcomes.push(Outcome::Transcript { text, words, duration: recording.duration });
+            let duration = milliseconds(recording.duration);
+            outcomes.push(Outcome::Transcript { text, words, duration });
         }
         Ok(outcomes)
     }
