@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the data that config/train/digits.toml trains on and is measured with: spoken digit strings.
 #
-#   scripts/speech-data.sh [OUT]        (default: data/train/speech, about 4 minutes of one core, 450 MB)
+#   scripts/speech-data.sh [OUT]        (default: data/train/speech; about 90 seconds on two cores, 480 MB)
 #
 # OUT/clips.jsonl lists every clip: {"audio", "text", "voice", "split"}. All are WAV, 16 kHz, mono, 16 bit.
 #   train  espeak-ng, many voices of seven accents, and flite's slt, rms, kal and kal16

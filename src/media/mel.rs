@@ -104,6 +104,31 @@ impl Spectrogram {
     pub fn frames(&self) -> usize {
         self.data.len() / self.mels.max(1)
     }
+
+    /// How far values are from their mel's mean, in the root mean square. A steady noise of any colour
+    /// and level has little.
+    #[must_use]
+    pub fn spread(&self) -> f32 {
+        let mut centred = self.clone();
+        centred.centre();
+        centred.root_mean_square()
+    }
+
+    /// Takes each mel's mean over the frames from it.
+    #[expect(clippy::cast_precision_loss, reason = "an utterance has far fewer than 2^24 frames")]
+    fn centre(&mut self) {
+        let (mels, frames) = (self.mels, self.frames().max(1));
+        for mel in 0..mels {
+            let mean = self.data.iter().skip(mel).step_by(mels).sum::<f32>() / frames as f32;
+            self.data.iter_mut().skip(mel).step_by(mels).for_each(|value| *value -= mean);
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "an utterance has far fewer than 2^24 values")]
+    fn root_mean_square(&self) -> f32 {
+        let count = self.data.len().max(1) as f32;
+        (self.data.iter().map(|value| value * value).sum::<f32>() / count).sqrt()
+    }
 }
 
 /// Computes what a [`MelConfig`] describes.
@@ -268,23 +293,10 @@ impl Filter {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "an utterance has far fewer than 2^24 frames")]
 fn normalise_utterance(spectrogram: &mut Spectrogram) {
-    let (mels, frames) = (spectrogram.mels, spectrogram.frames());
-    if frames == 0 {
-        return;
-    }
-    for mel in 0..mels {
-        let of_mel = spectrogram.data.iter().skip(mel).step_by(mels);
-        let mean = of_mel.sum::<f32>() / frames as f32;
-        for value in spectrogram.data.iter_mut().skip(mel).step_by(mels) {
-            *value -= mean;
-        }
-    }
-    let count = spectrogram.data.len() as f32;
-    let variance = spectrogram.data.iter().map(|v| v * v).sum::<f32>() / count;
+    spectrogram.centre();
     // Silence has no spread to speak of; it must not be blown up into something.
-    let spread = variance.sqrt().max(1e-2);
+    let spread = spectrogram.root_mean_square().max(1e-2);
     for value in &mut spectrogram.data {
         *value /= spread;
     }
