@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles and links maas with `--features cuda` on a machine that has neither a GPU nor CUDA: nvcc and the libraries come
-# from PyPI, into target/cuda/. Takes about eight minutes on two cores; nothing of it can run here.
+# from PyPI, into target/cuda/. Takes about ten minutes on two cores; nothing of it can run here.
 #
 #   scripts/check-cuda.sh             build everything
 #   CUDA_COMPUTE_CAP=80 scripts/…     for another generation of GPU (90 is Hopper, 80 Ampere)
@@ -41,6 +41,7 @@ build() {
         "-L native=$links"
         "-C link-arg=-Wl,--unresolved-symbols=ignore-all"
         "-C link-arg=-Wl,--no-as-needed"
+        "-C link-arg=-lcuda"
     )
     # A target folder of its own: these flags would otherwise rebuild everything that the ordinary build has made.
     CUDA_HOME="$1" CUDA_PATH="$1" CUDA_ROOT="$1" CUDA_COMPUTE_CAP="${CUDA_COMPUTE_CAP:-90}" \

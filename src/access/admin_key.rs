@@ -13,7 +13,7 @@ const FILE: &str = "admin.key";
 
 #[derive(Debug, thiserror::Error)]
 pub enum AdminKeyError {
-    #[error("the admin key {path} cannot be read or made")]
+    #[error("the admin key {path} cannot be read or made: {source}")]
     File { path: PathBuf, source: io::Error },
     #[error("the system gives no random numbers for the admin key")]
     Random,

@@ -45,7 +45,7 @@ impl Key {
 /// Why a keys file was refused. Texts never repeat a line: it may hold a key by mistake.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    #[error("the keys file {path} cannot be read")]
+    #[error("the keys file {path} cannot be read: {source}")]
     Read { path: String, source: io::Error },
     #[error("the keys file is not usable: {}", .0.join("; "))]
     Lines(Vec<String>),

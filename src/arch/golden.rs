@@ -41,7 +41,21 @@ pub fn samples(package: &Package) -> Result<Vec<GoldenSample>, OpenError> {
         let reason = "it lists no sample".to_owned();
         return Err(OpenError::Config { section: GOLDEN_FILE, reason });
     }
+    if let Some(empty) = samples.iter().find(|sample| !says_something(&sample.expected)) {
+        let reason = "it expects nothing, so it could never fail".to_owned();
+        return Err(OpenError::Golden { input: empty.input.clone(), reason });
+    }
     Ok(samples)
+}
+
+/// Whether there is a number or a text in it.
+fn says_something(expected: &Value) -> bool {
+    match expected {
+        Value::Null | Value::Bool(_) => false,
+        Value::Number(_) | Value::String(_) => true,
+        Value::Array(items) => items.iter().any(says_something),
+        Value::Object(items) => items.values().any(says_something),
+    }
 }
 
 /// The sample's input as a payload.

@@ -10,7 +10,7 @@ mod train;
 mod transformer;
 
 use crate::compute::{Device, WeightError};
-use crate::domain::{MediaLimits, Problem};
+use crate::domain::MediaLimits;
 use crate::engine::{Endpoint, Engine, Limits};
 use crate::package::{Package, PackageError};
 
@@ -81,10 +81,4 @@ pub fn section<T: serde::de::DeserializeOwned>(
         .clone()
         .try_into()
         .map_err(|error: toml::de::Error| OpenError::Config { section, reason: error.to_string() })
-}
-
-impl From<(&str, Problem)> for OpenError {
-    fn from((input, problem): (&str, Problem)) -> Self {
-        OpenError::Golden { input: input.to_owned(), reason: problem.to_string() }
-    }
 }

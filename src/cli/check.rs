@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::Outcome;
 use crate::cli::settings::{SettingsArgs, placement};
+use crate::config::Settings;
 use crate::engine::Engine;
 use crate::package::Package;
-use crate::registry::{Placement, open_package};
+use crate::registry::open_package;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -21,10 +22,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     let settings = args.settings.read()?;
     let engine = Engine::start(1)?;
-    let placement = placement(&settings, None);
     let mut refused = 0;
     for path in &args.packages {
-        match check(path, &placement, &engine) {
+        match check(path, &settings, &engine) {
             Ok(line) => println!("{}: ok, {line}", path.display()),
             Err(reason) => {
                 println!("{}: refused: {reason}", path.display());
@@ -39,9 +39,15 @@ pub fn run(args: &Args) -> Outcome {
     }
 }
 
-fn check(path: &Path, placement: &Placement, engine: &Engine) -> Result<String, String> {
+fn check(path: &Path, settings: &Settings, engine: &Engine) -> Result<String, String> {
     let package = Package::open(path).map_err(|error| error.to_string())?;
-    let (device, _) = open_package(&package, placement, engine)?;
-    let manifest = &package.manifest;
-    Ok(format!("{} {} on {device}, {}", manifest.name, manifest.version, package.digest))
+    let placement = placement(settings, Some(&package.manifest.name));
+    let (device, _) = open_package(&package, &placement, engine)?;
+    let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let aside = if place.ends_with(package.label()) {
+        String::new()
+    } else {
+        format!("; a store serves it only from {}", package.label())
+    };
+    Ok(format!("{} on {device}, {}{aside}", package.label(), package.digest))
 }

@@ -14,9 +14,10 @@ use crate::access::{Access, admin_key};
 use crate::cli::settings::{SettingsArgs, keys, placement};
 use crate::cli::{Failure, Outcome};
 use crate::config::{DrainSettings, Settings};
+use crate::domain::ModelName;
 use crate::engine::Engine;
 use crate::http::{self, App, Listener, Parts, Stage};
-use crate::package::{PackageError, Store, entries_of};
+use crate::package::{Store, entries_of};
 use crate::registry::Registry;
 use crate::state::Database;
 use crate::telemetry::{self, Metrics};
@@ -114,14 +115,14 @@ fn load(
     registry: &Arc<Registry>,
     stores: Vec<Arc<Store>>,
     engine: &Arc<Engine>,
-) -> Result<(), PackageError> {
+) -> Outcome {
     let entries = entries_of(stores)?;
     if entries.is_empty() {
         tracing::warn!(store = %settings.store.display(), "the store holds no model");
     }
-    for name in settings.models.keys().filter(|name| entries.iter().all(|(e, _)| e.name != **name))
-    {
-        tracing::warn!(model = %name, "the settings name a model that the store does not hold");
+    let missing = |name: &&ModelName| entries.iter().all(|(e, _)| e.name != **name);
+    if let Some(name) = settings.models.keys().find(missing) {
+        return Err(format!("the settings name the model {name}, which no store holds").into());
     }
     for (entry, store) in entries {
         let placement = placement(settings, Some(&entry.name));

@@ -6,6 +6,7 @@ use crate::arch::{self, EpochReport, Recipe, TrainJob};
 use crate::cli::Outcome;
 use crate::compute::device;
 use crate::domain::DeviceChoice;
+use crate::package::PackageError;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -38,6 +39,11 @@ pub fn run(args: Args) -> Outcome {
         .map_err(|error| format!("{}: {error}", args.recipe.display()))?;
     if let Some(epochs) = args.epochs {
         recipe.fit.epochs = epochs;
+    }
+    let place = args.out.join(recipe.name.as_str()).join(recipe.version.to_string());
+    if place.exists() {
+        // Found out now, and not when the training is over.
+        return Err(PackageError::Exists { place: place.display().to_string() }.into());
     }
     let architecture = arch::find(&recipe.architecture.name)?;
     let device = device::open(args.device)?;

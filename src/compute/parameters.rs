@@ -1,6 +1,6 @@
 //! Where a network's parameters come from. A network is built by one constructor that asks a
 //! [`Parameters`] for each tensor by name and shape: a [`Loader`] answers from a package's weights
-//! (serving), a [`Trainable`] makes a fresh or a copied variable (training).
+//! (serving), a [`Trainable`] makes a fresh variable (training).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -27,7 +27,8 @@ pub fn load(
     }
     for (variable, text) in environment.filter(|(name, _)| name.starts_with("MAAS_")) {
         let key = KEYS.iter().find(|key| key.variable() == variable);
-        if key.is_some() || !(OTHER_VARIABLES.contains(&&*variable) || is_service_link(&variable)) {
+        let other = OTHER_VARIABLES.contains(&&*variable) || is_service_link(&variable, &text);
+        if key.is_some() || !other {
             let origin = format!("variable {variable}");
             faults.extend(assign(key, &mut settings, origin, &text));
         }
@@ -59,11 +60,11 @@ fn assign(
 }
 
 /// Kubernetes sets such variables in every pod beside a Service called `maas` or `maas-…`.
-fn is_service_link(variable: &str) -> bool {
+fn is_service_link(variable: &str, value: &str) -> bool {
     variable.contains("_SERVICE_HOST")
         || variable.contains("_SERVICE_PORT")
-        || variable.contains("_PORT_")
-        || variable.ends_with("_PORT")
+        || ["_TCP", "_UDP"].iter().any(|protocol| variable.contains(protocol))
+        || (variable.ends_with("_PORT") && value.contains("://"))
 }
 
 fn contradictions(settings: &Settings) -> Vec<Fault> {

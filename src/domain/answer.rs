@@ -70,6 +70,17 @@ pub struct Timings {
     pub infer: Duration,
     /// Turning outputs into an answer.
     pub post: Duration,
+    /// Generation only.
+    pub tokens: Option<TokenTimings>,
+}
+
+/// The pace of one generation, as its reader feels it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenTimings {
+    /// From the request's arrival to its first token.
+    pub first: Duration,
+    /// From token to token after that, on average; `None` where there was one only.
+    pub between: Option<Duration>,
 }
 
 /// One outcome per item, in order.

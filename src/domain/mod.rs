@@ -9,7 +9,7 @@ mod params;
 mod payload;
 mod problem;
 
-pub use answer::{Answer, Class, Finish, Outcome, Piece, Timings, Word};
+pub use answer::{Answer, Class, Finish, Outcome, Piece, Timings, TokenTimings, Word};
 pub use card::{Card, Datatype, State, Status, TensorSpec};
 pub use device::DeviceChoice;
 pub use ids::{Digest, IdError, ModelName, RequestId, Version};

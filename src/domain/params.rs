@@ -89,16 +89,23 @@ impl Reader<'_> {
         })
     }
 
-    /// One text, or a list of at most `most` texts, none of them empty.
-    pub fn texts(&mut self, name: &'static str, most: usize) -> Option<Vec<String>> {
-        let expected = format!("a text or a list of at most {most} texts, none empty");
+    /// One text, or a list of at most `most` texts, each of 1 to `bytes_max` bytes.
+    pub fn texts(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        bytes_max: usize,
+    ) -> Option<Vec<String>> {
+        let expected =
+            format!("a text or a list of at most {most} texts, each of 1 to {bytes_max} bytes");
         self.read(name, &expected, |value| {
             let texts = match value {
                 ParamValue::Text(text) => vec![text.clone()],
                 ParamValue::List(texts) => texts.clone(),
                 _ => return None,
             };
-            (texts.len() <= most && texts.iter().all(|t| !t.is_empty())).then_some(texts)
+            (texts.len() <= most && texts.iter().all(|t| (1..=bytes_max).contains(&t.len())))
+                .then_some(texts)
         })
     }
 

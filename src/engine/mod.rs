@@ -60,24 +60,36 @@ impl Engine {
         Ok(Self { workers: Workers::start(threads)?, cpu: CpuPool::new(cores) })
     }
 
-    /// Puts a network of one forward a request behind a queue.
-    pub fn one_shot<N, C>(&self, network: N, codec: C, limits: Limits) -> Box<dyn Endpoint>
+    /// Puts a network of one forward a request behind a queue. `name` is for the log.
+    pub fn one_shot<N, C>(
+        &self,
+        name: &str,
+        network: N,
+        codec: C,
+        limits: Limits,
+    ) -> Box<dyn Endpoint>
     where
         N: Network,
         C: Codec<Sample = N::Sample, Output = N::Output>,
     {
-        let (cpu, turns) = (self.cpu.clone(), self.workers.turns());
-        Box::new(OneShot::new(network, codec, limits, cpu, turns))
+        let places = (self.cpu.clone(), self.workers.turns());
+        Box::new(OneShot::new(name, network, codec, limits, places))
     }
 
-    /// Puts a network of steps behind a step loop.
-    pub fn stepwise<N, L>(&self, network: N, language: L, limits: Limits) -> Box<dyn Endpoint>
+    /// Puts a network of steps behind a step loop. `name` is for the log.
+    pub fn stepwise<N, L>(
+        &self,
+        name: &str,
+        network: N,
+        language: L,
+        limits: Limits,
+    ) -> Box<dyn Endpoint>
     where
         N: Stepwise,
         L: Language,
     {
-        let (cpu, turns) = (self.cpu.clone(), self.workers.turns());
-        Box::new(Stepper::new(network, language, limits, cpu, turns))
+        let places = (self.cpu.clone(), self.workers.turns());
+        Box::new(Stepper::new(name, network, language, limits, places))
     }
 
     /// Whether every compute thread is there and none is stuck.

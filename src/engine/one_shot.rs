@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,15 +27,21 @@ pub struct OneShot<N: Network, C> {
 /// One row that waits.
 struct Entry<N: Network> {
     sample: N::Sample,
+    cost: usize,
     /// Which of its request's rows this is.
     index: usize,
     request: Arc<Gather<N::Output>>,
 }
 
 struct Queue<N: Network> {
+    /// For the log.
+    name: String,
     network: N,
     limits: Limits,
     waiting: Mutex<VecDeque<Entry<N>>>,
+    /// Turns in line or under way: at most one a thread, so that a long queue takes no more places in
+    /// the line than a short one.
+    turns: AtomicUsize,
     stats: ModelStats,
 }
 
@@ -44,9 +50,21 @@ where
     N: Network,
     C: Codec<Sample = N::Sample, Output = N::Output>,
 {
-    pub fn new(network: N, codec: C, limits: Limits, cpu: CpuPool, turns: Turns) -> Self {
-        let queue =
-            Queue { network, limits, waiting: Mutex::default(), stats: ModelStats::default() };
+    pub fn new(
+        name: &str,
+        network: N,
+        codec: C,
+        limits: Limits,
+        (cpu, turns): (CpuPool, Turns),
+    ) -> Self {
+        let queue = Queue {
+            name: name.to_owned(),
+            network,
+            limits,
+            waiting: Mutex::default(),
+            turns: AtomicUsize::new(0),
+            stats: ModelStats::default(),
+        };
         Self { queue: Arc::new(queue), codec: Arc::new(codec), cpu, turns }
     }
 
@@ -62,7 +80,7 @@ where
         let began = Instant::now();
         let codec = Arc::clone(&self.codec);
         let outcomes = self.cpu.run(move || codec.encode(outputs, &ask)).await?;
-        let timings = Timings { pre, queue, infer, post: began.elapsed() };
+        let timings = Timings { pre, queue, infer, post: began.elapsed(), tokens: None };
         Ok(Reply::Whole(Answer { outcomes, timings, batch_rows }))
     }
 
@@ -76,8 +94,16 @@ where
             return Ok(Gathered::default());
         }
         let (request, receiver) = Gather::new(samples.len(), deadline);
+        let batches = samples.len().div_ceil(self.queue.limits.batch_rows_max);
         self.queue.admit(samples, &request)?;
-        self.turns.ask(Arc::clone(&self.queue) as Arc<dyn Job>);
+        // From here on the rows alone hold the sender: when they are lost, the waiter is told.
+        drop(request);
+        for _ in 0..batches {
+            if !self.queue.claim_turn(self.turns.threads()) {
+                break;
+            }
+            self.turns.ask(Arc::clone(&self.queue) as Arc<dyn Job>);
+        }
         match tokio::time::timeout_at(deadline.into(), receiver).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Problem::new(Kind::Unavailable, "the server is stopping")),
@@ -118,6 +144,13 @@ impl<N: Network> Queue<N> {
         request: &Arc<Gather<N::Output>>,
     ) -> Result<(), Problem> {
         let mut waiting = self.waiting();
+        if waiting.len() + samples.len() > self.limits.queue_rows_max {
+            // Those whose client has gone leave their places before anybody is refused.
+            let now = Instant::now();
+            let before = waiting.len();
+            waiting.retain(|entry| !entry.request.is_dead(now));
+            self.stats.cancelled.fetch_add((before - waiting.len()) as u64, Ordering::Relaxed);
+        }
         let rows = waiting.len() + samples.len();
         // A request larger than the whole queue could never be admitted: it may have an empty one.
         if rows > self.limits.queue_rows_max && !waiting.is_empty() {
@@ -125,6 +158,7 @@ impl<N: Network> Queue<N> {
         }
         let entries = samples.into_iter().enumerate();
         waiting.extend(entries.map(|(index, sample)| Entry {
+            cost: self.network.cost(&sample),
             sample,
             index,
             request: Arc::clone(request),
@@ -137,10 +171,9 @@ impl<N: Network> Queue<N> {
     fn take(&self) -> (Vec<Entry<N>>, bool) {
         let mut waiting = self.waiting();
         let now = Instant::now();
-        let rows = waiting.iter().map(|entry| Waiting {
-            cost: self.network.cost(&entry.sample),
-            dead: entry.request.is_dead(now),
-        });
+        let rows = waiting
+            .iter()
+            .map(|entry| Waiting { cost: entry.cost, dead: entry.request.is_dead(now) });
         let bounds =
             Bounds { rows_max: self.limits.batch_rows_max, cost_max: self.limits.batch_cost_max };
         let leave = take(rows, bounds);
@@ -151,6 +184,12 @@ impl<N: Network> Queue<N> {
         (batch, !waiting.is_empty())
     }
 
+    /// Takes one of the turns that this queue may have at once.
+    fn claim_turn(&self, most: usize) -> bool {
+        let claim = |turns| (turns < most).then_some(turns + 1);
+        self.turns.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim).is_ok()
+    }
+
     fn run(&self, batch: Vec<Entry<N>>) {
         let began = Instant::now();
         let samples: Vec<&N::Sample> = batch.iter().map(|entry| &entry.sample).collect();
@@ -159,6 +198,7 @@ impl<N: Network> Queue<N> {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.network.run(&samples)));
         let took = began.elapsed();
         self.stats.record_batch(rows, took);
+        self.stats.finished.fetch_add(rows as u64, Ordering::Relaxed);
         let failure = match outcome {
             Ok(Ok(outputs)) if outputs.len() == rows => {
                 return deliver(batch, outputs, began, took);
@@ -168,7 +208,7 @@ impl<N: Network> Queue<N> {
             Err(_) => "it panicked".to_owned(),
         };
         self.stats.failures.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(rows, reason = failure, "a batch was lost");
+        tracing::error!(model = self.name, rows, reason = failure, "a batch was lost");
         for entry in batch {
             entry.request.fail(network_failed());
         }
@@ -197,6 +237,11 @@ impl<N: Network> Job for Queue<N> {
         if !batch.is_empty() {
             self.run(batch);
         }
-        left
+        if left {
+            return true;
+        }
+        self.turns.fetch_sub(1, Ordering::AcqRel);
+        // Rows may have come whose request found every turn taken. The last turn to end sees them.
+        !self.waiting().is_empty() && self.claim_turn(1)
     }
 }

@@ -15,13 +15,15 @@ pub struct ModelStats {
     pub queued: AtomicUsize,
     /// Rows that were run.
     pub rows: AtomicU64,
+    /// Rows that are answered: samples that were run, sequences that ended.
+    pub finished: AtomicU64,
     /// Forward passes.
     pub batches: AtomicU64,
     /// Batches of at most [`BATCH_BUCKETS`] rows, by bucket; the last holds the larger ones.
     pub batch_rows: [AtomicU64; BATCH_BUCKETS.len() + 1],
     /// Batches lost to a panic or an error of the network.
     pub failures: AtomicU64,
-    /// Rows that were dropped unrun because nobody waited any longer.
+    /// Rows that were dropped because nobody waited any longer, before they ran or between two steps.
     pub cancelled: AtomicU64,
     pub prompt_tokens: AtomicU64,
     pub generated_tokens: AtomicU64,
@@ -45,8 +47,8 @@ impl ModelStats {
     /// the past.
     #[must_use]
     pub fn overloaded(&self, waiting: usize) -> Problem {
-        let rows = self.rows.load(Ordering::Relaxed).max(1);
-        let per_row = self.busy_nanos.load(Ordering::Relaxed) / rows;
+        let finished = self.finished.load(Ordering::Relaxed).max(1);
+        let per_row = self.busy_nanos.load(Ordering::Relaxed) / finished;
         let wait = Duration::from_nanos(per_row.saturating_mul(waiting as u64));
         let detail = format!("the queue of this model is full: {waiting} rows wait");
         Problem::new(Kind::Overloaded, detail).retry_after(wait.max(Duration::from_secs(1)))

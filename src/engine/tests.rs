@@ -75,7 +75,7 @@ fn bench(limits: Limits) -> Bench {
     let seen = Arc::default();
     let (enter, entered) = unbounded_channel();
     let network = Doubler { entered: enter, go: Mutex::new(gate), seen: Arc::clone(&seen) };
-    let endpoint = Arc::from(engine.one_shot(network, Numbers, limits));
+    let endpoint = Arc::from(engine.one_shot("doubler", network, Numbers, limits));
     Bench { endpoint, go, entered, seen, _engine: engine }
 }
 
@@ -271,7 +271,7 @@ fn text(outcome: &Outcome) -> (&str, Finish) {
 #[tokio::test]
 async fn a_generation_ends_at_its_length_or_at_a_stop_text() {
     let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise(Alphabet, Letters, Limits::default());
+    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
     let greedy = ("temperature", ParamValue::Number(0.0));
     let five = ("max_tokens", ParamValue::Number(5.0));
     let answer =
@@ -286,7 +286,7 @@ async fn a_generation_ends_at_its_length_or_at_a_stop_text() {
 #[tokio::test]
 async fn one_seed_gives_one_text_alone_or_among_others() {
     let engine = Engine::start(2).unwrap();
-    let endpoint = engine.stepwise(Alphabet, Letters, Limits::default());
+    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
     let pairs = [("seed", ParamValue::Number(5.0)), ("max_tokens", ParamValue::Number(40.0))];
     let alone = whole(&*endpoint, ask(&["q"], &pairs)).await.unwrap();
     let many = ["a", "bcd", "q", "zzzz", "q"];
@@ -299,7 +299,7 @@ async fn one_seed_gives_one_text_alone_or_among_others() {
 #[tokio::test]
 async fn a_stream_is_the_whole_answer_in_pieces() {
     let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise(Alphabet, Letters, Limits::default());
+    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
     let seed = ("seed", ParamValue::Number(3.0));
     let whole = whole(&*endpoint, ask(&["k"], std::slice::from_ref(&seed))).await.unwrap();
     let stream = ("stream", ParamValue::Bool(true));
@@ -323,9 +323,86 @@ async fn a_stream_is_the_whole_answer_in_pieces() {
 #[tokio::test]
 async fn a_parameter_that_is_not_honoured_is_refused() {
     let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise(Alphabet, Letters, Limits::default());
+    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
     let odd = ("best_of", ParamValue::Number(2.0));
     let problem = whole(&*endpoint, ask(&["a"], &[odd])).await.unwrap_err();
     assert_eq!(problem.kind, Kind::InvalidInput);
     assert!(problem.faults[0].expected.contains("temperature"));
+}
+
+#[tokio::test]
+async fn a_long_queue_takes_no_more_turns_than_a_short_one() {
+    let engine = Engine::start(1).unwrap();
+    let (go, gate) = channel();
+    let (enter, mut entered) = unbounded_channel();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let doubler = Doubler { entered: enter, go: Mutex::new(gate), seen: Arc::clone(&seen) };
+    let limits = Limits { batch_rows_max: 1, ..Limits::default() };
+    let flooded: Arc<dyn Endpoint> = engine.one_shot("flooded", doubler, Numbers, limits).into();
+    let quick: Arc<dyn Endpoint> =
+        engine.stepwise("quick", Alphabet, Letters, Limits::default()).into();
+    let mut flood = Vec::new();
+    for _ in 0..20 {
+        let (endpoint, request) = (Arc::clone(&flooded), request(&["1"]));
+        flood.push(tokio::spawn(async move { whole(&*endpoint, request).await }));
+    }
+    entered.recv().await.unwrap();
+    while flooded.stats().queued.load(Ordering::Relaxed) < 19 {
+        tokio::task::yield_now().await;
+    }
+    let one = ("max_tokens", ParamValue::Number(1.0));
+    let other = Arc::clone(&quick);
+    let asked = tokio::spawn(async move { whole(&*other, ask(&["a"], &[one])).await });
+    while quick.stats().queued.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // The batch under way ends, and then it is the other model's turn, whatever waits before it.
+    go.send(()).unwrap();
+    asked.await.unwrap().unwrap();
+    assert_eq!(seen.lock().unwrap().len(), 1);
+    for _ in 1..20 {
+        go.send(()).unwrap();
+    }
+    for request in flood {
+        request.await.unwrap().unwrap();
+    }
+}
+
+/// Cannot write an `e`.
+struct NoE;
+
+impl Language for NoE {
+    fn prompts(&self, payload: Payload) -> Result<Vec<Vec<TokenId>>, Problem> {
+        Letters.prompts(payload)
+    }
+
+    fn text(&self, tokens: &[TokenId]) -> String {
+        assert!(!tokens.contains(&4), "an e");
+        Letters.text(tokens)
+    }
+
+    fn end(&self) -> Option<TokenId> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_vocabulary_that_panics_loses_its_sequences_and_nothing_else() {
+    let engine = Engine::start(1).unwrap();
+    let endpoint = engine.stepwise("alphabet", Alphabet, NoE, Limits::default());
+    let pairs = [("temperature", ParamValue::Number(0.0)), ("max_tokens", ParamValue::Number(3.0))];
+    let problem = whole(&*endpoint, ask(&["c"], &pairs)).await.unwrap_err();
+    assert_eq!(problem.kind, Kind::Internal);
+    let answer = whole(&*endpoint, ask(&["f"], &pairs)).await.unwrap();
+    assert_eq!(text(&answer.outcomes[0]), ("ghi", Finish::Length));
+    assert!(engine.alive());
+}
+
+#[tokio::test]
+async fn stop_texts_are_bounded() {
+    let engine = Engine::start(1).unwrap();
+    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
+    let long = ("stop", ParamValue::Text("x".repeat(257)));
+    let problem = whole(&*endpoint, ask(&["a"], &[long])).await.unwrap_err();
+    assert_eq!(problem.faults[0].pointer, "/parameters/stop");
 }

@@ -2,6 +2,7 @@
 //! the next: models share the threads turn by turn.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -105,6 +106,11 @@ impl Drop for Workers {
 }
 
 impl Turns {
+    /// How many turns can run at once.
+    pub fn threads(&self) -> usize {
+        self.0.seats.len()
+    }
+
     /// Gives `job` a turn as soon as a thread is free.
     pub fn ask(&self, job: Arc<dyn Job>) {
         self.0.queue().turns.push_back(job);
@@ -116,7 +122,11 @@ impl Shared {
     fn work(&self, seat: &Seat) {
         while let Some(job) = self.next() {
             seat.busy_since.store(self.now().max(1), Ordering::Relaxed);
-            let again = job.turn();
+            // A job guards its own network; whatever else panics must not take the thread with it.
+            let again = catch_unwind(AssertUnwindSafe(|| job.turn())).unwrap_or_else(|_| {
+                tracing::error!("a turn panicked");
+                false
+            });
             seat.busy_since.store(0, Ordering::Relaxed);
             if again {
                 // At the tail, so that models take turns. This thread looks next: nobody to wake.

@@ -54,6 +54,8 @@ impl App {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let budget = parts.limits.body_bytes_max.div_ceil(BUDGET_UNIT_BYTES) * BUDGET_BODIES;
+        // Every request takes a unit, however small: a small limit is no limit on requests.
+        let budget = budget.max(parts.limits.connections_max);
         let cores = available_parallelism().map_or(1, usize::from);
         Self {
             registry: parts.registry,
@@ -74,7 +76,7 @@ impl App {
     pub(super) fn unready(&self) -> Vec<String> {
         let mut reasons = self.registry.unready();
         for (yes, reason) in [
-            (!self.registry.settled(), "models are loading"),
+            (self.registry.is_empty(), "there is no model"),
             (self.leaving(), "the server is stopping"),
             (self.held.load(Ordering::Relaxed), "an admin asked for it"),
         ] {

@@ -1,6 +1,7 @@
 //! The body of a request, read into one buffer whose size is bounded before it grows.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
@@ -14,6 +15,9 @@ use crate::domain::{Kind, Problem};
 use crate::http::App;
 use crate::http::app::BUDGET_UNIT_BYTES;
 use crate::http::error::Failure;
+
+/// How long before the deadline a body must have come.
+const BEFORE_DEADLINE: Duration = Duration::from_millis(5);
 
 /// What is reserved on the word of a Content-Length alone.
 const RESERVE_BYTES_MAX: usize = 64 << 10;
@@ -30,8 +34,17 @@ pub struct Whole {
 /// # Errors
 /// 413 over the limit, at once when the Content-Length says so; 408 when it takes longer than
 /// allowed; 415 when it is compressed; 400 when it breaks off; 503 when others fill the memory.
-pub async fn collect(headers: &HeaderMap, body: Body, app: &App) -> Result<Whole, Failure> {
-    let HttpSettings { body_bytes_max: most, body_timeout: limit, .. } = app.limits;
+pub async fn collect(
+    headers: &HeaderMap,
+    body: Body,
+    app: &App,
+    deadline: Instant,
+) -> Result<Whole, Failure> {
+    let HttpSettings { body_bytes_max: most, body_timeout, .. } = app.limits;
+    // A body that is still on its way when the deadline passes is the caller's fault, not ours: it ends
+    // a moment before, with a 408.
+    let left = deadline.saturating_duration_since(Instant::now()).saturating_sub(BEFORE_DEADLINE);
+    let limit = body_timeout.min(left);
     refuse_compressed(headers)?;
     let stated = content_length(headers);
     if stated.is_some_and(|length| length > most as u64) {

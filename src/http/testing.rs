@@ -82,7 +82,7 @@ impl Endpoint for Fake {
 fn echo(request: Request) -> Result<Reply, Problem> {
     let mut reader = request.params.reader();
     let top_k = reader.integer("top_k", 1..=10).unwrap_or(0);
-    let stop = reader.texts("stop", 4).unwrap_or_default();
+    let stop = reader.texts("stop", 4, 9).unwrap_or_default();
     reader.finish()?;
     let outcomes = request.payload.into_pairs().map(|(item, pointer)| Outcome::Classes {
         predictions: vec![Class {
@@ -100,6 +100,7 @@ fn answer(outcomes: Vec<Outcome>) -> Answer {
         queue: Duration::from_nanos(250_400),
         infer: Duration::from_millis(3),
         post: Duration::ZERO,
+        tokens: None,
     };
     Answer { outcomes, timings, batch_rows: 2 }
 }
@@ -214,6 +215,7 @@ fn slot(name: &str, task: &str, deed: Deed) -> Slot {
         card: card.clone(),
         device: "cpu".into(),
         load_time: Duration::from_millis(20),
+        bytes: 0,
         endpoint: Box::new(Fake { deed, stats }),
     };
     Slot {

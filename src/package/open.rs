@@ -14,6 +14,9 @@ use crate::package::{MANIFEST_FILE, Manifest, sha256};
 /// A manifest is a page of text; a larger file is not one.
 const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 
+/// The largest file: weights of four thousand million parameters.
+const FILE_BYTES_MAX: u64 = 16 << 30;
+
 /// Why a package was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
@@ -21,8 +24,10 @@ pub enum PackageError {
     Read { path: String, source: std::io::Error },
     #[error("{path} cannot be written: {source}")]
     Write { path: String, source: std::io::Error },
-    #[error("manifest.toml is larger than {MANIFEST_BYTES_MAX} bytes")]
-    ManifestTooLarge,
+    #[error("{path} has {got} bytes: at most {limit} are read")]
+    TooLarge { path: String, got: u64, limit: u64 },
+    #[error("{path} is not a regular file")]
+    NotAFile { path: String },
     #[error("manifest.toml is not a manifest: {0}")]
     Manifest(String),
     #[error("manifest.toml says format {got}: this program reads format {FORMAT}")]
@@ -67,7 +72,7 @@ impl Package {
     /// # Errors
     /// As [`Package::open`].
     pub fn open_dir(dir: &Dir) -> Result<Self, PackageError> {
-        let bytes = read_file(dir, MANIFEST_FILE, Some(MANIFEST_BYTES_MAX))?;
+        let bytes = read_file(dir, MANIFEST_FILE, MANIFEST_BYTES_MAX)?;
         let digest = sha256(&bytes);
         let text = String::from_utf8(bytes)
             .map_err(|_| PackageError::Manifest("it is not UTF-8".to_owned()))?;
@@ -78,7 +83,7 @@ impl Package {
         }
         let mut files = BTreeMap::new();
         for (path, &expected) in &manifest.files {
-            let bytes = read_file(dir, path, None)?;
+            let bytes = read_file(dir, path, FILE_BYTES_MAX)?;
             let got = sha256(&bytes);
             if got != expected {
                 return Err(PackageError::Digest { path: path.clone(), expected, got });
@@ -86,6 +91,12 @@ impl Package {
             files.insert(path.clone(), bytes);
         }
         Ok(Self { manifest, digest, files })
+    }
+
+    /// Name and version, as a path: `fashion/1`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}/{}", self.manifest.name, self.manifest.version)
     }
 
     /// The bytes of a listed file.
@@ -100,14 +111,20 @@ impl Package {
     }
 }
 
-fn read_file(dir: &Dir, path: &str, limit: Option<u64>) -> Result<Vec<u8>, PackageError> {
+fn read_file(dir: &Dir, path: &str, limit: u64) -> Result<Vec<u8>, PackageError> {
     let error = |source| PackageError::Read { path: path.to_owned(), source };
     let file = dir.open(path).map_err(error)?;
-    let size = file.metadata().map_err(error)?.len();
-    if limit.is_some_and(|limit| size > limit) {
-        return Err(PackageError::ManifestTooLarge);
+    let metadata = file.metadata().map_err(error)?;
+    if !metadata.is_file() {
+        return Err(PackageError::NotAFile { path: path.to_owned() });
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    let size = metadata.len();
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut reserve =
+        |size| usize::try_from(size).is_ok_and(|n| bytes.try_reserve_exact(n).is_ok());
+    if size > limit || !reserve(size) {
+        return Err(PackageError::TooLarge { path: path.to_owned(), got: size, limit });
+    }
     // A file that grows while it is read is cut off at the size it had; its digest then differs.
     file.take(size).read_to_end(&mut bytes).map_err(error)?;
     Ok(bytes)

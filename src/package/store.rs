@@ -42,13 +42,25 @@ impl Store {
     /// are passed over.
     ///
     /// # Errors
-    /// [`PackageError::Read`] when a directory cannot be listed.
+    /// [`PackageError::Read`] when the store itself cannot be listed; a model's directory that cannot is
+    /// logged and passed over.
     pub fn entries(&self) -> Result<Vec<StoreEntry>, PackageError> {
         let mut entries = Vec::new();
         for name in names(&self.dir, ".")? {
             let Ok(model) = name.parse::<ModelName>() else { continue };
-            for version in names(&self.dir, &name)? {
-                let Ok(version) = version.parse::<Version>() else { continue };
+            let versions = match names(&self.dir, &name) {
+                Ok(versions) => versions,
+                Err(error) => {
+                    tracing::error!(model = %model, %error, "its versions cannot be listed");
+                    continue;
+                }
+            };
+            for place in versions {
+                let Ok(version) = place.parse::<Version>() else { continue };
+                // "01" is no version's place: there would be two places for one.
+                if version.to_string() != place {
+                    continue;
+                }
                 entries.push(StoreEntry { name: model.clone(), version });
             }
         }
@@ -67,7 +79,7 @@ impl Store {
             .open_dir(&place)
             .map_err(|source| PackageError::Read { path: place.clone(), source })?;
         let package = Package::open_dir(&dir)?;
-        let manifest = format!("{}/{}", package.manifest.name, package.manifest.version);
+        let manifest = package.label();
         if manifest == place {
             Ok(package)
         } else {

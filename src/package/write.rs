@@ -39,8 +39,14 @@ pub fn write(root: &Path, draft: Draft) -> Result<(PathBuf, Digest), PackageErro
         write_synced(&temporary.join(path), bytes)?;
     }
     write_synced(&temporary.join(MANIFEST_FILE), text.as_bytes())?;
+    // A directory's entries are on disk only when it is synced itself.
+    for path in files.keys().filter_map(|path| Path::new(path).parent()) {
+        sync_directory(&temporary.join(path))?;
+    }
+    sync_directory(&temporary)?;
     fs::rename(&temporary, &place).map_err(|source| write_error(&place, source))?;
-    File::open(&parent).and_then(|dir| dir.sync_all()).map_err(|s| write_error(&parent, s))?;
+    sync_directory(&parent)?;
+    sync_directory(root)?;
     Ok((place, sha256(text.as_bytes())))
 }
 
@@ -54,6 +60,10 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), PackageError> {
         file.sync_all()
     };
     write().map_err(|source| write_error(path, source))
+}
+
+fn sync_directory(path: &Path) -> Result<(), PackageError> {
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(|source| write_error(path, source))
 }
 
 fn write_error(path: &Path, source: std::io::Error) -> PackageError {

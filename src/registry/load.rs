@@ -8,7 +8,7 @@ use crate::arch::{self, OpenContext};
 use crate::compute::device;
 use crate::domain::{Card, DeviceChoice, MediaLimits, State, Status};
 use crate::engine::{Engine, Limits};
-use crate::package::{Package, Store, StoreEntry};
+use crate::package::{Package, Store, StoreEntry, WEIGHTS_FILE};
 use crate::registry::{Model, Registry, Slot};
 
 /// How a model is to run.
@@ -71,7 +71,8 @@ fn open(
     let said = package.manifest.card(package.digest);
     *card = Some(said.clone());
     let (device, endpoint) = open_package(&package, placement, engine)?;
-    Ok(Model { card: said, device, load_time: began.elapsed(), endpoint })
+    let weights = package.file(WEIGHTS_FILE).map_or(0, <[u8]>::len);
+    Ok(Model { card: said, device, load_time: began.elapsed(), bytes: weights as u64, endpoint })
 }
 
 /// Opens a package on its device: the check that every version passes before it serves.

@@ -19,6 +19,8 @@ pub struct Model {
     /// `cpu` or `cuda:N`.
     pub device: String,
     pub load_time: Duration,
+    /// Of its weights, in the package.
+    pub bytes: u64,
     pub endpoint: Box<dyn Endpoint>,
 }
 
@@ -100,10 +102,17 @@ impl Registry {
             .collect()
     }
 
-    /// Whether every version has finished its first attempt to load.
+    /// Whether every required version has finished its first attempt to load.
     #[must_use]
     pub fn settled(&self) -> bool {
-        self.slots.load().values().all(|slot| slot.status.state != State::Loading)
+        let slots = self.slots.load();
+        let mut required = slots.values().filter(|slot| slot.required);
+        required.all(|slot| slot.status.state != State::Loading)
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.load().is_empty()
     }
 }
 

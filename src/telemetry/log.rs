@@ -28,7 +28,16 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
         LogFormat::Pretty => log.try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     }
-    .map_err(|_| LogError::Twice)
+    .map_err(|_| LogError::Twice)?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// A panic is logged by its place. Its message is not: it may quote what a caller sent.
+fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current();
+    tracing::error!(place, thread = thread.name().unwrap_or_default(), "a panic");
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, LogError> {

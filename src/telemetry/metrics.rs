@@ -95,6 +95,8 @@ pub struct Metrics {
     preprocess: Seconds,
     infer: Seconds,
     postprocess: Seconds,
+    first_token: Seconds,
+    inter_token: Seconds,
     inflight: Gauge,
 }
 
@@ -109,6 +111,8 @@ impl Default for Metrics {
             preprocess: seconds(),
             infer: seconds(),
             postprocess: seconds(),
+            first_token: seconds(),
+            inter_token: seconds(),
             inflight: Gauge::default(),
         };
         metrics.register();
@@ -128,6 +132,8 @@ impl Metrics {
             ("preprocess_duration_seconds", "Decoding and feature extraction", &self.preprocess),
             ("infer_duration_seconds", "The network", &self.infer),
             ("postprocess_duration_seconds", "Turning outputs into an answer", &self.postprocess),
+            ("time_to_first_token_seconds", "From arrival to the first token", &self.first_token),
+            ("inter_token_seconds", "Mean time between tokens of a text", &self.inter_token),
         ] {
             table.register(name, help, metric.clone());
         }
@@ -161,6 +167,12 @@ impl Metrics {
             observe(&self.preprocess, &labels, timings.pre);
             observe(&self.infer, &labels, timings.infer);
             observe(&self.postprocess, &labels, timings.post);
+            if let Some(tokens) = timings.tokens {
+                observe(&self.first_token, &labels, tokens.first);
+                if let Some(between) = tokens.between {
+                    observe(&self.inter_token, &labels, between);
+                }
+            }
         }
     }
 
@@ -208,6 +220,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
         }
-        assert!(text.contains("maas_build_info{version=\"0.1.0\""), "{text}");
+        let version = format!("maas_build_info{{version=\"{}\"", env!("CARGO_PKG_VERSION"));
+        assert!(text.contains(&version), "{text}");
     }
 }

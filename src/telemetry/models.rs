@@ -35,15 +35,18 @@ const fn row(
     Row { name, help, kind, write }
 }
 
-const TABLE: [Row; 8] = [
+const TABLE: [Row; 9] = [
     row("model_state", "1 for the state a version is in", MetricType::Gauge, write_states),
     row("model_load_seconds", "What loading took", MetricType::Gauge, |out, slot| {
         ready(slot, |model| gauge(out, &of(slot, &[]), model.load_time.as_secs_f64()))
     }),
+    row("model_bytes", "Bytes of its weights", MetricType::Gauge, |out, slot| {
+        ready(slot, |model| gauge(out, &of(slot, &[("device", &model.device)]), model.bytes))
+    }),
     row("queue_depth", "Rows that wait for a worker", MetricType::Gauge, |out, slot| {
         stats(slot, |stats| gauge(out, &of(slot, &[]), stats.queued.load(Ordering::Relaxed)))
     }),
-    row("rows", "Rows that were run", MetricType::Counter, |out, slot| {
+    row("rows", "Samples that were run, and steps of texts", MetricType::Counter, |out, slot| {
         stats(slot, |stats| counter(out, &of(slot, &[]), read(&stats.rows)))
     }),
     row("batches", "Forward passes", MetricType::Counter, |out, slot| {

@@ -9,11 +9,11 @@ use crate::support::{Server, answer, maas, models};
 
 #[tokio::test]
 async fn sigterm_drains_and_no_request_is_lost() {
-    let server = Server::start(&models(), &["--drain-grace-ms=1500", "--drain-timeout-ms=20000"]);
+    let server = Server::start(&models(), &["--drain-grace-ms=6000", "--drain-timeout-ms=60000"]);
     server.settled().await;
     let path = "/v1/predict/kjv?max_tokens=400&temperature=0.5";
     let long = tokio::spawn(server.post(path).body("And it came to pass").send());
-    while in_flight(&server).await == 0.0 {
+    while in_flight(&server).await == 0.0 && !long.is_finished() {
         tokio::task::yield_now().await;
     }
     server.signal("TERM");
@@ -25,7 +25,7 @@ async fn sigterm_drains_and_no_request_is_lost() {
     answer(late).await;
     let long = long.await.unwrap().unwrap();
     assert_eq!(answer(long).await["completion_tokens"], 400);
-    assert!(server.wait().success());
+    assert!(server.end().await.success());
 }
 
 /// Predictions that are being answered.

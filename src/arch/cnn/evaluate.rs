@@ -75,7 +75,15 @@ pub fn score(
         for (index, scores) in indices.zip(&rows) {
             let label = usize::from(split.labels[index]);
             let score = *scores.get(label).ok_or_else(|| unknown_label(label, scores.len()))?;
-            let better = scores.iter().filter(|&&other| other > score).count();
+            if !scores.iter().all(|score| score.is_finite()) {
+                let reason = format!("the network's scores of picture {index} are not finite");
+                return Err(TrainError::Data(reason));
+            }
+            // As an answer has them: the lower class first where two are alike.
+            let before = |(class, &other): (usize, &f32)| {
+                other > score || (other.total_cmp(&score).is_eq() && class < label)
+            };
+            let better = scores.iter().enumerate().filter(|&pair| before(pair)).count();
             right += u32::from(better == 0);
             near += u32::from(better < 5);
             loss -= f64::from(score.max(f32::MIN_POSITIVE)).ln();

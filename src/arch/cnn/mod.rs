@@ -25,9 +25,11 @@ pub const ARCHITECTURE: Architecture =
     Architecture { name: "cnn", open, train: train::train, evaluate: evaluate::evaluate };
 
 fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
-    let (network, codec) = load(package, context.device, context.media)?;
+    // What a golden sample may be is the package's choice, not the server's.
+    let (network, mut codec) = load(package, context.device, MediaLimits::default())?;
     golden::check(package, &network, &codec)?;
-    Ok(context.engine.one_shot(network, codec, context.limits))
+    codec.media = context.media;
+    Ok(context.engine.one_shot(&package.label(), network, codec, context.limits))
 }
 
 /// Builds a package's network and codec, and checks that they agree with its signature.

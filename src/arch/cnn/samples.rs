@@ -28,7 +28,7 @@ pub fn make(
         let Some((png, expected)) = choose(network, codec, test, class)? else { continue };
         let mut input = format!("golden/{}.png", short_name(label));
         if files.contains_key(&input) {
-            input = format!("golden/{class}.png");
+            input = format!("golden/{class}-{}.png", short_name(label));
         }
         files.insert(input.clone(), png);
         let tolerance = golden::TOLERANCE;

@@ -193,12 +193,12 @@ impl Fit {
         let loss = cross_entropy(&logits, targets, self.options.label_smoothing)?;
         let value = f64::from(loss.to_scalar::<f32>()?);
         self.step += 1;
-        if !value.is_finite() {
-            let learning_rate = self.section.optimiser.learning_rate * factor;
-            return Err(TrainError::Diverged { step: self.step, loss: value, learning_rate });
+        // A loss can be the last number before a gradient that is none.
+        if value.is_finite() && self.optimiser.step(&loss.backward()?, factor)?.is_finite() {
+            return Ok(value);
         }
-        self.optimiser.step(&loss.backward()?, factor)?;
-        Ok(value)
+        let learning_rate = self.section.optimiser.learning_rate * factor;
+        Err(TrainError::Diverged { step: self.step, loss: value, learning_rate })
     }
 }
 
@@ -324,7 +324,8 @@ mod tests {
         let package = Package::open(&report.place).unwrap();
         let names: Vec<_> = golden::samples(&package).unwrap();
         let names: Vec<_> = names.iter().map(|sample| sample.input.as_str()).collect();
-        let expected = ["golden/bar.png", "golden/1.png", "golden/left.png", "golden/right.png"];
+        let expected =
+            ["golden/bar.png", "golden/1-bar.png", "golden/left.png", "golden/right.png"];
         assert_eq!(names, expected);
         let job = EvalJob { data: Some(directory.path().to_owned()) };
         assert_eq!(evaluate(&package, &job, &Device::Cpu).unwrap().metrics, report.metrics);

@@ -138,7 +138,7 @@ impl TextLanguage {
 
 fn not_utf8(pointer: &str, error: std::str::Utf8Error) -> Problem {
     Problem::fault(
-        Kind::InvalidInput,
+        Kind::Undecodable,
         pointer,
         "text in UTF-8",
         format!("a byte that is not UTF-8 at offset {}", error.valid_up_to()),
@@ -197,7 +197,7 @@ mod tests {
             (Item::Text(String::new()), Kind::InvalidInput, "at least one token"),
             (Item::Text("aaaaaaaaa".into()), Kind::TooLarge, "at most 8 bytes, got 9 bytes"),
             (Item::Opaque(vec![b'a'; 9].into()), Kind::TooLarge, "9 bytes"),
-            (Item::Opaque(vec![b'a', 0xff].into()), Kind::InvalidInput, "offset 1"),
+            (Item::Opaque(vec![b'a', 0xff].into()), Kind::Undecodable, "offset 1"),
             (Item::Image(vec![1].into()), Kind::UnsupportedMedia, "an image"),
             (Item::Audio(vec![1].into()), Kind::UnsupportedMedia, "audio"),
             (tensor(&[1, 2], &[0.0, 1.0]), Kind::InvalidInput, "shape [1, 2]"),

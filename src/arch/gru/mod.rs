@@ -34,7 +34,7 @@ pub const ARCHITECTURE: Architecture =
 fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
     let (network, language) = load(package, context.device, &context.media)?;
     check(package, &network, &language)?;
-    Ok(context.engine.stepwise(network, language, context.limits))
+    Ok(context.engine.stepwise(&package.label(), network, language, context.limits))
 }
 
 /// The network and the language of a package, not yet checked against its golden samples.

@@ -3,6 +3,8 @@
 use rand::{Rng, RngExt};
 use serde::Deserialize;
 
+use crate::arch::OpenError;
+use crate::arch::transformer::config::refuse_first;
 use crate::media::mel::Spectrogram;
 
 /// How long a noise with nothing to say is.
@@ -34,6 +36,24 @@ pub struct Augment {
 }
 
 impl Augment {
+    /// # Errors
+    /// [`OpenError::Config`] with the first key that cannot be.
+    pub fn check(&self) -> Result<(), OpenError> {
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        let spread = |value: f32| (0.0..1.0).contains(&value);
+        refuse_first(
+            "fit.options",
+            &[
+                (spread(self.stretch), "stretch: expected 0 or more, below 1"),
+                (spread(self.warp), "warp: expected 0 or more, below 1"),
+                (share(self.band), "band: expected a probability from 0 to 1"),
+                (share(self.noise), "noise: expected a probability from 0 to 1"),
+                (share(self.silence), "silence: expected a probability from 0 to 1"),
+                (self.pad_frames <= 10_000, "pad_frames: expected at most 10000"),
+            ],
+        )
+    }
+
     /// Changes log-mels before they are normalised.
     #[must_use]
     pub fn raw(&self, clip: &Spectrogram, rng: &mut impl Rng) -> Spectrogram {

@@ -1,7 +1,5 @@
 //! Sound to windows of log-mels, log-probabilities to a transcript.
 
-use bytes::Bytes;
-
 use crate::arch::OpenError;
 use crate::arch::transformer::config::{Config, Preprocessing};
 use crate::arch::transformer::lexicon::Lexicon;
@@ -35,14 +33,9 @@ pub struct SpeechCodec {
 /// One item of the payload: where its windows begin, and how long it is, in seconds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
-    windows: Vec<WindowPlace>,
+    /// One a window that is not silent.
+    starts: Vec<f32>,
     duration: f32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct WindowPlace {
-    start: f32,
-    silent: bool,
 }
 
 impl SpeechCodec {
@@ -71,16 +64,21 @@ impl SpeechCodec {
         })
     }
 
+    /// What a request may bring from now on.
+    pub fn set_limits(&mut self, limits: MediaLimits) {
+        self.limits = limits;
+    }
+
     #[must_use]
     pub fn mel(&self) -> &Mel {
         &self.mel
     }
 
-    /// A waveform's windows and where they lie. There is always one, however short the sound.
+    /// A waveform's windows in which somebody may speak, and where they lie.
     #[must_use]
     pub fn windows(&self, samples: &[f32]) -> (Vec<Spectrogram>, Recording) {
         let mut spectrograms = Vec::new();
-        let mut places = Vec::new();
+        let mut starts = Vec::new();
         for range in windows::cut(samples, self.window_samples, self.mel.config().sample_rate) {
             let mut part = &samples[range.clone()];
             let padded: Vec<f32>;
@@ -97,24 +95,26 @@ impl SpeechCodec {
             let silent =
                 part.iter().all(|sample| sample.abs() < SILENCE) || spectrogram.spread() < STEADY;
             self.mel.normalise(&mut spectrogram);
-            places.push(WindowPlace { start: self.seconds(range.start), silent });
-            spectrograms.push(spectrogram);
+            if !silent {
+                starts.push(self.seconds(range.start));
+                spectrograms.push(spectrogram);
+            }
         }
-        (spectrograms, Recording { windows: places, duration: self.seconds(samples.len()) })
+        (spectrograms, Recording { starts, duration: self.seconds(samples.len()) })
     }
 
     /// The words of one recording.
     #[must_use]
     pub fn words(&self, recording: &Recording, outputs: &[Frames]) -> Vec<Word> {
-        let heard = recording.windows.iter().zip(outputs).filter(|(place, _)| !place.silent);
+        let heard = recording.starts.iter().zip(outputs);
         let mut words: Vec<Word> = heard
-            .flat_map(|(place, frames)| {
+            .flat_map(|(&start, frames)| {
                 let path = match &self.lexicon {
                     Some(lexicon) => lexicon.path(frames),
                     None => transcript::best(frames),
                 };
                 let seconds = self.position_seconds;
-                transcript::words(frames, &path, &self.characters, place.start, seconds)
+                transcript::words(frames, &path, &self.characters, start, seconds)
             })
             .collect();
         for word in &mut words {
@@ -130,10 +130,14 @@ impl SpeechCodec {
         (samples as f64 / f64::from(self.mel.config().sample_rate)) as f32
     }
 
-    fn samples(&self, item: Item, pointer: &str) -> Result<Vec<f32>, Problem> {
+    /// `seconds_max` is what the request's other items have left of its limit.
+    fn samples(&self, item: Item, seconds_max: u32, pointer: &str) -> Result<Vec<f32>, Problem> {
         match item {
-            Item::Audio(bytes) | Item::Opaque(bytes) => self.decode_file(bytes, pointer),
-            Item::Tensor(tensor) => self.waveform(tensor, pointer),
+            Item::Audio(bytes) | Item::Opaque(bytes) => {
+                let wanted = Wanted { sample_rate: self.mel.config().sample_rate, seconds_max };
+                audio::decode(bytes, wanted, pointer)
+            }
+            Item::Tensor(tensor) => self.waveform(tensor, seconds_max, pointer),
             other => Err(Problem::fault(
                 Kind::UnsupportedMedia,
                 pointer,
@@ -144,16 +148,12 @@ impl SpeechCodec {
         }
     }
 
-    fn decode_file(&self, bytes: Bytes, pointer: &str) -> Result<Vec<f32>, Problem> {
-        let sample_rate = self.mel.config().sample_rate;
-        audio::decode(
-            bytes,
-            Wanted { sample_rate, seconds_max: self.limits.audio_seconds_max },
-            pointer,
-        )
-    }
-
-    fn waveform(&self, tensor: Tensor, pointer: &str) -> Result<Vec<f32>, Problem> {
+    fn waveform(
+        &self,
+        tensor: Tensor,
+        seconds_max: u32,
+        pointer: &str,
+    ) -> Result<Vec<f32>, Problem> {
         let rate = self.mel.config().sample_rate;
         let expected = format!("a waveform of one dimension at {rate} Hz, finite and in about ±1");
         let hint = "resample it on your side, or send the audio file itself";
@@ -162,9 +162,8 @@ impl SpeechCodec {
             return Err(refuse(Kind::InvalidInput, format!("shape {:?}", tensor.shape())));
         }
         let seconds = tensor.data().len() / rate as usize;
-        if seconds > self.limits.audio_seconds_max as usize {
-            let got =
-                format!("{seconds} seconds: at most {} are taken", self.limits.audio_seconds_max);
+        if seconds > seconds_max as usize {
+            let got = format!("{seconds} seconds: at most {seconds_max} are taken");
             return Err(refuse(Kind::TooLarge, got));
         }
         if tensor.data().is_empty() {
@@ -195,8 +194,13 @@ impl Codec for SpeechCodec {
         params.reader().finish()?;
         let mut samples = Vec::new();
         let mut recordings = Vec::new();
+        // The limit is on the request: many items must not bring what one may not.
+        let mut seconds_left = self.limits.audio_seconds_max;
         for (item, pointer) in payload.into_pairs() {
-            let (windows, recording) = self.windows(&self.samples(item, &pointer)?);
+            let sound = self.samples(item, seconds_left, &pointer)?;
+            let seconds = sound.len().div_ceil(self.mel.config().sample_rate as usize);
+            seconds_left = seconds_left.saturating_sub(u32::try_from(seconds).unwrap_or(u32::MAX));
+            let (windows, recording) = self.windows(&sound);
             samples.extend(windows);
             recordings.push(recording);
         }
@@ -216,7 +220,7 @@ impl Codec for SpeechCodec {
         let mut left = outputs.as_slice();
         let mut outcomes = Vec::with_capacity(recordings.len());
         for recording in recordings {
-            let (own, rest) = left.split_at_checked(recording.windows.len()).ok_or_else(|| {
+            let (own, rest) = left.split_at_checked(recording.starts.len()).ok_or_else(|| {
                 Problem::new(Kind::Internal, "the network answered fewer windows than it was given")
             })?;
             left = rest;

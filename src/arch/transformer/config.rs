@@ -120,7 +120,8 @@ impl Preprocessing {
     }
 }
 
-fn refuse_first(section: &'static str, checks: &[(bool, &str)]) -> Result<(), OpenError> {
+/// The first check that does not hold, as an error.
+pub fn refuse_first(section: &'static str, checks: &[(bool, &str)]) -> Result<(), OpenError> {
     match checks.iter().find(|(good, _)| !good) {
         None => Ok(()),
         Some((_, fault)) => Err(OpenError::Config { section, reason: (*fault).to_owned() }),

@@ -34,11 +34,13 @@ pub const ARCHITECTURE: Architecture =
     Architecture { name: "transformer", open, train: train::train, evaluate };
 
 fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
-    let (network, codec) = load(package, context.device, context.media)?;
+    // What a golden sample may be is the package's choice, not the server's.
+    let (network, mut codec) = load(package, context.device, MediaLimits::default())?;
     for sample in golden::samples(package)? {
         check(package, &sample, &network, &codec)?;
     }
-    Ok(context.engine.one_shot(network, codec, context.limits))
+    codec.set_limits(context.media);
+    Ok(context.engine.one_shot(&package.label(), network, codec, context.limits))
 }
 
 fn load(

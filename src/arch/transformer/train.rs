@@ -46,6 +46,10 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     let preprocessing: Preprocessing = section("preprocessing", &recipe.preprocessing)?;
     preprocessing.check(&config)?;
     let augment: Augment = section("fit.options", &recipe.fit.options)?;
+    augment.check()?;
+    if recipe.fit.batch == 0 {
+        return Err(TrainError::Data("fit.batch is 0: expected 1 or more clips in a step".into()));
+    }
     let data: DataSection = section("data", &recipe.data)?;
     let directory = job.data.clone().unwrap_or(data.directory);
     let corpus = Corpus::load(&directory, &preprocessing, &config)?;
@@ -96,12 +100,12 @@ impl Fit<'_> {
     #[expect(clippy::cast_precision_loss, reason = "a count of clips")]
     fn all(&mut self, job: &mut TrainJob<'_>) -> Result<BTreeMap<String, f64>, TrainError> {
         let fit = job.recipe.fit.clone();
-        let steps = self.corpus.train.len().div_ceil(fit.batch.max(1)) * fit.epochs;
+        let steps = self.corpus.train.len().div_ceil(fit.batch) * fit.epochs;
         let mut metrics = self.corpus.measured.score(self.network, &self.corpus.codec)?;
         for epoch in 1..=fit.epochs {
             let began = Instant::now();
             let (mut sum, mut count) = (0.0, 0.0);
-            for batch in self.batches(fit.batch.max(1)) {
+            for batch in self.batches(fit.batch) {
                 sum += self.learn(
                     &batch,
                     |step| fit.schedule.factor(step, steps),
@@ -157,11 +161,13 @@ impl Fit<'_> {
         let logits = self.network.logits(&rows, offset, &mut Mode::Training(&mut self.rng))?;
         let loss = batch_loss(&logits, &lengths, &targets)?;
         let factor = factor(self.step);
-        if !loss.loss.is_finite() {
+        // A loss can be the last number before a gradient that is none.
+        let sound = loss.loss.is_finite()
+            && self.optimiser.step(&loss.surrogate.backward()?, factor)?.is_finite();
+        if !sound {
             let learning_rate = learning_rate * factor;
             return Err(TrainError::Diverged { step: self.step, loss: loss.loss, learning_rate });
         }
-        self.optimiser.step(&loss.surrogate.backward()?, factor)?;
         self.step += 1;
         self.skipped += loss.skipped;
         Ok(loss.loss)

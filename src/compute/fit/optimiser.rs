@@ -67,13 +67,16 @@ impl Optimiser {
     }
 
     /// One update with the learning rate at `factor` × its peak. Returns the norm of the gradients
-    /// before clipping.
+    /// before clipping; when it is not finite, nothing was updated.
     ///
     /// # Errors
     /// When the arithmetic fails.
     pub fn step(&mut self, gradients: &GradStore, factor: f64) -> Result<f64> {
         self.steps += 1;
         let norm = self.norm(gradients)?;
+        if !norm.is_finite() {
+            return Ok(norm);
+        }
         let clip = self.config.clip_norm;
         let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
         let rate = self.config.learning_rate * factor;

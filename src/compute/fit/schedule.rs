@@ -32,7 +32,7 @@ impl Schedule {
             Self::Constant => 1.0,
             Self::Linear { last } => 1.0 + (last - 1.0) * done,
             Self::Cosine { warm_up, .. } if done < warm_up => {
-                (step as f64 + 1.0) / (warm_up * steps as f64)
+                ((step as f64 + 1.0) / (warm_up * steps as f64)).min(1.0)
             }
             Self::Cosine { warm_up, last } => {
                 let turn = (done - warm_up) / (1.0 - warm_up).max(f64::EPSILON);
@@ -55,5 +55,7 @@ mod tests {
         assert!(cosine.factor(0, 100) < 0.11);
         assert!((cosine.factor(10, 100) - 1.0).abs() < 1e-9);
         assert!(cosine.factor(100, 100) < 1e-9);
+        // Half a step of warm-up is no more than the peak.
+        assert!((cosine.factor(0, 5) - 1.0).abs() < 1e-12);
     }
 }

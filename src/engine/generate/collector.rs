@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::domain::{Answer, Kind, Outcome, Piece, Problem, Timings};
-use crate::engine::generate::sequence::{Event, What};
+use crate::domain::{Answer, Kind, Outcome, Piece, Problem, Timings, TokenTimings};
+use crate::engine::generate::sequence::{Event, Pace, What};
 use crate::engine::one_shot::deadline_passed;
 
 /// Collects one outcome per item.
@@ -15,7 +15,8 @@ pub struct Collector {
     deadline: Instant,
     admitted: Instant,
     started: Option<Instant>,
-    ended: Instant,
+    /// Of the sequence that ended last.
+    pace: Option<Pace>,
     pre: Duration,
     batch_rows: usize,
 }
@@ -33,7 +34,7 @@ impl Collector {
             deadline,
             admitted: Instant::now(),
             started: None,
-            ended: Instant::now(),
+            pace: None,
             pre,
             batch_rows: 0,
         }
@@ -54,8 +55,8 @@ impl Collector {
             match what {
                 What::Started(at) => self.started = self.started.or(Some(at)),
                 What::Text(text) => return Ok(Piece::Text(text)),
-                What::Ended { outcome, batch_rows, at } => {
-                    self.ended = at;
+                What::Ended { outcome, batch_rows, pace } => {
+                    self.pace = Some(pace);
                     self.batch_rows = self.batch_rows.max(batch_rows);
                     self.outcomes[index] = Some(outcome);
                 }
@@ -82,13 +83,22 @@ impl Collector {
 
     fn end(&mut self) -> Answer {
         let started = self.started.unwrap_or(self.admitted);
+        let ended = self.pace.map_or(started, |pace| pace.last);
         let timings = Timings {
             pre: self.pre,
             queue: started.saturating_duration_since(self.admitted),
-            infer: self.ended.saturating_duration_since(started),
+            infer: ended.saturating_duration_since(started),
             post: Duration::ZERO,
+            tokens: self.pace.map(|pace| self.token_timings(pace)),
         };
         let outcomes = self.outcomes.iter_mut().filter_map(Option::take).collect();
         Answer { outcomes, timings, batch_rows: self.batch_rows }
+    }
+
+    fn token_timings(&self, pace: Pace) -> TokenTimings {
+        let steps = u32::try_from(pace.tokens.saturating_sub(1)).unwrap_or(u32::MAX);
+        let between = pace.last.saturating_duration_since(pace.first).checked_div(steps);
+        let first = self.pre + pace.first.saturating_duration_since(self.admitted);
+        TokenTimings { first, between }
     }
 }

@@ -10,6 +10,10 @@ const SEED_MAX: u64 = (1 << 53) - 1;
 /// Tokens that are generated when the caller does not say.
 const MAX_TOKENS_DEFAULT: u64 = 64;
 
+/// Stop texts, and bytes in one: each is looked for after every token.
+const STOPS_MAX: usize = 4;
+const STOP_BYTES_MAX: usize = 256;
+
 /// The parameters of one generation, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -48,7 +52,7 @@ impl Options {
             top_p: reader.number("top_p", 0.0..=1.0).unwrap_or(1.0),
             min_p: reader.number("min_p", 0.0..=1.0).unwrap_or(0.0),
             repetition_penalty: reader.number("repetition_penalty", 0.1..=10.0).unwrap_or(1.0),
-            stop: reader.texts("stop", 4).unwrap_or_default(),
+            stop: reader.texts("stop", STOPS_MAX, STOP_BYTES_MAX).unwrap_or_default(),
             seed: reader.integer("seed", 0..=SEED_MAX).unwrap_or_else(any_seed),
             stream: reader.flag("stream").unwrap_or(false),
         };

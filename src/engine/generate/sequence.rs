@@ -31,9 +31,17 @@ pub enum What {
     Ended {
         outcome: Outcome,
         batch_rows: usize,
-        at: Instant,
+        pace: Pace,
     },
     Failed(Problem),
+}
+
+/// When the tokens of a sequence came.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub first: Instant,
+    pub last: Instant,
+    pub tokens: usize,
 }
 
 /// One generation.
@@ -51,6 +59,7 @@ pub struct Sequence<S> {
     seed: u64,
     deadline: Instant,
     started: bool,
+    first: Option<Instant>,
     batch_rows: usize,
     /// Unbounded, but a sequence sends at most `max_tokens` pieces: a slow reader costs that much
     /// memory and holds up nobody.
@@ -85,6 +94,7 @@ impl<S> Sequence<S> {
             seed: options.seed,
             deadline,
             started: false,
+            first: None,
             batch_rows: 0,
             events,
         }
@@ -118,6 +128,7 @@ impl<S> Sequence<S> {
     /// Takes the step's logits; `false` when the sequence has ended.
     pub fn take(&mut self, logits: Option<&[f32]>, language: &dyn Language) -> bool {
         let Some(logits) = logits else { return true };
+        self.first = self.first.or_else(|| Some(Instant::now()));
         let Some(token) = self.sampler.next(logits) else {
             let detail = "the network gave no usable probabilities";
             self.tell(What::Failed(Problem::new(Kind::Internal, detail)));
@@ -162,7 +173,9 @@ impl<S> Sequence<S> {
             completion_tokens: self.text.len(),
             seed: self.seed,
         };
-        self.tell(What::Ended { outcome, batch_rows: self.batch_rows, at: Instant::now() });
+        let last = Instant::now();
+        let pace = Pace { first: self.first.unwrap_or(last), last, tokens: self.text.len() };
+        self.tell(What::Ended { outcome, batch_rows: self.batch_rows, pace });
         false
     }
 

@@ -17,7 +17,7 @@ use crate::engine::generate::sequence::{Event, Opening, Sequence};
 use crate::engine::one_shot::network_failed;
 use crate::engine::workers::{Job, Turns};
 use crate::engine::{
-    CpuPool, Endpoint, Language, Limits, Logits, ModelStats, Reply, Request, RunError, Stepwise,
+    CpuPool, Endpoint, Language, Limits, Logits, ModelStats, Reply, Request, Stepwise,
 };
 
 /// A generating network with its sequences.
@@ -28,6 +28,8 @@ pub struct Stepper<N: Stepwise, L> {
 }
 
 struct Loop<N: Stepwise, L> {
+    /// For the log.
+    name: String,
     network: N,
     language: L,
     limits: Limits,
@@ -39,8 +41,15 @@ struct Loop<N: Stepwise, L> {
 }
 
 impl<N: Stepwise, L: Language> Stepper<N, L> {
-    pub fn new(network: N, language: L, limits: Limits, cpu: CpuPool, turns: Turns) -> Self {
+    pub fn new(
+        name: &str,
+        network: N,
+        language: L,
+        limits: Limits,
+        (cpu, turns): (CpuPool, Turns),
+    ) -> Self {
         let shared = Loop {
+            name: name.to_owned(),
             network,
             language,
             limits,
@@ -70,6 +79,8 @@ impl<N: Stepwise, L: Language> Stepper<N, L> {
         let (events, receiver) = mpsc::unbounded_channel();
         let collector = Collector::new(prompts.len(), request.deadline, receiver, began.elapsed());
         self.shared.admit(prompts, &options, request.deadline, &events)?;
+        // From here on the sequences alone hold the sender: when they are lost, the waiter is told.
+        drop(events);
         if !self.shared.scheduled.swap(true, Ordering::AcqRel) {
             self.turns.ask(Arc::clone(&self.shared) as Arc<dyn Job>);
         }
@@ -132,8 +143,7 @@ impl<N: Stepwise, L: Language> Loop<N, L> {
         let began = Instant::now();
         let count = running.len();
         let mut rows: Vec<_> = running.iter_mut().map(|sequence| sequence.row(count)).collect();
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.network.step(&mut rows)))
-            .unwrap_or_else(|_| Err(RunError("it panicked".to_owned())));
+        let outcome = self.network.step(&mut rows);
         self.stats.record_batch(count, began.elapsed());
         match outcome {
             Ok(logits) if logits.len() == count => self.advance(running, &logits),
@@ -148,15 +158,18 @@ impl<N: Stepwise, L: Language> Loop<N, L> {
         let sampled = logits.iter().flatten().count();
         self.stats.generated_tokens.fetch_add(sampled as u64, Ordering::Relaxed);
         let mut logits = logits.iter();
+        let before = running.len();
         running.retain_mut(|sequence| {
             let logits = logits.next().and_then(Option::as_deref);
             sequence.take(logits, &self.language)
         });
+        let ended = before - running.len();
+        self.stats.finished.fetch_add(ended as u64, Ordering::Relaxed);
     }
 
     fn lose(&self, running: &mut Vec<Sequence<N::State>>, reason: &str) {
         self.stats.failures.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(rows = running.len(), reason, "a step was lost");
+        tracing::error!(model = self.name, rows = running.len(), reason, "a step was lost");
         for sequence in running.drain(..) {
             sequence.fail(network_failed());
         }
@@ -168,7 +181,11 @@ impl<N: Stepwise, L: Language> Job for Loop<N, L> {
         let mut running = lock(&self.running);
         self.join_and_leave(&mut running);
         if !running.is_empty() {
-            self.step(&mut running);
+            // Neither a network nor a vocabulary that panics takes more than its sequences with it.
+            let step = catch_unwind(AssertUnwindSafe(|| self.step(&mut running)));
+            if step.is_err() {
+                self.lose(&mut running, "it panicked");
+            }
         }
         if !running.is_empty() {
             return true;

@@ -57,8 +57,11 @@ impl TextStream {
         let before = language.text(&self.tokens[self.context..self.read]);
         let now = language.text(&self.tokens[self.context..]);
         let whole = last || !now.ends_with(char::REPLACEMENT_CHARACTER);
-        if whole && let Some(new) = now.strip_prefix(before.as_str()) {
-            self.held.push_str(new);
+        if whole {
+            // A vocabulary may spell settled tokens otherwise once others follow; what is shown stays.
+            let same = before.chars().zip(now.chars()).take_while(|(a, b)| a == b);
+            let settled: usize = same.map(|(c, _)| c.len_utf8()).sum();
+            self.held.push_str(&now[settled..]);
             self.context = self.read;
             self.read = self.tokens.len();
         }
@@ -109,6 +112,29 @@ mod tests {
     fn characters_are_never_split() {
         let (pieces, _) = shown(&[], "aé€");
         assert_eq!(pieces, ["a", "", "é", "", "", "€", ""]);
+    }
+
+    /// Spells a 9 after a 1 as another digit, and the 1 before it too.
+    struct Fickle;
+
+    impl Language for Fickle {
+        fn prompts(&self, _: Payload) -> Result<Vec<Vec<TokenId>>, Problem> {
+            Ok(Vec::new())
+        }
+        fn text(&self, tokens: &[TokenId]) -> String {
+            let plain: String = tokens.iter().map(ToString::to_string).collect();
+            plain.replace("19", "23")
+        }
+        fn end(&self) -> Option<TokenId> {
+            None
+        }
+    }
+
+    #[test]
+    fn text_goes_on_when_settled_tokens_are_spelled_otherwise() {
+        let mut stream = TextStream::new(Vec::new());
+        let shown: String = [1, 9, 4].map(|t| stream.push(t, &Fickle).text).concat();
+        assert_eq!(shown, "1234");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use crate::access::{Decision, Need, allows};
+use crate::access::{Decision, Need, Scope, allows};
 use crate::domain::{Kind, Problem};
 use crate::http::App;
 use crate::http::error::Failure;
@@ -25,7 +25,12 @@ pub async fn authorise(
     };
     let key = bearer(request.headers()).and_then(|secret| app.access.find(secret));
     match allows(need, app.access.open(), key) {
-        Decision::Allow => Ok(next.run(request).await),
+        Decision::Allow => {
+            if let (Need::Key(Scope::Admin), Some(key)) = (need, key) {
+                tracing::info!(key = key.name(), route = path.as_str(), "administration");
+            }
+            Ok(next.run(request).await)
+        }
         Decision::Unauthenticated => Err(no_key().into()),
         Decision::Forbidden => Err(wrong_scope(need).into()),
     }

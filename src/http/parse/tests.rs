@@ -95,8 +95,8 @@ fn the_model_and_parameters_come_along() {
     assert_eq!(reader.integer("a", 0..=9), Some(1));
     assert_eq!(reader.number("b", -1.0..=1.0), Some(-0.5));
     assert_eq!(reader.flag("c"), Some(true));
-    assert_eq!(reader.texts("d", 1), Some(vec!["x".into()]));
-    assert_eq!(reader.texts("stop", 2), Some(vec!["y".into(), "z".into()]));
+    assert_eq!(reader.texts("d", 1, 9), Some(vec!["x".into()]));
+    assert_eq!(reader.texts("stop", 2, 9), Some(vec!["y".into(), "z".into()]));
     reader.finish().unwrap();
 }
 
@@ -232,7 +232,7 @@ fn the_query_holds_parameters_once_and_stop_more_often() {
     assert_eq!(parsed.model.unwrap().as_str(), "m");
     let mut reader = parsed.params.reader();
     assert_eq!(reader.integer("top_k", 1..=9), Some(3));
-    assert_eq!(reader.texts("stop", 2), Some(vec!["a".into(), "b".into()]));
+    assert_eq!(reader.texts("stop", 2, 9), Some(vec!["a".into(), "b".into()]));
     reader.finish().unwrap();
 
     let twice = read(None, &[("top_k", "1"), ("top_k", "2")], b"x").unwrap_err();

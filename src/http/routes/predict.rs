@@ -55,7 +55,7 @@ async fn answer(
     }
     let (head, body) = request.into_parts();
     // The share is kept to the end: what was read lives in the request until then.
-    let Whole { bytes, share: _share } = body::collect(&head.headers, body, app).await?;
+    let Whole { bytes, share: _share } = body::collect(&head.headers, body, app, deadline).await?;
     let parsed = parse(app, &head.headers, &head.uri, named.is_some(), bytes).await?;
     let model = resolve(app, named, &parsed)?;
     ticket.set_model(&model);

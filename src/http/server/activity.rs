@@ -65,7 +65,7 @@ impl Activity {
 
     /// Bytes came in.
     pub fn read(&self, bytes: &[u8]) {
-        self.change(|state, now| {
+        self.moved(|state, now| {
             if state.fresh && bytes.starts_with(HTTP2_START) {
                 state.http2 = true;
                 state.head = None;
@@ -78,7 +78,7 @@ impl Activity {
 
     /// A part of an answer goes out.
     pub fn wrote(&self) {
-        self.change(|_, _| ());
+        self.moved(|_, _| ());
     }
 
     /// A request's head is whole.
@@ -109,6 +109,16 @@ impl Activity {
             _ if state.in_flight > 0 => state.last + self.patience.busy,
             Some(head) => head + self.patience.header,
             None => state.last + self.patience.idle,
+        }
+    }
+
+    /// Bytes moved. On HTTP/2 that is no sign of work: pings and their answers move, too.
+    fn moved(&self, change: impl FnOnce(&mut State, Instant)) {
+        let now = Instant::now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut state, now);
+        if !state.http2 {
+            state.last = now;
         }
     }
 
@@ -157,8 +167,13 @@ mod tests {
     async fn http2_has_no_head_to_wait_for() {
         let limits = limits();
         let activity = Activity::new(&limits);
+        let start = Instant::now();
         activity.read(b"PRI * HTTP/2.0\r\n");
+        assert_eq!(activity.deadline(), start + limits.idle_timeout);
+        advance(Duration::from_secs(1)).await;
         activity.read(b"ping");
+        assert_eq!(activity.deadline(), start + limits.idle_timeout, "a ping is no request");
+        drop(activity.begin());
         assert_eq!(activity.deadline(), Instant::now() + limits.idle_timeout);
     }
 }

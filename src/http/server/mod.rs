@@ -55,10 +55,9 @@ pub async fn serve(
         () = accepting => {}
         () = reached(stage.clone(), Stage::Closing) => {}
     }
-    take_backlog(&listener, &slots, |socket, slot| {
+    for (socket, slot) in backlog(listener, &slots) {
         open.spawn(connections.clone().serve(socket, slot));
-    });
-    drop(listener);
+    }
     tokio::select! {
         () = async { while open.join_next().await.is_some() {} } => {}
         () = async { reached(stage, Stage::Cut).await; sleep(CUT_GRACE).await } => {}
@@ -93,19 +92,25 @@ fn of_the_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Accepts what has connected already and would be reset by closing the listener.
-fn take_backlog(
-    listener: &TcpListener,
+/// Accepts what has connected already and would be reset by closing the listener, as far as there are
+/// slots, and closes it.
+fn backlog(
+    listener: TcpListener,
     slots: &Arc<Semaphore>,
-    mut take: impl FnMut(TcpStream, OwnedSemaphorePermit),
-) {
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+) -> Vec<(TcpStream, OwnedSemaphorePermit)> {
+    let mut waiting = Vec::new();
+    // Asked of the system itself: the runtime may not have been told yet.
+    let Ok(listener) = listener.into_std() else { return waiting };
     while let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
-        match listener.poll_accept(&mut context) {
-            std::task::Poll::Ready(Ok((socket, _))) => take(socket, slot),
-            _ => return,
-        }
+        let socket = match listener.accept() {
+            Ok((socket, _)) => socket,
+            Err(error) if of_the_connection(&error) => continue,
+            Err(_) => break,
+        };
+        let socket = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket));
+        waiting.extend(socket.ok().map(|socket| (socket, slot)));
     }
+    waiting
 }
 
 #[cfg(test)]

@@ -93,12 +93,21 @@ impl Server {
     /// SIGTERM or another signal, by the system's own command.
     pub fn signal(&self, name: &str) {
         let process = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &process]).status().unwrap().success());
+        // The shell's own: not every system has a program of that name.
+        let command = format!("kill -s {name} {process}");
+        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
     }
 
     /// Waits for the end.
-    pub fn wait(mut self) -> ExitStatus {
-        self.child.wait().unwrap()
+    pub async fn end(mut self) -> ExitStatus {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "the server does not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

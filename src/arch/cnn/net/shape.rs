@@ -6,8 +6,9 @@ use crate::arch::OpenError;
 use crate::arch::cnn::config::SECTION;
 use crate::compute::layers::Window;
 
-/// Values that one sample may have after any layer, and that one tensor of weights may have: 1 GiB.
-pub(super) const VALUES_MAX: usize = 1 << 28;
+/// Values that one sample may have after any layer or in between, and that one tensor of weights may
+/// have: 256 MiB.
+pub(super) const VALUES_MAX: usize = 1 << 26;
 
 /// The shape of one sample, without the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,13 @@ impl Shape {
                 // What lies between has bounds as well: the padded picture, and a gather of windows.
                 let padded = |axis: usize| at.input[axis] + at.before[axis] + at.after[axis];
                 bounded(&[input[0], padded(0), padded(1)])?;
-                bounded(&[window.kernel[0], window.kernel[1], at.output[0], at.output[1]])?;
+                bounded(&[
+                    input[0],
+                    window.kernel[0],
+                    window.kernel[1],
+                    at.output[0],
+                    at.output[1],
+                ])?;
                 Self::picture_of([channels, at.output[0], at.output[1]])
             })
             .ok_or_else(|| {
