@@ -3,6 +3,7 @@
 use crate::cli::Outcome;
 use crate::cli::settings::{SettingsArgs, keys};
 use crate::config;
+use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -27,7 +28,18 @@ enum Verb {
 pub fn run(args: Args) -> Outcome {
     match args.verb {
         Verb::Check(settings) => {
-            keys(&settings.read()?)?;
+            let settings = settings.read()?;
+            // What only those can judge who use it; each fault is told, not the first alone.
+            let faults: Vec<String> = [
+                telemetry::check_filter(&settings.log_filter).err().map(|e| e.to_string()),
+                keys(&settings).err().map(|e| e.to_string()),
+            ]
+            .into_iter()
+            .flatten()
+            .collect();
+            if !faults.is_empty() {
+                return Err(faults.join("\n").into());
+            }
             println!("ok");
         }
         Verb::Show { defaults: true, .. } => print!("{}", config::defaults()),

@@ -40,7 +40,7 @@ impl Default for Settings {
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
             store: PathBuf::from("models"),
-            state: PathBuf::from("state"),
+            state: PathBuf::from("data"),
             keys: None,
             insecure: false,
             device: DeviceChoice::Auto,

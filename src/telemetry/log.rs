@@ -40,6 +40,14 @@ fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
     tracing::error!(place, thread = thread.name().unwrap_or_default(), "a panic");
 }
 
+/// Whether [`init`] would take this filter.
+///
+/// # Errors
+/// [`LogError::Filter`] when it does not parse.
+pub fn check_filter(filter: &str) -> Result<(), LogError> {
+    parse(filter).map(drop)
+}
+
 fn parse(filter: &str) -> Result<EnvFilter, LogError> {
     let shown = || LogError::Filter(filter.chars().take(80).collect());
     EnvFilter::try_new(filter).map_err(|_| shown())

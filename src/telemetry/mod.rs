@@ -5,5 +5,5 @@ mod log;
 mod metrics;
 mod models;
 
-pub use log::{LogError, init};
+pub use log::{LogError, check_filter, init};
 pub use metrics::{Finished, Metrics, Outcome};

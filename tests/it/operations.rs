@@ -129,6 +129,17 @@ fn a_start_that_cannot_go_well_is_refused_with_every_reason() {
     }
 }
 
+#[test]
+fn config_check_finds_what_serve_would_refuse() {
+    let check = |arguments: &[&str]| {
+        let output = maas().args(["config", "check"]).args(arguments).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert!(check(&[]).0);
+    let (good, said) = check(&["--log-filter=maas=loud", "--http=0.0.0.0:80"]);
+    assert!(!good && said.contains("maas=loud") && said.contains("--insecure"), "{said}");
+}
+
 #[tokio::test]
 async fn an_address_in_use_is_told_and_health_asks_the_one_that_has_it() {
     let server = Server::shipped().await;

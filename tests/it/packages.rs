@@ -103,6 +103,16 @@ async fn a_missing_file_and_a_broken_manifest_are_told() {
     assert!(broken.await["reason"].as_str().unwrap().contains("manifest.toml"));
 }
 
+#[test]
+fn the_manifest_that_the_documentation_shows_is_one() {
+    let page = include_str!("../../docs/packages.md");
+    let block = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let digest = format!("\"{}\"", "0".repeat(64));
+    let text = block.replace("\"…64 hexadecimal digits…\"", &digest).replace("\"…\"", &digest);
+    let manifest: maas::package::Manifest = toml::from_str(&text).unwrap();
+    assert_eq!((manifest.name.as_str(), manifest.files.len()), ("shapes", 4));
+}
+
 #[tokio::test]
 async fn the_same_version_in_both_stores_is_an_error_at_start() {
     let store = copy(&["fashion/1"]);
