@@ -10,6 +10,8 @@ cd "$(dirname "$0")/.."
 readonly cuda_version=13.0
 readonly place="$PWD/target/cuda"
 readonly venv="$place/venv" links="$place/links"
+host="$(rustc -vV | sed -n 's/^host: //p')"
+readonly host
 
 say() { printf 'check-cuda: %s\n' "$*" >&2; }
 
@@ -43,11 +45,12 @@ build() {
         "-C link-arg=-Wl,--no-as-needed"
         "-C link-arg=-lcuda"
     )
+    # With the target named, the flags hold for the program and not for build scripts, which run here.
     # A target folder of its own: these flags would otherwise rebuild everything that the ordinary build has made.
     CUDA_HOME="$1" CUDA_PATH="$1" CUDA_ROOT="$1" CUDA_COMPUTE_CAP="${CUDA_COMPUTE_CAP:-90}" \
         PATH="$1/bin:$PATH" LD_LIBRARY_PATH="$1/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" \
         RUSTFLAGS="${arguments[*]}" CARGO_TARGET_DIR="$place/build" \
-        cargo build --release --locked --features cuda
+        cargo build --release --locked --features cuda --target "$host"
 }
 
 install_toolkit
@@ -56,7 +59,7 @@ toolkit="$(echo "$venv"/lib/python3*/site-packages/nvidia/cu13)"
 link_libraries "$toolkit"
 build "$toolkit"
 
-program="$place/build/release/maas"
+program="$place/build/$host/release/maas"
 for library in libcublas libcurand libcuda; do
     readelf --dynamic "$program" | grep -q "NEEDED.*$library" || { say "$program does not link $library"; exit 1; }
 done
