@@ -147,9 +147,7 @@ impl<N: Network> Queue<N> {
         if waiting.len() + samples.len() > self.limits.queue_rows_max {
             // Those whose client has gone leave their places before anybody is refused.
             let now = Instant::now();
-            let before = waiting.len();
             waiting.retain(|entry| !entry.request.is_dead(now));
-            self.stats.cancelled.fetch_add((before - waiting.len()) as u64, Ordering::Relaxed);
         }
         let rows = waiting.len() + samples.len();
         // A request larger than the whole queue could never be admitted: it may have an empty one.
@@ -177,10 +175,9 @@ impl<N: Network> Queue<N> {
         let bounds =
             Bounds { rows_max: self.limits.batch_rows_max, cost_max: self.limits.batch_cost_max };
         let leave = take(rows, bounds);
-        let (dead, batch): (Vec<_>, Vec<_>) =
-            waiting.drain(..leave).partition(|entry| entry.request.is_dead(now));
+        let leaving = waiting.drain(..leave);
+        let batch = leaving.filter(|entry| !entry.request.is_dead(now)).collect();
         self.stats.queued.store(waiting.len(), Ordering::Relaxed);
-        self.stats.cancelled.fetch_add(dead.len() as u64, Ordering::Relaxed);
         (batch, !waiting.is_empty())
     }
 
@@ -207,7 +204,6 @@ impl<N: Network> Queue<N> {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it panicked".to_owned(),
         };
-        self.stats.failures.fetch_add(1, Ordering::Relaxed);
         tracing::error!(model = self.name, rows, reason = failure, "a batch was lost");
         for entry in batch {
             entry.request.fail(network_failed());

@@ -21,10 +21,6 @@ pub struct ModelStats {
     pub batches: AtomicU64,
     /// Batches of at most [`BATCH_BUCKETS`] rows, by bucket; the last holds the larger ones.
     pub batch_rows: [AtomicU64; BATCH_BUCKETS.len() + 1],
-    /// Batches lost to a panic or an error of the network.
-    pub failures: AtomicU64,
-    /// Rows that were dropped because nobody waited any longer, before they ran or between two steps.
-    pub cancelled: AtomicU64,
     pub prompt_tokens: AtomicU64,
     pub generated_tokens: AtomicU64,
     /// Nanoseconds that workers spent in this model.

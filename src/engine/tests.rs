@@ -166,7 +166,6 @@ async fn a_panic_loses_its_batch_and_nothing_else() {
     bench.go.send(()).unwrap();
     let answer = whole(&*bench.endpoint, request(&["4"])).await.unwrap();
     assert_eq!(values(&answer), [8.0]);
-    assert_eq!(bench.endpoint.stats().failures.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -128,11 +128,8 @@ impl<N: Stepwise, L: Language> Loop<N, L> {
     fn join_and_leave(&self, running: &mut Vec<Sequence<N::State>>) {
         let now = Instant::now();
         let mut waiting = lock(&self.waiting);
-        let before = running.len() + waiting.len();
         running.retain(|sequence| !sequence.is_dead(now));
         waiting.retain(|sequence| !sequence.is_dead(now));
-        let gone = before - running.len() - waiting.len();
-        self.stats.cancelled.fetch_add(gone as u64, Ordering::Relaxed);
         let free = self.limits.batch_rows_max.saturating_sub(running.len());
         let joining = free.min(waiting.len());
         running.extend(waiting.drain(..joining));
@@ -168,7 +165,6 @@ impl<N: Stepwise, L: Language> Loop<N, L> {
     }
 
     fn lose(&self, running: &mut Vec<Sequence<N::State>>, reason: &str) {
-        self.stats.failures.fetch_add(1, Ordering::Relaxed);
         tracing::error!(model = self.name, rows = running.len(), reason, "a step was lost");
         for sequence in running.drain(..) {
             sequence.fail(network_failed());
