@@ -1,0 +1,262 @@
+//! Matrix product with weights packed once: `out[m, n] = activation(a[m, k] · w[n, k]ᵀ + bias + residual)`.
+//!
+//! A row of the result is one chain of multiply-adds over k, in order, whatever tile it falls in: its
+//! bits do not depend on how many rows there are.
+
+use super::activation::Activation;
+use super::dispatch;
+use super::lanes::{Lanes, WIDTH};
+use super::level::Level;
+
+/// Weights `[n, k]` as panels of 16 columns: `[n / 16][k][16]`, zero-padded, with their bias.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    k: usize,
+    n: usize,
+    panels: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Packed {
+    /// Packs `weights`, row-major `[n, k]` as linear layers keep them. Without `bias` it is 0.
+    ///
+    /// # Panics
+    /// When `weights` does not hold `n · k` values or `bias` not `n`.
+    #[must_use]
+    pub fn new(weights: &[f32], bias: Option<&[f32]>, n: usize, k: usize) -> Self {
+        assert_eq!(weights.len(), n * k, "weights are [n, k]");
+        let padded = n.next_multiple_of(WIDTH);
+        let mut panels = vec![0.0; padded * k];
+        for (column, row) in weights.chunks_exact(k.max(1)).enumerate() {
+            let (panel, lane) = (column / WIDTH, column % WIDTH);
+            for (depth, &weight) in row.iter().enumerate() {
+                panels[(panel * k + depth) * WIDTH + lane] = weight;
+            }
+        }
+        let mut all = vec![0.0; padded];
+        if let Some(bias) = bias {
+            assert_eq!(bias.len(), n, "bias is [n]");
+            all[..n].copy_from_slice(bias);
+        }
+        Self { k, n, panels, bias: all }
+    }
+
+    #[must_use]
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    #[must_use]
+    pub fn k(&self) -> usize {
+        self.k
+    }
+}
+
+/// One product. Strides are floats from one row to the next.
+pub struct Product<'a> {
+    pub a: &'a [f32],
+    pub a_stride: usize,
+    pub m: usize,
+    pub out: &'a mut [f32],
+    pub out_stride: usize,
+    /// Added before the activation; strides as `out`.
+    pub residual: Option<&'a [f32]>,
+    pub activation: Activation,
+}
+
+/// Computes one product on this thread.
+///
+/// # Panics
+/// When a slice is too short for its stride and `m`.
+pub fn gemm(level: Level, weights: &Packed, product: Product<'_>) {
+    let Product { a, a_stride, m, out, out_stride, residual, activation } = product;
+    if m == 0 || weights.n == 0 {
+        return;
+    }
+    let reach = |stride: usize, width: usize| (m - 1) * stride + width;
+    assert!(a_stride >= weights.k && a.len() >= reach(a_stride, weights.k), "a is [m, k]");
+    assert!(out_stride >= weights.n && out.len() >= reach(out_stride, weights.n), "out is [m, n]");
+    if let Some(residual) = residual {
+        assert!(residual.len() >= reach(out_stride, weights.n), "the residual is [m, n]");
+    }
+    let walk = Walk {
+        weights,
+        a: a.as_ptr(),
+        a_stride,
+        m,
+        out: out.as_mut_ptr(),
+        out_stride,
+        residual: residual.map(<[f32]>::as_ptr),
+        activation,
+    };
+    // SAFETY: `walk`'s pointers reach as far as was asserted, and `dispatch` runs only what the
+    // processor has.
+    unsafe { dispatch!(level, run(&walk)) };
+}
+
+struct Walk<'a> {
+    weights: &'a Packed,
+    a: *const f32,
+    a_stride: usize,
+    m: usize,
+    out: *mut f32,
+    out_stride: usize,
+    residual: Option<*const f32>,
+    activation: Activation,
+}
+
+/// Bytes of `a` that are walked over for every panel before the next rows come: half of a common L2.
+const BLOCK_BYTES: usize = 512 << 10;
+
+#[inline(always)]
+unsafe fn run<V: Lanes, const ROWS: usize, const PAIR: usize>(walk: &Walk<'_>) {
+    let panels = walk.weights.n.div_ceil(WIDTH);
+    let block = (BLOCK_BYTES / (4 * walk.weights.k.max(1))).next_multiple_of(ROWS);
+    let mut start = 0;
+    while start < walk.m {
+        let end = (start + block).min(walk.m);
+        let mut panel = 0;
+        while panel < panels {
+            // SAFETY: rows start..end and the panels named exist.
+            unsafe {
+                if PAIR == 2 && panel + 1 < panels {
+                    rows::<V, ROWS, 2>(walk, start, end, panel);
+                    panel += 2;
+                } else {
+                    rows::<V, ROWS, 1>(walk, start, end, panel);
+                    panel += 1;
+                }
+            }
+        }
+        start = end;
+    }
+}
+
+#[inline(always)]
+unsafe fn rows<V: Lanes, const ROWS: usize, const NV: usize>(
+    walk: &Walk<'_>,
+    start: usize,
+    end: usize,
+    panel: usize,
+) {
+    let mut row = start;
+    // SAFETY: each tile stays within start..end.
+    unsafe {
+        while row + ROWS <= end {
+            tile::<V, ROWS, NV>(walk, row, panel);
+            row += ROWS;
+        }
+        // What is left in tiles of 8, 4, 2 and 1.
+        if ROWS > 8 && row + 8 <= end {
+            tile::<V, 8, NV>(walk, row, panel);
+            row += 8;
+        }
+        if row + 4 <= end {
+            tile::<V, 4, NV>(walk, row, panel);
+            row += 4;
+        }
+        if row + 2 <= end {
+            tile::<V, 2, NV>(walk, row, panel);
+            row += 2;
+        }
+        if row < end {
+            tile::<V, 1, NV>(walk, row, panel);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn tile<V: Lanes, const R: usize, const NV: usize>(
+    walk: &Walk<'_>,
+    row: usize,
+    panel: usize,
+) {
+    let Packed { k, n, panels, bias } = walk.weights;
+    // SAFETY: rows row..row+R, panels panel..panel+NV and k columns exist; stores beyond n are masked.
+    unsafe {
+        let a: [*const f32; R] = std::array::from_fn(|r| walk.a.add((row + r) * walk.a_stride));
+        let b: [*const f32; NV] =
+            std::array::from_fn(|v| panels.as_ptr().add((panel + v) * k * WIDTH));
+        let first: [V; NV] =
+            std::array::from_fn(|v| V::load(bias.as_ptr().add((panel + v) * WIDTH)));
+        let mut sums = [first; R];
+        for depth in 0..*k {
+            let weights: [V; NV] = std::array::from_fn(|v| V::load(b[v].add(depth * WIDTH)));
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let value = V::splat(*a[r].add(depth));
+                for (sum, &weight) in sums.iter_mut().zip(&weights) {
+                    *sum = value.fma(weight, *sum);
+                }
+            }
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            for (v, &sum) in sums.iter().enumerate() {
+                let column = (panel + v) * WIDTH;
+                let at = (row + r) * walk.out_stride + column;
+                let part = (n - column).min(WIDTH);
+                let mut sum = sum;
+                if let Some(residual) = walk.residual {
+                    sum = sum.add(V::load_part(residual.add(at), part));
+                }
+                let value = walk.activation.apply(sum);
+                if part == WIDTH {
+                    value.store(walk.out.add(at));
+                } else {
+                    value.store_part(walk.out.add(at), part);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[ignore]
+    fn speed() {
+        for (m, n, k) in [
+            (1024, 1024, 1024),
+            (12544, 96, 16),
+            (12544, 16, 32),
+            (784, 240, 40),
+            (128, 1536, 384),
+            (1, 384, 128),
+            (32, 384, 128),
+        ] {
+            let a = vec![0.5f32; m * k];
+            let w = vec![0.25f32; n * k];
+            let p = Packed::new(&w, None, n, k);
+            let mut out = vec![0.0f32; m * n];
+            for level in Level::ALL {
+                let mut best = f64::MAX;
+                for _ in 0..15 {
+                    let t = std::time::Instant::now();
+                    let reps = (20_000_000 / (m * n * k)).max(1);
+                    for _ in 0..reps {
+                        gemm(
+                            level,
+                            &p,
+                            Product {
+                                a: &a,
+                                a_stride: k,
+                                m,
+                                out: &mut out,
+                                out_stride: n,
+                                residual: None,
+                                activation: Activation::None,
+                            },
+                        );
+                    }
+                    best = best.min(t.elapsed().as_secs_f64() / reps as f64);
+                }
+                eprintln!(
+                    "{m}x{n}x{k} {level}: {:.1} us {:.1} GFLOP/s",
+                    best * 1e6,
+                    2.0 * (m * n * k) as f64 / best / 1e9
+                );
+            }
+        }
+    }
+}

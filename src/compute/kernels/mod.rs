@@ -1,0 +1,35 @@
+//! Hand-written kernels for the CPU: the only `unsafe` arithmetic there is.
+
+mod activation;
+mod gemm;
+mod lanes;
+mod level;
+
+pub use activation::Activation;
+pub use gemm::{Packed, Product, gemm};
+pub use level::Level;
+
+/// Calls a kernel `f::<V, ROWS, PAIR>(argument)` compiled for the level: 16 lanes `V`, and the tile of
+/// rows and panels of 16 columns that fits its registers.
+macro_rules! dispatch {
+    ($level:expr, $f:ident($argument:expr)) => {{
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx2,fma")]
+        unsafe fn avx512(walk: &Walk<'_>) {
+            unsafe { $f::<$crate::compute::kernels::lanes::Avx512, 12, 2>(walk) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn avx2(walk: &Walk<'_>) {
+            unsafe { $f::<$crate::compute::kernels::lanes::Avx2, 6, 1>(walk) }
+        }
+        match $level {
+            #[cfg(target_arch = "x86_64")]
+            $crate::compute::kernels::Level::Avx512 => avx512($argument),
+            #[cfg(target_arch = "x86_64")]
+            $crate::compute::kernels::Level::Avx2 => avx2($argument),
+            _ => $f::<$crate::compute::kernels::lanes::Portable, 4, 1>($argument),
+        }
+    }};
+}
+use dispatch;
