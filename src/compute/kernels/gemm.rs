@@ -79,37 +79,63 @@ pub fn gemm(level: Level, weights: &Packed, product: Product<'_>) {
     if let Some(residual) = residual {
         assert!(residual.len() >= reach(out_stride, weights.n), "the residual is [m, n]");
     }
-    let walk = Walk {
+    let product = Walk {
         weights,
-        a: a.as_ptr(),
-        a_stride,
+        input: a.as_ptr(),
+        rows: Rows { width: m, height: 1, pixel: a_stride, line: 0, picture: 0 },
+        runs: &[0],
+        run: weights.k,
         m,
         out: out.as_mut_ptr(),
         out_stride,
         residual: residual.map(<[f32]>::as_ptr),
         activation,
     };
-    // SAFETY: `walk`'s pointers reach as far as was asserted, and `dispatch` runs only what the
-    // processor has.
-    unsafe { dispatch!(level, run(&walk)) };
+    // SAFETY: the pointers reach as far as was asserted.
+    unsafe { walk(level, &product) };
 }
 
-struct Walk<'a> {
-    weights: &'a Packed,
-    a: *const f32,
-    a_stride: usize,
-    m: usize,
-    out: *mut f32,
-    out_stride: usize,
-    residual: Option<*const f32>,
-    activation: Activation,
+/// One pass over rows of input that lie somewhere in memory, against packed weights. A matrix product
+/// and a convolution differ only in where the rows lie.
+pub(super) struct Walk<'a> {
+    pub weights: &'a Packed,
+    pub input: *const f32,
+    pub rows: Rows,
+    /// Where each run of consecutive floats of a row begins, from the row's address.
+    pub runs: &'a [usize],
+    /// Floats in a run; `runs.len() · run` is the weights' k.
+    pub run: usize,
+    pub m: usize,
+    pub out: *mut f32,
+    pub out_stride: usize,
+    pub residual: Option<*const f32>,
+    pub activation: Activation,
 }
 
-/// Bytes of `a` that are walked over for every panel before the next rows come: half of a common L2.
+/// Where the rows lie: as pixels in lines in pictures. A matrix is one line of one picture.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows {
+    /// Pixels in a line, and lines in a picture.
+    pub width: usize,
+    pub height: usize,
+    /// Floats from one to the next.
+    pub pixel: usize,
+    pub line: usize,
+    pub picture: usize,
+}
+
+/// Bytes of input that are walked over for every panel before the next rows come: half of a common L2.
 const BLOCK_BYTES: usize = 512 << 10;
 
+/// # Safety
+/// The walk's pointers must reach all that its rows, runs and strides name.
+pub(super) unsafe fn walk(level: Level, walk: &Walk<'_>) {
+    // SAFETY: the caller's; `dispatch` runs only what the processor has.
+    unsafe { dispatch!(level, blocks(walk: &Walk<'_>)) };
+}
+
 #[inline(always)]
-unsafe fn run<V: Lanes, const ROWS: usize, const PAIR: usize>(walk: &Walk<'_>) {
+unsafe fn blocks<V: Lanes, const ROWS: usize, const PAIR: usize>(walk: &Walk<'_>) {
     let panels = walk.weights.n.div_ceil(WIDTH);
     let block = (BLOCK_BYTES / (4 * walk.weights.k.max(1))).next_multiple_of(ROWS);
     let mut start = 0;
@@ -120,10 +146,10 @@ unsafe fn run<V: Lanes, const ROWS: usize, const PAIR: usize>(walk: &Walk<'_>) {
             // SAFETY: rows start..end and the panels named exist.
             unsafe {
                 if PAIR == 2 && panel + 1 < panels {
-                    rows::<V, ROWS, 2>(walk, start, end, panel);
+                    block_rows::<V, ROWS, 2>(walk, start, end, panel);
                     panel += 2;
                 } else {
-                    rows::<V, ROWS, 1>(walk, start, end, panel);
+                    block_rows::<V, ROWS, 1>(walk, start, end, panel);
                     panel += 1;
                 }
             }
@@ -132,35 +158,48 @@ unsafe fn run<V: Lanes, const ROWS: usize, const PAIR: usize>(walk: &Walk<'_>) {
     }
 }
 
+/// Rows start..end against some panels, line by line: within a line rows are evenly spaced.
 #[inline(always)]
-unsafe fn rows<V: Lanes, const ROWS: usize, const NV: usize>(
+unsafe fn block_rows<V: Lanes, const ROWS: usize, const NV: usize>(
     walk: &Walk<'_>,
     start: usize,
     end: usize,
     panel: usize,
 ) {
+    let Rows { width, height, pixel, line, picture } = walk.rows;
     let mut row = start;
-    // SAFETY: each tile stays within start..end.
-    unsafe {
-        while row + ROWS <= end {
-            tile::<V, ROWS, NV>(walk, row, panel);
-            row += ROWS;
-        }
-        // What is left in tiles of 8, 4, 2 and 1.
-        if ROWS > 8 && row + 8 <= end {
-            tile::<V, 8, NV>(walk, row, panel);
-            row += 8;
-        }
-        if row + 4 <= end {
-            tile::<V, 4, NV>(walk, row, panel);
-            row += 4;
-        }
-        if row + 2 <= end {
-            tile::<V, 2, NV>(walk, row, panel);
-            row += 2;
-        }
-        if row < end {
-            tile::<V, 1, NV>(walk, row, panel);
+    while row < end {
+        let (y, x) = (row / width, row % width);
+        let last = end.min(row - x + width);
+        // SAFETY: the address of an existing row; each tile stays within row..last.
+        unsafe {
+            let offset = (y / height) * picture + (y % height) * line + x * pixel;
+            let mut at = walk.input.add(offset);
+            while row + ROWS <= last {
+                tile::<V, ROWS, NV>(walk, at, row, panel);
+                row += ROWS;
+                at = at.wrapping_add(ROWS * pixel);
+            }
+            // What is left in tiles of 8, 4, 2 and 1.
+            if ROWS > 8 && row + 8 <= last {
+                tile::<V, 8, NV>(walk, at, row, panel);
+                row += 8;
+                at = at.wrapping_add(8 * pixel);
+            }
+            if row + 4 <= last {
+                tile::<V, 4, NV>(walk, at, row, panel);
+                row += 4;
+                at = at.wrapping_add(4 * pixel);
+            }
+            if row + 2 <= last {
+                tile::<V, 2, NV>(walk, at, row, panel);
+                row += 2;
+                at = at.wrapping_add(2 * pixel);
+            }
+            if row < last {
+                tile::<V, 1, NV>(walk, at, row, panel);
+                row += 1;
+            }
         }
     }
 }
@@ -168,25 +207,33 @@ unsafe fn rows<V: Lanes, const ROWS: usize, const NV: usize>(
 #[inline(always)]
 unsafe fn tile<V: Lanes, const R: usize, const NV: usize>(
     walk: &Walk<'_>,
+    at: *const f32,
     row: usize,
     panel: usize,
 ) {
     let Packed { k, n, panels, bias } = walk.weights;
+    let pixel = walk.rows.pixel;
     // SAFETY: rows row..row+R, panels panel..panel+NV and k columns exist; stores beyond n are masked.
     unsafe {
-        let a: [*const f32; R] = std::array::from_fn(|r| walk.a.add((row + r) * walk.a_stride));
-        let b: [*const f32; NV] =
+        let mut b: [*const f32; NV] =
             std::array::from_fn(|v| panels.as_ptr().add((panel + v) * k * WIDTH));
         let first: [V; NV] =
             std::array::from_fn(|v| V::load(bias.as_ptr().add((panel + v) * WIDTH)));
         let mut sums = [first; R];
-        for depth in 0..*k {
-            let weights: [V; NV] = std::array::from_fn(|v| V::load(b[v].add(depth * WIDTH)));
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let value = V::splat(*a[r].add(depth));
-                for (sum, &weight) in sums.iter_mut().zip(&weights) {
-                    *sum = value.fma(weight, *sum);
+        for &offset in walk.runs {
+            let from = at.add(offset);
+            for depth in 0..walk.run {
+                let a = from.add(depth);
+                let weights: [V; NV] = std::array::from_fn(|v| V::load(b[v].add(depth * WIDTH)));
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let value = V::splat(*a.add(r * pixel));
+                    for (sum, &weight) in sums.iter_mut().zip(&weights) {
+                        *sum = value.fma(weight, *sum);
+                    }
                 }
+            }
+            for b in &mut b {
+                *b = b.add(walk.run * WIDTH);
             }
         }
         for (r, sums) in sums.iter().enumerate() {

@@ -12,16 +12,16 @@ pub use level::Level;
 /// Calls a kernel `f::<V, ROWS, PAIR>(argument)` compiled for the level: 16 lanes `V`, and the tile of
 /// rows and panels of 16 columns that fits its registers.
 macro_rules! dispatch {
-    ($level:expr, $f:ident($argument:expr)) => {{
+    ($level:expr, $f:ident($argument:ident: $type:ty)) => {{
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f,avx2,fma")]
-        unsafe fn avx512(walk: &Walk<'_>) {
-            unsafe { $f::<$crate::compute::kernels::lanes::Avx512, 12, 2>(walk) }
+        unsafe fn avx512(argument: $type) {
+            unsafe { $f::<$crate::compute::kernels::lanes::Avx512, 12, 2>(argument) }
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
-        unsafe fn avx2(walk: &Walk<'_>) {
-            unsafe { $f::<$crate::compute::kernels::lanes::Avx2, 6, 1>(walk) }
+        unsafe fn avx2(argument: $type) {
+            unsafe { $f::<$crate::compute::kernels::lanes::Avx2, 6, 1>(argument) }
         }
         match $level {
             #[cfg(target_arch = "x86_64")]
