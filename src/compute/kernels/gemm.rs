@@ -59,6 +59,8 @@ pub struct Product<'a> {
     pub m: usize,
     pub out: &'a mut [f32],
     pub out_stride: usize,
+    /// Where each row of the result begins in `out`; without it they lie `out_stride` apart.
+    pub places: Option<&'a [usize]>,
     /// Added before the activation; strides as `out`.
     pub residual: Option<&'a [f32]>,
     pub activation: Activation,
@@ -69,13 +71,17 @@ pub struct Product<'a> {
 /// # Panics
 /// When a slice is too short for its stride and `m`.
 pub fn gemm(level: Level, weights: &Packed, product: Product<'_>) {
-    let Product { a, a_stride, m, out, out_stride, residual, activation } = product;
+    let Product { a, a_stride, m, out, out_stride, places, residual, activation } = product;
     if m == 0 || weights.n == 0 {
         return;
     }
     let reach = |stride: usize, width: usize| (m - 1) * stride + width;
     assert!(a_stride >= weights.k && a.len() >= reach(a_stride, weights.k), "a is [m, k]");
-    assert!(out_stride >= weights.n && out.len() >= reach(out_stride, weights.n), "out is [m, n]");
+    let last = match places {
+        Some(places) => places[..m].iter().max().map_or(0, |last| last + weights.n),
+        None => reach(out_stride, weights.n),
+    };
+    assert!(out_stride >= weights.n && out.len() >= last, "out is [m, n]");
     if let Some(residual) = residual {
         assert!(residual.len() >= reach(out_stride, weights.n), "the residual is [m, n]");
     }
@@ -88,6 +94,7 @@ pub fn gemm(level: Level, weights: &Packed, product: Product<'_>) {
         m,
         out: out.as_mut_ptr(),
         out_stride,
+        places,
         residual: residual.map(<[f32]>::as_ptr),
         activation,
     };
@@ -108,6 +115,9 @@ pub(super) struct Walk<'a> {
     pub m: usize,
     pub out: *mut f32,
     pub out_stride: usize,
+    /// Where each row goes, in floats from `out`; without it they go one after the other.
+    pub places: Option<&'a [usize]>,
+    /// Strides as an `out` without `places`.
     pub residual: Option<*const f32>,
     pub activation: Activation,
 }
@@ -220,13 +230,13 @@ unsafe fn tile<V: Lanes, const R: usize, const NV: usize>(
         let first: [V; NV] =
             std::array::from_fn(|v| V::load(bias.as_ptr().add((panel + v) * WIDTH)));
         let mut sums = [first; R];
+        let rows: [*const f32; R] = std::array::from_fn(|r| at.add(r * pixel));
         for &offset in walk.runs {
-            let from = at.add(offset);
+            let a: [*const f32; R] = std::array::from_fn(|r| rows[r].add(offset));
             for depth in 0..walk.run {
-                let a = from.add(depth);
                 let weights: [V; NV] = std::array::from_fn(|v| V::load(b[v].add(depth * WIDTH)));
                 for (r, sums) in sums.iter_mut().enumerate() {
-                    let value = V::splat(*a.add(r * pixel));
+                    let value = V::splat(*a[r].add(depth));
                     for (sum, &weight) in sums.iter_mut().zip(&weights) {
                         *sum = value.fma(weight, *sum);
                     }
@@ -237,72 +247,25 @@ unsafe fn tile<V: Lanes, const R: usize, const NV: usize>(
             }
         }
         for (r, sums) in sums.iter().enumerate() {
+            let place = match walk.places {
+                Some(places) => *places.get_unchecked(row + r),
+                None => (row + r) * walk.out_stride,
+            };
             for (v, &sum) in sums.iter().enumerate() {
                 let column = (panel + v) * WIDTH;
-                let at = (row + r) * walk.out_stride + column;
                 let part = (n - column).min(WIDTH);
                 let mut sum = sum;
                 if let Some(residual) = walk.residual {
+                    let at = (row + r) * walk.out_stride + column;
                     sum = sum.add(V::load_part(residual.add(at), part));
                 }
                 let value = walk.activation.apply(sum);
+                let out = walk.out.add(place + column);
                 if part == WIDTH {
-                    value.store(walk.out.add(at));
+                    value.store(out);
                 } else {
-                    value.store_part(walk.out.add(at), part);
+                    value.store_part(out, part);
                 }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[ignore]
-    fn speed() {
-        for (m, n, k) in [
-            (1024, 1024, 1024),
-            (12544, 96, 16),
-            (12544, 16, 32),
-            (784, 240, 40),
-            (128, 1536, 384),
-            (1, 384, 128),
-            (32, 384, 128),
-        ] {
-            let a = vec![0.5f32; m * k];
-            let w = vec![0.25f32; n * k];
-            let p = Packed::new(&w, None, n, k);
-            let mut out = vec![0.0f32; m * n];
-            for level in Level::ALL {
-                let mut best = f64::MAX;
-                for _ in 0..15 {
-                    let t = std::time::Instant::now();
-                    let reps = (20_000_000 / (m * n * k)).max(1);
-                    for _ in 0..reps {
-                        gemm(
-                            level,
-                            &p,
-                            Product {
-                                a: &a,
-                                a_stride: k,
-                                m,
-                                out: &mut out,
-                                out_stride: n,
-                                residual: None,
-                                activation: Activation::None,
-                            },
-                        );
-                    }
-                    best = best.min(t.elapsed().as_secs_f64() / reps as f64);
-                }
-                eprintln!(
-                    "{m}x{n}x{k} {level}: {:.1} us {:.1} GFLOP/s",
-                    best * 1e6,
-                    2.0 * (m * n * k) as f64 / best / 1e9
-                );
             }
         }
     }

@@ -1,11 +1,13 @@
 //! Hand-written kernels for the CPU: the only `unsafe` arithmetic there is.
 
 mod activation;
+mod convolve;
 mod gemm;
 mod lanes;
 mod level;
 
 pub use activation::Activation;
+pub use convolve::{Depthwise, Geometry, convolve, depthwise};
 pub use gemm::{Packed, Product, gemm};
 pub use level::Level;
 
