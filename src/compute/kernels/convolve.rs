@@ -137,7 +137,8 @@ pub fn depthwise(
     assert_eq!(weights.taps.len(), pixels(geometry.kernel) * weights.padded, "one tap a place");
     assert!(input.len() >= pixels(geometry.input) * weights.channels, "a whole picture comes in");
     assert!(out.len() >= pixels(geometry.output) * weights.channels, "a whole picture goes out");
-    let pass = &Pass { weights, geometry, input: input.as_ptr(), out: out.as_mut_ptr(), activation };
+    let pass =
+        &Pass { weights, geometry, input: input.as_ptr(), out: out.as_mut_ptr(), activation };
     // SAFETY: as asserted; `dispatch` runs only what the processor has.
     unsafe { dispatch!(level, filters(pass: &Pass<'_>)) };
 }

@@ -5,11 +5,15 @@ mod convolve;
 mod gemm;
 mod lanes;
 mod level;
+mod recurrent;
+mod rows;
 
 pub use activation::Activation;
 pub use convolve::{Depthwise, Geometry, convolve, depthwise};
 pub use gemm::{Packed, Product, gemm};
 pub use level::Level;
+pub use recurrent::{gru_row, lstm_row};
+pub use rows::{activate, layer_norm_row, softmax_row};
 
 /// Calls a kernel `f::<V, ROWS, PAIR>(argument)` compiled for the level: 16 lanes `V`, and the tile of
 /// rows and panels of 16 columns that fits its registers.
