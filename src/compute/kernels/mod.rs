@@ -39,3 +39,6 @@ macro_rules! dispatch {
     }};
 }
 use dispatch;
+
+#[cfg(test)]
+mod tests;
