@@ -2,7 +2,9 @@
 //!
 //! A fourth architecture is a folder and a row; nothing else in the program changes.
 
+mod cnn;
 pub mod golden;
+pub mod pack;
 mod train;
 
 use crate::compute::{Device, WeightError};
@@ -10,7 +12,9 @@ use crate::domain::{MediaLimits, Problem};
 use crate::engine::{Endpoint, Engine, Limits};
 use crate::package::{Package, PackageError};
 
-pub use train::{EpochReport, EvalJob, EvalReport, Recipe, TrainError, TrainJob, TrainReport};
+pub use train::{
+    EpochReport, EvalJob, EvalReport, FitSection, Recipe, TrainError, TrainJob, TrainReport,
+};
 
 /// Why a package does not open.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +51,7 @@ pub struct Architecture {
 }
 
 /// Every architecture there is.
-pub const ARCHITECTURES: &[Architecture] = &[];
+pub const ARCHITECTURES: &[Architecture] = &[cnn::ARCHITECTURE];
 
 /// The row called `name`.
 ///

@@ -3,6 +3,7 @@
 pub mod device;
 pub mod fit;
 pub mod kernels;
+pub mod layers;
 mod parameters;
 
 pub use device::{Device, DeviceError};

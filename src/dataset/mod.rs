@@ -1,1 +1,3 @@
 //! Readers of training data.
+
+pub mod idx;

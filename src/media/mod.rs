@@ -1,1 +1,4 @@
 //! Bytes to numbers: pictures and sound. Knows no tensor of candle.
+
+pub mod picture;
+pub mod preprocessing;

@@ -1,0 +1,119 @@
+//! How well a network classifies pictures that it has not seen.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::arch::cnn::codec::CnnCodec;
+use crate::arch::cnn::net::{CnnNetwork, Head};
+use crate::arch::{EvalJob, EvalReport, TrainError, golden, pack, section};
+use crate::compute::Device;
+use crate::dataset::idx::{IdxError, Reader, Split};
+use crate::domain::MediaLimits;
+use crate::engine::Network;
+use crate::media::picture::Picture;
+use crate::package::Package;
+
+/// Pictures in one forward pass.
+const BATCH: usize = 100;
+
+/// A recipe's `[data]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Holds the IDX files `train-…` and `t10k-…`, as the package of Fashion-MNIST names them.
+    pub directory: PathBuf,
+    /// Names of the classes, in the order of their numbers in the files.
+    pub labels: Vec<String>,
+}
+
+/// The split that training never sees.
+pub const TEST: &str = "t10k";
+
+/// Answers the golden samples and the test pictures.
+pub fn evaluate(
+    package: &Package,
+    job: &EvalJob,
+    device: &Device,
+) -> Result<EvalReport, TrainError> {
+    let (network, codec) = super::load(package, device, MediaLimits::default())?;
+    golden::check(package, &network, &codec)?;
+    let directory = match &job.data {
+        Some(directory) => directory.clone(),
+        None => section::<DataConfig>("data", &pack::recipe(package)?.data)?.directory,
+    };
+    let mut reader = Reader::new(&directory);
+    let test = reader.split(TEST)?;
+    Ok(EvalReport {
+        metrics: score(&network, &codec, &test)?,
+        data_digest: reader.digest(),
+        data_description: format!("{} test pictures of {}", test.len(), directory.display()),
+    })
+}
+
+/// Accuracy, top-5 accuracy and mean cross entropy (nats) on all pictures of a split.
+pub fn score(
+    network: &CnnNetwork,
+    codec: &CnnCodec,
+    split: &Split,
+) -> Result<BTreeMap<String, f64>, TrainError> {
+    if codec.head != Head::Softmax || split.is_empty() {
+        let reason = "evaluating needs a classification and at least one labelled picture";
+        return Err(TrainError::Data(reason.to_owned()));
+    }
+    let (mut right, mut near, mut loss) = (0_u32, 0_u32, 0.0);
+    for start in (0..split.len()).step_by(BATCH) {
+        let indices = start..(start + BATCH).min(split.len());
+        let samples = indices
+            .clone()
+            .map(|i| sample(codec, split.rows, split.columns, split.picture(i).to_vec()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let rows = network
+            .run(&samples.iter().collect::<Vec<_>>())
+            .map_err(|error| TrainError::Data(error.to_string()))?;
+        for (index, scores) in indices.zip(&rows) {
+            let label = usize::from(split.labels[index]);
+            let score = *scores.get(label).ok_or_else(|| unknown_label(label, scores.len()))?;
+            let better = scores.iter().filter(|&&other| other > score).count();
+            right += u32::from(better == 0);
+            near += u32::from(better < 5);
+            loss -= f64::from(score.max(f32::MIN_POSITIVE)).ln();
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a split has far fewer than 2^52 pictures")]
+    let count = split.len() as f64;
+    Ok(BTreeMap::from([
+        ("accuracy".to_owned(), f64::from(right) / count),
+        ("top_5_accuracy".to_owned(), f64::from(near) / count),
+        ("loss".to_owned(), loss / count),
+    ]))
+}
+
+/// One grey picture of a data set as the network reads it.
+pub fn sample(
+    codec: &CnnCodec,
+    rows: usize,
+    columns: usize,
+    pixels: Vec<u8>,
+) -> Result<Vec<f32>, TrainError> {
+    picture(rows, columns, pixels).map(|picture| codec.preprocessing.apply(&picture))
+}
+
+pub fn picture(rows: usize, columns: usize, pixels: Vec<u8>) -> Result<Picture, TrainError> {
+    u32::try_from(columns)
+        .ok()
+        .zip(u32::try_from(rows).ok())
+        .and_then(|(width, height)| Picture::grey(width, height, pixels))
+        .ok_or_else(|| TrainError::Data(format!("pictures of {rows} x {columns} are too large")))
+}
+
+pub fn unknown_label(label: usize, classes: usize) -> TrainError {
+    TrainError::Data(format!("label {label}: expected 0 to {}", classes.saturating_sub(1)))
+}
+
+impl From<IdxError> for TrainError {
+    fn from(error: IdxError) -> Self {
+        Self::Data(error.to_string())
+    }
+}

@@ -1,0 +1,43 @@
+//! A linear layer.
+
+use candle_core::{Result, Tensor};
+
+use crate::compute::{Init, Parameters, WeightError};
+
+/// y = x · Wᵀ + b over the last dimension.
+#[derive(Debug)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// Reads `<name>.weight` [output, input] and `<name>.bias` [output].
+    ///
+    /// # Errors
+    /// [`WeightError`] when a tensor is missing or of another shape.
+    pub fn new(
+        parameters: &mut dyn Parameters,
+        name: &str,
+        [input, output]: [usize; 2],
+        bias: bool,
+    ) -> std::result::Result<Self, WeightError> {
+        let init = Init::fan_in(input);
+        let weight = parameters.get(&format!("{name}.weight"), &[output, input], init)?;
+        let bias =
+            bias.then(|| parameters.get(&format!("{name}.bias"), &[output], init)).transpose()?;
+        Ok(Self { weight, bias })
+    }
+
+    /// [N, input] to [N, output].
+    ///
+    /// # Errors
+    /// When the arithmetic fails.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let y = x.matmul(&self.weight.t()?)?;
+        match &self.bias {
+            Some(bias) => y.broadcast_add(bias),
+            None => Ok(y),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Encoded pictures to pixels. The header is read and held against the limits before anything is
+//! decoded, so that a picture that claims to be huge costs nothing.
+
+use std::io::Cursor;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+
+use crate::domain::{Kind, MediaLimits, Problem};
+
+const READABLE: &str = "a PNG, JPEG or WebP picture";
+
+/// A decoded picture, the right way up.
+#[derive(Debug, Clone)]
+pub struct Picture(DynamicImage);
+
+impl Picture {
+    /// Decodes PNG, JPEG or WebP, whatever the sender called it, and turns it as its EXIF orientation
+    /// says. `pointer` is where the bytes came from, for errors.
+    ///
+    /// # Errors
+    /// [`Kind::UnsupportedMedia`] for bytes of another format, [`Kind::TooLarge`] over the limits on
+    /// sides and decoded bytes, [`Kind::Undecodable`] for a truncated or corrupt picture.
+    pub fn decode(bytes: &[u8], limits: &MediaLimits, pointer: &str) -> Result<Self, Problem> {
+        let format = sniff(bytes).ok_or_else(|| other_format(bytes, pointer))?;
+        let refuse = |error| refuse(&error, bytes, format, limits, pointer);
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        reader.limits(allocation(limits));
+        let mut decoder = reader.into_decoder().map_err(refuse)?;
+        check_size(&decoder, limits, pointer)?;
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        let mut image = DynamicImage::from_decoder(decoder).map_err(refuse)?;
+        image.apply_orientation(orientation);
+        Ok(Self(image))
+    }
+
+    /// A grey picture from its pixels, row by row. `None` when there are not width × height of them.
+    #[must_use]
+    pub fn grey(width: u32, height: u32, pixels: Vec<u8>) -> Option<Self> {
+        GrayImage::from_raw(width, height, pixels).map(|image| Self(image.into()))
+    }
+
+    /// The picture as a PNG file.
+    ///
+    /// # Errors
+    /// A text that says why the encoder refused it.
+    pub fn to_png(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = Cursor::new(Vec::new());
+        self.0.write_to(&mut bytes, ImageFormat::Png).map_err(|error| error.to_string())?;
+        Ok(bytes.into_inner())
+    }
+
+    pub(super) fn image(&self) -> &DynamicImage {
+        &self.0
+    }
+}
+
+fn sniff(bytes: &[u8]) -> Option<ImageFormat> {
+    let format = image::guess_format(bytes).ok()?;
+    matches!(format, ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP).then_some(format)
+}
+
+fn name(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Png => "PNG",
+        ImageFormat::Jpeg => "JPEG",
+        _ => "WebP",
+    }
+}
+
+fn other_format(bytes: &[u8], pointer: &str) -> Problem {
+    let got = match bytes {
+        [] => "no bytes".to_owned(),
+        [b'G', b'I', b'F', ..] => "a GIF".to_owned(),
+        [b'B', b'M', ..] => "a BMP".to_owned(),
+        [b'%', b'P', b'D', b'F', ..] => "a PDF".to_owned(),
+        [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => "a TIFF".to_owned(),
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => "a HEIF, AVIF or MP4".to_owned(),
+        _ => format!("{} bytes that are no picture of a known format", bytes.len()),
+    };
+    let hint = "convert it to PNG, or send the file's bytes as they are, without any wrapping";
+    Problem::fault(Kind::UnsupportedMedia, pointer, READABLE, got, hint)
+}
+
+/// The decoders' own bound, over what the header says: metadata and working memory. Twice the pixels,
+/// since a decoder may hold a picture both as it is stored and as it is shown.
+fn allocation(limits: &MediaLimits) -> Limits {
+    let mut bound = Limits::no_limits();
+    bound.max_alloc = Some(limits.image_decoded_bytes_max.saturating_mul(2));
+    bound
+}
+
+fn check_size(
+    decoder: &impl ImageDecoder,
+    limits: &MediaLimits,
+    pointer: &str,
+) -> Result<(), Problem> {
+    let (width, height) = decoder.dimensions();
+    let (side, bytes) = (limits.image_side_px_max, limits.image_decoded_bytes_max);
+    if width <= side && height <= side && decoder.total_bytes() <= bytes {
+        return Ok(());
+    }
+    let got = format!("{width}x{height} pixels, {} bytes decoded", decoder.total_bytes());
+    Err(too_large(got, limits, pointer))
+}
+
+fn too_large(got: String, limits: &MediaLimits, pointer: &str) -> Problem {
+    let (side, bytes) = (limits.image_side_px_max, limits.image_decoded_bytes_max);
+    Problem::fault(
+        Kind::TooLarge,
+        pointer,
+        format!("a picture of at most {side}x{side} pixels and {bytes} bytes decoded"),
+        got,
+        "scale it down before sending it: the model sees a small picture anyway",
+    )
+}
+
+/// What a decoder's error means to the sender; its own text is not shown.
+fn refuse(
+    error: &ImageError,
+    bytes: &[u8],
+    format: ImageFormat,
+    limits: &MediaLimits,
+    pointer: &str,
+) -> Problem {
+    if matches!(error, ImageError::Limits(_)) {
+        let got = format!("a {} that asks for more memory than that", name(format));
+        return too_large(got, limits, pointer);
+    }
+    Problem::fault(
+        Kind::Undecodable,
+        pointer,
+        READABLE,
+        format!("{} bytes of a truncated or corrupt {}", bytes.len(), name(format)),
+        "send the whole file as it is; check that it opens in a picture viewer",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage};
+
+    const LIMITS: MediaLimits = MediaLimits {
+        image_side_px_max: 64,
+        image_decoded_bytes_max: 64 * 64 * 3,
+        audio_seconds_max: 1,
+        text_bytes_max: 1,
+        tensor_values_max: 1,
+        items_max: 1,
+        generated_tokens_max: 1,
+    };
+
+    /// Two columns, red and blue, and a row of each.
+    fn sample() -> RgbImage {
+        RgbImage::from_fn(2, 3, |x, _| if x == 0 { Rgb([255, 0, 0]) } else { Rgb([0, 0, 255]) })
+    }
+
+    fn encoded(format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        sample().write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    fn refused(bytes: &[u8]) -> (Kind, String) {
+        let problem = Picture::decode(bytes, &LIMITS, "/body").unwrap_err();
+        assert_eq!(problem.faults[0].pointer, "/body");
+        (problem.kind, problem.faults[0].got.clone())
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0_u32, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |c, _| {
+                (c >> 1) ^ (0xEDB8_8320 & (c & 1).wrapping_neg())
+            })
+        })
+    }
+
+    /// A PNG whose header claims to be this large.
+    fn claims(width: u32, height: u32) -> Vec<u8> {
+        let mut bytes = encoded(ImageFormat::Png);
+        bytes[16..20].copy_from_slice(&width.to_be_bytes());
+        bytes[20..24].copy_from_slice(&height.to_be_bytes());
+        let crc = crc32(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&crc.to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn each_format_decodes_by_its_bytes() {
+        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP] {
+            let picture = Picture::decode(&encoded(format), &LIMITS, "/body").unwrap();
+            assert_eq!((picture.0.width(), picture.0.height()), (2, 3), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_claims_a_huge_picture_is_refused_before_decoding() {
+        for (width, height) in [(60_000, 60_000), (65, 1), (1, 65)] {
+            let (kind, got) = refused(&claims(width, height));
+            assert_eq!(kind, Kind::TooLarge, "{got}");
+            assert!(got.starts_with(&format!("{width}x{height}")), "{got}");
+        }
+        assert_eq!(refused(&claims(u32::MAX >> 1, 1)).0, Kind::TooLarge);
+        let default = MediaLimits::default();
+        let problem = Picture::decode(&claims(60_000, 60_000), &default, "/body").unwrap_err();
+        assert_eq!(problem.kind, Kind::TooLarge);
+    }
+
+    #[test]
+    fn deep_pixels_count_by_their_bytes() {
+        let mut bytes = Vec::new();
+        let pixels = vec![0; 64 * 64 * 6];
+        image::codecs::png::PngEncoder::new(&mut bytes)
+            .write_image(&pixels, 64, 64, ExtendedColorType::Rgb16)
+            .unwrap();
+        assert_eq!(refused(&bytes).0, Kind::TooLarge);
+    }
+
+    #[test]
+    fn other_formats_are_named() {
+        assert_eq!(refused(b""), (Kind::UnsupportedMedia, "no bytes".into()));
+        assert_eq!(refused(b"GIF89a........").1, "a GIF");
+        assert_eq!(refused(b"RIFF\x24\0\0\0WAVEfmt ").0, Kind::UnsupportedMedia);
+        assert_eq!(refused(b"\0\0\0\x20ftypavif").1, "a HEIF, AVIF or MP4");
+    }
+
+    #[test]
+    fn every_truncation_is_refused_without_a_panic() {
+        for format in [ImageFormat::Png, ImageFormat::WebP] {
+            let whole = encoded(format);
+            for end in 0..whole.len() - 13 {
+                let kind = refused(&whole[..end]).0;
+                assert!(
+                    matches!(kind, Kind::Undecodable | Kind::UnsupportedMedia),
+                    "{format:?} {end}"
+                );
+            }
+        }
+        let jpeg = encoded(ImageFormat::Jpeg);
+        assert_eq!(refused(&jpeg[..jpeg.len() / 2]).0, Kind::Undecodable);
+    }
+
+    #[test]
+    fn exif_orientation_turns_the_picture() {
+        // Orientation 6: the stored picture is shown turned by 90 degrees clockwise.
+        let exif = *b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        let mut bytes = Vec::new();
+        let mut encoder = image::codecs::png::PngEncoder::new(&mut bytes);
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        encoder.write_image(&sample(), 2, 3, ExtendedColorType::Rgb8).unwrap();
+        let picture = Picture::decode(&bytes, &LIMITS, "/body").unwrap().0.into_rgb8();
+        assert_eq!(picture.dimensions(), (3, 2));
+        // The left column was red, so now the upper row is.
+        assert_eq!(picture.get_pixel(0, 0), &Rgb([255, 0, 0]));
+        assert_eq!(picture.get_pixel(2, 1), &Rgb([0, 0, 255]));
+    }
+}
