@@ -20,7 +20,7 @@ pub struct Geometry {
 
 impl Geometry {
     /// Whether the last window ends within the input.
-    fn fits(&self) -> bool {
+    pub(super) fn fits(&self) -> bool {
         (0..2).all(|axis| {
             let reach = (self.kernel[axis] - 1) * self.dilation[axis] + 1;
             (self.output[axis] - 1) * self.stride[axis] + reach <= self.input[axis]

@@ -5,6 +5,7 @@ mod convolve;
 mod gemm;
 mod lanes;
 mod level;
+mod pool;
 mod recurrent;
 mod rows;
 
@@ -12,6 +13,7 @@ pub use activation::Activation;
 pub use convolve::{Depthwise, Geometry, convolve, depthwise};
 pub use gemm::{Packed, Product, gemm};
 pub use level::Level;
+pub use pool::{Pool, pool};
 pub use recurrent::{gru_row, lstm_row};
 pub use rows::{activate, layer_norm_row, softmax_row};
 

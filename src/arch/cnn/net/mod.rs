@@ -16,7 +16,7 @@ pub use build::build;
 
 /// One layer with its parameters.
 #[derive(Debug)]
-enum Node {
+pub enum Node {
     Convolution(Convolution),
     BatchNorm(BatchNorm),
     Activation(Activation),
@@ -31,11 +31,11 @@ enum Node {
 
 /// activation(body(x) + shortcut(x)).
 #[derive(Debug)]
-struct Block {
-    body: Vec<Node>,
+pub struct Block {
+    pub body: Vec<Node>,
     /// `None` adds nothing; an empty one adds x.
-    shortcut: Option<Vec<Node>>,
-    activation: Option<Activation>,
+    pub shortcut: Option<Vec<Node>>,
+    pub activation: Option<Activation>,
 }
 
 /// A convolutional network from [N, channels, height, width] to [N, outputs].
@@ -51,6 +51,17 @@ impl Cnn {
     #[must_use]
     pub fn outputs(&self) -> usize {
         self.outputs
+    }
+
+    /// Channels, rows and columns of a sample.
+    #[must_use]
+    pub fn input(&self) -> [usize; 3] {
+        self.input
+    }
+
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
     }
 
     /// Logits [N, outputs].
