@@ -30,6 +30,8 @@ pub mod package;
 
 pub mod arch;
 
+pub mod state;
+
 pub mod registry;
 
 pub mod config;

@@ -39,11 +39,13 @@ pub struct OpenContext<'a> {
     pub media: MediaLimits,
 }
 
+/// Opens a package: builds the network, answers the golden samples, and hands it to the engine.
+pub type Open = fn(&Package, &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError>;
+
 /// One kind of network: what it is called and what can be done with it.
 pub struct Architecture {
     pub name: &'static str,
-    /// Opens a package: builds the network, answers the golden samples, and hands it to the engine.
-    pub open: fn(&Package, &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError>,
+    pub open: Open,
     /// Trains a package from a recipe.
     pub train: fn(&mut TrainJob<'_>, &Device) -> Result<TrainReport, TrainError>,
     /// Measures a package on data.

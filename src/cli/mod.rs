@@ -1,6 +1,11 @@
 //! One file a verb, the same shape in each: parse, settings, one call.
 
+mod check;
+mod config;
 mod eval;
+mod health;
+mod key;
+mod settings;
 mod train;
 
 use std::process::ExitCode;
@@ -22,6 +27,14 @@ enum Verb {
     Train(train::Args),
     /// Measure a package on data
     Eval(eval::Args),
+    /// Open packages as a server would, and say which would not be served and why
+    Check(check::Args),
+    /// Ask a running server whether it is ready
+    Health(health::Args),
+    /// Check or print the settings
+    Config(config::Args),
+    /// Make API keys
+    Key(key::Args),
 }
 
 /// What a verb ends in: a message for standard error when it fails.
@@ -33,6 +46,10 @@ pub fn run() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Train(args) => train::run(args),
         Verb::Eval(args) => eval::run(args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Health(args) => health::run(&args),
+        Verb::Config(args) => config::run(args),
+        Verb::Key(args) => key::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,5 +57,17 @@ pub fn run() -> ExitCode {
             eprintln!("maas: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn no_verb_has_two_flags_of_one_name() {
+        Cli::command().debug_assert();
     }
 }

@@ -2,7 +2,7 @@
 //! [`Parameters`] for each tensor by name and shape: a [`Loader`] answers from a package's weights
 //! (serving), a [`Trainable`] makes a fresh or a copied variable (training).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Tensor, Var};
 use rand::{RngExt, SeedableRng};
@@ -39,7 +39,7 @@ pub enum Init {
 }
 
 impl Init {
-    /// PyTorch's default for linear, convolution and recurrent layers: uniform in ±1/√fan_in.
+    /// PyTorch's default for linear, convolution and recurrent layers: uniform in `±1/√fan_in`.
     #[must_use]
     pub fn fan_in(fan_in: usize) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "a fan-in is small")]
@@ -66,7 +66,7 @@ pub trait Parameters {
 /// Answers from the bytes of a safetensors file. Every tensor must be asked for exactly once.
 pub struct Loader<'a> {
     file: SafeTensors<'a>,
-    left: BTreeMap<String, ()>,
+    left: BTreeSet<String>,
     device: &'a Device,
 }
 
@@ -76,7 +76,7 @@ impl<'a> Loader<'a> {
     pub fn new(bytes: &'a [u8], device: &'a Device) -> Result<Self, WeightError> {
         let file = SafeTensors::deserialize(bytes)
             .map_err(|error| WeightError::Format(error.to_string()))?;
-        let left = file.names().into_iter().map(|name| (name.to_owned(), ())).collect();
+        let left = file.names().into_iter().map(str::to_owned).collect();
         Ok(Self { file, left, device })
     }
 
@@ -86,13 +86,15 @@ impl<'a> Loader<'a> {
         if self.left.is_empty() {
             Ok(())
         } else {
-            Err(WeightError::Extra(self.left.into_keys().take(8).collect()))
+            Err(WeightError::Extra(self.left.into_iter().take(8).collect()))
         }
     }
 
     fn load(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, WeightError> {
         let missing = || WeightError::Missing { name: name.to_owned(), expected: shape.to_vec() };
-        self.left.remove(name).ok_or_else(missing)?;
+        if !self.left.remove(name) {
+            return Err(missing());
+        }
         let view = self.file.tensor(name).map_err(|_| missing())?;
         if view.shape() != shape {
             return Err(WeightError::Shape {

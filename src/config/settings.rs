@@ -34,6 +34,27 @@ pub struct Settings {
     pub models: BTreeMap<ModelName, ModelSettings>,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            store: PathBuf::from("models"),
+            state: PathBuf::from("state"),
+            keys: None,
+            insecure: false,
+            device: DeviceChoice::Auto,
+            log_format: LogFormat::Pretty,
+            log_filter: "info".to_owned(),
+            limits: HttpSettings::default(),
+            media: MediaLimits::default(),
+            engine: EngineSettings::default(),
+            drain: DrainSettings::default(),
+            models: BTreeMap::new(),
+        }
+    }
+}
+
 /// Bounds on connections and requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpSettings {
@@ -50,12 +71,34 @@ pub struct HttpSettings {
     pub deadline_max: Duration,
 }
 
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 32 << 20,
+            connections_max: 1024,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_mins(1),
+            idle_timeout: Duration::from_secs(75),
+            deadline_default: Duration::from_secs(30),
+            deadline_max: Duration::from_mins(5),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineSettings {
     /// Compute threads; 0 takes one per core.
     pub workers: usize,
     pub batch_rows_max: usize,
+    /// Rows times the largest cost among them: seconds of sound are not equal rows.
+    pub batch_cost_max: usize,
     pub queue_rows_max: usize,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self { workers: 0, batch_rows_max: 32, batch_cost_max: 1 << 15, queue_rows_max: 256 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +109,12 @@ pub struct DrainSettings {
     pub timeout: Duration,
 }
 
+impl Default for DrainSettings {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(5), timeout: Duration::from_secs(25) }
+    }
+}
+
 /// Settings of one model; `None` takes the default of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelSettings {
@@ -74,6 +123,12 @@ pub struct ModelSettings {
     pub queue_rows_max: Option<usize>,
     /// Whether the server is ready only when this model is.
     pub required: bool,
+}
+
+impl Default for ModelSettings {
+    fn default() -> Self {
+        Self { device: None, batch_rows_max: None, queue_rows_max: None, required: true }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A worker that has been in one turn for this long is stuck: no batch of ours takes a minute.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 
 /// Something that has work now and then.
 pub trait Job: Send + Sync {

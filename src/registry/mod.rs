@@ -46,6 +46,7 @@ pub struct Registry {
 
 impl Registry {
     /// Adds or replaces one version.
+    #[expect(clippy::needless_pass_by_value, reason = "a slot that was put is the registry's")]
     pub fn put(&self, slot: Slot) {
         self.slots.rcu(|slots| {
             let mut next = Snapshot::clone(slots);

@@ -1,0 +1,89 @@
+//! The flags of settings, one per row of the table of keys, for every verb that reads settings.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Command, Error, FromArgMatches};
+
+use crate::config::{self, Form, KEYS, ModelSettings, Overrides, ReadError, Settings};
+use crate::domain::ModelName;
+use crate::engine::Limits;
+use crate::registry::Placement;
+
+/// What the command line says of settings; `#[command(flatten)]` gives a verb all of its flags.
+#[derive(Debug, Default)]
+pub struct SettingsArgs(Overrides);
+
+impl SettingsArgs {
+    /// # Errors
+    /// As [`config::read`].
+    pub fn read(&self) -> Result<Settings, ReadError> {
+        config::read(&self.0)
+    }
+}
+
+impl clap::Args for SettingsArgs {
+    fn augment_args(command: Command) -> Command {
+        let file = Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help("Settings file [default: config/maas.toml when it exists]");
+        KEYS.iter().fold(command.arg(file), |command, key| {
+            let (section, _) = key.place();
+            let default = (key.get)(&Settings::default()).unwrap_or_default();
+            let shown = if default.is_empty() { "none".to_owned() } else { default };
+            let arg = Arg::new(key.name)
+                .long(key.flag())
+                .help(format!("{} [default: {shown}]", key.doc.trim_end_matches('.')))
+                .help_heading((!section.is_empty()).then_some(section));
+            command.arg(match key.form {
+                Form::Text => arg.value_name("TEXT"),
+                Form::Integer => arg.value_name("N"),
+                Form::Boolean => arg
+                    .value_name("BOOL")
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("true"),
+            })
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for SettingsArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let typed = |name: &str| matches.get_one::<String>(name).cloned();
+        let values = KEYS
+            .iter()
+            .filter_map(|key| typed(key.name).map(|value| (key.name.to_owned(), value)))
+            .collect();
+        Ok(Self(Overrides { file: matches.get_one::<PathBuf>("config").cloned(), values }))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// How a model is to run: its own section of the settings over what holds for all.
+pub fn placement(settings: &Settings, model: Option<&ModelName>) -> Placement {
+    let own = model.and_then(|name| settings.models.get(name)).copied();
+    let ModelSettings { device, batch_rows_max, queue_rows_max, required } =
+        own.unwrap_or_default();
+    let engine = settings.engine;
+    Placement {
+        device: device.unwrap_or(settings.device),
+        limits: Limits {
+            batch_rows_max: batch_rows_max.unwrap_or(engine.batch_rows_max),
+            batch_cost_max: engine.batch_cost_max,
+            queue_rows_max: queue_rows_max.unwrap_or(engine.queue_rows_max),
+            generated_tokens_max: settings.media.generated_tokens_max,
+        },
+        media: settings.media,
+        required,
+    }
+}
