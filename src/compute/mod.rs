@@ -2,6 +2,7 @@
 
 pub mod device;
 pub mod fit;
+pub mod kernels;
 pub mod layers;
 mod parameters;
 

@@ -5,6 +5,7 @@ mod codec;
 mod config;
 mod evaluate;
 mod net;
+mod plan;
 mod samples;
 mod train;
 

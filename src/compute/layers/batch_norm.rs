@@ -46,11 +46,24 @@ impl BatchNorm {
             Mode::Evaluation => (self.mean.clone(), self.variance.clone()),
             Mode::Training(_) => self.batch_statistics(x)?,
         };
-        let scale = (&self.weight / (variance + self.epsilon)?.sqrt()?)?;
-        let shift = (&self.bias - (mean * &scale)?)?;
+        let (scale, shift) = self.affine(&mean, &variance)?;
         let mut shape = vec![1; x.rank()];
         shape[1] = x.dim(1)?;
         x.broadcast_mul(&scale.reshape(shape.as_slice())?)?.broadcast_add(&shift.reshape(shape)?)
+    }
+
+    /// The scale and shift of evaluation, [channels] each, for folding into the layer before.
+    ///
+    /// # Errors
+    /// When the arithmetic fails.
+    pub fn scale_and_shift(&self) -> Result<(Tensor, Tensor)> {
+        self.affine(&self.mean, &self.variance)
+    }
+
+    fn affine(&self, mean: &Tensor, variance: &Tensor) -> Result<(Tensor, Tensor)> {
+        let scale = (&self.weight / (variance + self.epsilon)?.sqrt()?)?;
+        let shift = (&self.bias - (mean * &scale)?)?;
+        Ok((scale, shift))
     }
 
     /// The batch's mean and variance; the running ones move towards them, the variance by its unbiased

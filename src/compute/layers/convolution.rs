@@ -47,6 +47,23 @@ impl Convolution {
         Ok(Self { weight, bias, size })
     }
 
+    /// [output, input / groups, rows, columns].
+    #[must_use]
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// [output].
+    #[must_use]
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
+    #[must_use]
+    pub fn size(&self) -> &ConvolutionSize {
+        &self.size
+    }
+
     /// # Errors
     /// When the window does not fit, or the arithmetic fails.
     pub fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {

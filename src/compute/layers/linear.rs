@@ -29,6 +29,18 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
+    /// [output, input].
+    #[must_use]
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// [output].
+    #[must_use]
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
     /// [N, input] to [N, output].
     ///
     /// # Errors

@@ -4,19 +4,17 @@ mod blocks;
 mod build;
 mod shape;
 
-use candle_core::{D, Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 
 use crate::compute::layers::{
     Activation, AveragePool, BatchNorm, Convolution, Dropout, Linear, MaxPool, Mode,
     global_average_pool,
 };
-use crate::engine::{Network, RunError};
-
 pub use build::build;
 
 /// One layer with its parameters.
 #[derive(Debug)]
-enum Node {
+pub enum Node {
     Convolution(Convolution),
     BatchNorm(BatchNorm),
     Activation(Activation),
@@ -31,11 +29,11 @@ enum Node {
 
 /// activation(body(x) + shortcut(x)).
 #[derive(Debug)]
-struct Block {
-    body: Vec<Node>,
+pub struct Block {
+    pub body: Vec<Node>,
     /// `None` adds nothing; an empty one adds x.
-    shortcut: Option<Vec<Node>>,
-    activation: Option<Activation>,
+    pub shortcut: Option<Vec<Node>>,
+    pub activation: Option<Activation>,
 }
 
 /// A convolutional network from [N, channels, height, width] to [N, outputs].
@@ -51,6 +49,17 @@ impl Cnn {
     #[must_use]
     pub fn outputs(&self) -> usize {
         self.outputs
+    }
+
+    /// Channels, rows and columns of a sample.
+    #[must_use]
+    pub fn input(&self) -> [usize; 3] {
+        self.input
+    }
+
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
     }
 
     /// Logits [N, outputs].
@@ -106,48 +115,5 @@ impl Block {
             Some(activation) => activation.forward(&y),
             None => Ok(y),
         }
-    }
-}
-
-/// What the outputs mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Head {
-    /// Probabilities: a softmax over the outputs.
-    Softmax,
-    /// The outputs as they are.
-    Values,
-}
-
-/// A network that serves.
-#[derive(Debug)]
-pub struct CnnNetwork {
-    pub(super) cnn: Cnn,
-    pub(super) head: Head,
-    pub(super) device: Device,
-}
-
-impl CnnNetwork {
-    fn rows(&self, batch: &[&Vec<f32>]) -> Result<Vec<Vec<f32>>> {
-        let x = self.cnn.batch(batch, &self.device)?;
-        let y = self.cnn.forward(&x, &mut Mode::Evaluation)?;
-        match self.head {
-            Head::Softmax => candle_nn::ops::softmax(&y, D::Minus1)?.to_vec2(),
-            Head::Values => y.to_vec2(),
-        }
-    }
-}
-
-impl Network for CnnNetwork {
-    /// Channels × height × width values, row-major.
-    type Sample = Vec<f32>;
-    /// One value per output.
-    type Output = Vec<f32>;
-
-    fn cost(&self, _: &Vec<f32>) -> usize {
-        1
-    }
-
-    fn run(&self, batch: &[&Vec<f32>]) -> std::result::Result<Vec<Vec<f32>>, RunError> {
-        self.rows(batch).map_err(|error| RunError(error.to_string()))
     }
 }

@@ -1,0 +1,46 @@
+//! Hand-written kernels for the CPU: the only `unsafe` arithmetic there is.
+
+mod activation;
+mod convolve;
+mod gemm;
+mod lanes;
+mod level;
+mod pool;
+mod recurrent;
+mod rows;
+
+pub use activation::Activation;
+pub use convolve::{Depthwise, Geometry, convolve, depthwise};
+pub use gemm::{Packed, Product, gemm};
+pub use level::Level;
+pub use pool::{Pool, pool};
+pub use recurrent::{gru_row, lstm_row};
+pub use rows::{activate, layer_norm_row, softmax_row};
+
+/// Calls a kernel `f::<V, ROWS, PAIR>(argument)` compiled for the level: 16 lanes `V`, and the tile of
+/// rows and panels of 16 columns that fits its registers.
+macro_rules! dispatch {
+    ($level:expr, $f:ident($argument:ident: $type:ty)) => {{
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx2,fma")]
+        unsafe fn avx512(argument: $type) {
+            unsafe { $f::<$crate::compute::kernels::lanes::Avx512, 12, 2>(argument) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn avx2(argument: $type) {
+            unsafe { $f::<$crate::compute::kernels::lanes::Avx2, 6, 1>(argument) }
+        }
+        match $level {
+            #[cfg(target_arch = "x86_64")]
+            $crate::compute::kernels::Level::Avx512 => avx512($argument),
+            #[cfg(target_arch = "x86_64")]
+            $crate::compute::kernels::Level::Avx2 => avx2($argument),
+            _ => $f::<$crate::compute::kernels::lanes::Portable, 4, 1>($argument),
+        }
+    }};
+}
+use dispatch;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+//! Each kernel, at every level that this machine has, against plain arithmetic in f64 on shapes that
+//! include the odd ones. Outputs are poisoned first: what a kernel does not write is found.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const POISON: f32 = f32::NAN;
+
+fn levels() -> impl Iterator<Item = Level> {
+    Level::ALL.into_iter().filter(|level| level.is_available())
+}
+
+/// Values in ±1 that depend on the seed and the place.
+fn values(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        #[expect(clippy::cast_precision_loss, reason = "24 bits")]
+        let fraction = (state >> 40) as f32 / (1 << 24) as f32;
+        fraction * 2.0 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn near(got: &[f32], expected: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), expected.len());
+    for (i, (&got, &expected)) in got.iter().zip(expected).enumerate() {
+        let away = (f64::from(got) - expected).abs();
+        assert!(away <= tolerance * (1.0 + expected.abs()), "{i}: {got} for {expected}");
+    }
+}
+
+fn plain(activation: Activation, x: f64) -> f64 {
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    match activation {
+        Activation::None => x,
+        Activation::Relu => x.max(0.0),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
+        Activation::Silu => x * sigmoid(x),
+        Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Activation::Gelu => x * 0.5 * (1.0 + erf(x / std::f64::consts::SQRT_2)),
+        Activation::Tanh => x.tanh(),
+        Activation::Sigmoid => sigmoid(x),
+    }
+}
+
+/// The error function by its series, good for |x| below 5.
+fn erf(x: f64) -> f64 {
+    let (mut term, mut sum) = (x, x);
+    for n in 1..120 {
+        let n = f64::from(n);
+        term *= -x * x / n;
+        sum += term / (2.0 * n + 1.0);
+    }
+    sum * 2.0 / std::f64::consts::PI.sqrt()
+}
+
+const ACTIVATIONS: [Activation; 8] = [
+    Activation::None,
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::Silu,
+    Activation::HardSwish,
+    Activation::Gelu,
+    Activation::Tanh,
+    Activation::Sigmoid,
+];
+
+#[test]
+fn activations_are_what_their_formulas_say() {
+    let x: Vec<f32> = (-320_i16..320).map(|i| f32::from(i) / 64.0 * 1.01).collect();
+    for level in levels() {
+        for activation in ACTIVATIONS {
+            let mut got = x.clone();
+            activate(level, &mut got, activation);
+            let expected: Vec<f64> = x.iter().map(|&x| plain(activation, x.into())).collect();
+            near(&got, &expected, 1e-6);
+        }
+    }
+}
+
+#[test]
+fn extreme_values_saturate_and_never_become_nan() {
+    for level in levels() {
+        for activation in [Activation::Tanh, Activation::Sigmoid] {
+            let mut got = [-1e30_f32, -100.0, 100.0, 1e30];
+            activate(level, &mut got, activation);
+            let low = if activation == Activation::Tanh { -1.0 } else { 0.0 };
+            near(&got, &[low, low, 1.0, 1.0], 1e-6);
+        }
+    }
+}
+
+struct Case {
+    m: usize,
+    n: usize,
+    k: usize,
+    seed: u64,
+}
+
+fn product(level: Level, case: &Case, rows: std::ops::Range<usize>) -> Vec<f32> {
+    let &Case { m, n, k, seed } = case;
+    let (a, w, bias) = (values(m * k, seed), values(n * k, seed + 1), values(n, seed + 2));
+    let residual = values(m * n, seed + 3);
+    let packed = Packed::new(&w, Some(&bias), n, k);
+    let mut out = vec![POISON; rows.len() * n];
+    let product = Product {
+        a: &a[rows.start * k..rows.end * k],
+        a_stride: k,
+        m: rows.len(),
+        out: &mut out,
+        out_stride: n,
+        places: None,
+        residual: Some(&residual[rows.start * n..rows.end * n]),
+        activation: Activation::Relu,
+    };
+    gemm(level, &packed, product);
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn products_agree_with_plain_arithmetic(
+        m in 1_usize..40, n in 1_usize..70, k in 1_usize..50, seed in 1_u64..1000,
+    ) {
+        let (a, w, bias) = (values(m * k, seed), values(n * k, seed + 1), values(n, seed + 2));
+        let residual = values(m * n, seed + 3);
+        let one = |row: usize, column: usize| {
+            let terms = (0..k).map(|d| f64::from(a[row * k + d]) * f64::from(w[column * k + d]));
+            let sum = terms.sum::<f64>() + f64::from(bias[column]);
+            (sum + f64::from(residual[row * n + column])).max(0.0)
+        };
+        let expected: Vec<f64> = (0..m * n).map(|i| one(i / n, i % n)).collect();
+        let case = Case { m, n, k, seed };
+        for level in levels() {
+            let whole = product(level, &case, 0..m);
+            near(&whole, &expected, 1e-5);
+            // A row's bits do not depend on its neighbours.
+            let last = product(level, &case, m - 1..m);
+            prop_assert_eq!(&whole[(m - 1) * n..], last.as_slice());
+        }
+    }
+
+    #[test]
+    fn convolutions_agree_with_the_definition(
+        size in (1_usize..9, 1_usize..20), kernel in (1_usize..4, 1_usize..4),
+        stride in (1_usize..3, 1_usize..3), dilation in (1_usize..3, 1_usize..3),
+        channels in (1_usize..5, 1_usize..40), seed in 1_u64..1000,
+    ) {
+        let output = [size.0, size.1];
+        let (kernel, stride) = ([kernel.0, kernel.1], [stride.0, stride.1]);
+        let dilation = [dilation.0, dilation.1];
+        let input: [usize; 2] = std::array::from_fn(|axis| {
+            (output[axis] - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1 + axis
+        });
+        let geometry = Geometry { input, output, kernel, stride, dilation };
+        full(&geometry, channels.0, channels.1, seed);
+        per_channel(&geometry, channels.1, seed);
+    }
+}
+
+fn pixel(geometry: &Geometry, out: usize, tap: usize) -> usize {
+    let [_, columns] = geometry.kernel;
+    let (y, x) = (out / geometry.output[1], out % geometry.output[1]);
+    let (row, column) = (tap / columns, tap % columns);
+    (y * geometry.stride[0] + row * geometry.dilation[0]) * geometry.input[1]
+        + x * geometry.stride[1]
+        + column * geometry.dilation[1]
+}
+
+fn full(geometry: &Geometry, channels: usize, filters: usize, seed: u64) {
+    let taps = geometry.kernel[0] * geometry.kernel[1];
+    let pixels = geometry.output[0] * geometry.output[1];
+    let input = values(geometry.input[0] * geometry.input[1] * channels, seed);
+    let w = values(filters * taps * channels, seed + 1);
+    let one = |out: usize| {
+        let (at, filter) = (out / filters, out % filters);
+        let term = |i: usize| {
+            let from = pixel(geometry, at, i / channels) * channels + i % channels;
+            f64::from(input[from]) * f64::from(w[filter * taps * channels + i])
+        };
+        (0..taps * channels).map(term).sum::<f64>()
+    };
+    let expected: Vec<f64> = (0..pixels * filters).map(one).collect();
+    let packed = Packed::new(&w, None, filters, taps * channels);
+    for level in levels() {
+        let mut out = vec![POISON; pixels * filters];
+        convolve(level, &packed, geometry, &input, &mut out, Activation::None);
+        near(&out, &expected, 1e-5);
+    }
+}
+
+fn per_channel(geometry: &Geometry, channels: usize, seed: u64) {
+    let taps = geometry.kernel[0] * geometry.kernel[1];
+    let pixels = geometry.output[0] * geometry.output[1];
+    let input = values(geometry.input[0] * geometry.input[1] * channels, seed);
+    let (w, bias) = (values(channels * taps, seed + 1), values(channels, seed + 2));
+    let one = |out: usize| {
+        let (at, channel) = (out / channels, out % channels);
+        let term = |tap: usize| {
+            let from = pixel(geometry, at, tap) * channels + channel;
+            f64::from(input[from]) * f64::from(w[channel * taps + tap])
+        };
+        ((0..taps).map(term).sum::<f64>() + f64::from(bias[channel])).clamp(0.0, 6.0)
+    };
+    let expected: Vec<f64> = (0..pixels * channels).map(one).collect();
+    let packed = Depthwise::new(&w, &bias, taps);
+    for level in levels() {
+        let mut out = vec![POISON; pixels * channels];
+        depthwise(level, &packed, geometry, &input, &mut out, Activation::Relu6);
+        near(&out, &expected, 1e-5);
+    }
+}
+
+#[test]
+fn recurrent_rows_agree_with_their_formulas() {
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    for hidden in [1, 16, 23, 128] {
+        let (x, h) = (values(4 * hidden, 1), values(4 * hidden, 2));
+        let (state, cell) = (values(hidden, 3), values(hidden, 4));
+        let at = |gate: usize, unit: usize| {
+            (f64::from(x[gate * hidden + unit]), f64::from(h[gate * hidden + unit]))
+        };
+        let sum = |gate, unit| at(gate, unit).0 + at(gate, unit).1;
+        let gru = |unit| {
+            let (reset, update) = (sigmoid(sum(0, unit)), sigmoid(sum(1, unit)));
+            let new = (at(2, unit).0 + reset * at(2, unit).1).tanh();
+            (1.0 - update) * new + update * f64::from(state[unit])
+        };
+        let lstm_cell = |unit| {
+            sigmoid(sum(1, unit)) * f64::from(cell[unit])
+                + sigmoid(sum(0, unit)) * sum(2, unit).tanh()
+        };
+        let units = || 0..hidden;
+        for level in levels() {
+            let mut next = state.clone();
+            gru_row(level, &x[..3 * hidden], &h[..3 * hidden], &mut next);
+            near(&next, &units().map(gru).collect::<Vec<_>>(), 2e-6);
+            let (mut next, mut kept) = (state.clone(), cell.clone());
+            lstm_row(level, &x, &h, &mut kept, &mut next);
+            near(&kept, &units().map(lstm_cell).collect::<Vec<_>>(), 2e-6);
+            let state = |unit| sigmoid(sum(3, unit)) * lstm_cell(unit).tanh();
+            near(&next, &units().map(state).collect::<Vec<_>>(), 2e-6);
+        }
+    }
+}
+
+#[test]
+fn softmax_and_layer_norm_agree_with_their_formulas() {
+    for count in [1, 7, 16, 100] {
+        let x: Vec<f32> = values(count, 5).iter().map(|v| v * 20.0).collect();
+        let (scale, shift) = (values(count, 6), values(count, 7));
+        let wide: Vec<f64> = x.iter().map(|&v| v.into()).collect();
+        #[expect(clippy::cast_precision_loss, reason = "small")]
+        let share = 1.0 / count as f64;
+        let total: f64 = wide.iter().map(|v| v.exp()).sum();
+        let soft: Vec<f64> = wide.iter().map(|v| v.exp() / total).collect();
+        let mean = wide.iter().sum::<f64>() * share;
+        let spread = wide.iter().map(|v| (v - mean).powi(2)).sum::<f64>() * share;
+        let one = |i: usize| {
+            (wide[i] - mean) / (spread + 1e-5).sqrt() * f64::from(scale[i]) + f64::from(shift[i])
+        };
+        let normed: Vec<f64> = (0..count).map(one).collect();
+        for level in levels() {
+            let mut row = x.clone();
+            softmax_row(level, &mut row);
+            near(&row, &soft, 1e-6);
+            let mut row = x.clone();
+            layer_norm_row(level, &mut row, &scale, &shift, 1e-5);
+            near(&row, &normed, 1e-5);
+        }
+    }
+}
