@@ -9,6 +9,7 @@ pub mod pack;
 mod train;
 mod transformer;
 
+use crate::compute::kernels::Level;
 use crate::compute::{Device, WeightError};
 use crate::domain::MediaLimits;
 use crate::engine::{Endpoint, Engine, Limits};
@@ -36,6 +37,8 @@ pub enum OpenError {
 /// What a package is opened with.
 pub struct OpenContext<'a> {
     pub device: &'a Device,
+    /// The instructions that kernels use where the device is a CPU.
+    pub level: Level,
     pub engine: &'a Engine,
     pub limits: Limits,
     pub media: MediaLimits,

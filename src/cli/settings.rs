@@ -88,6 +88,7 @@ pub fn placement(settings: &Settings, model: Option<&ModelName>) -> Placement {
     let engine = settings.engine;
     Placement {
         device: device.unwrap_or(settings.device),
+        cpu: settings.cpu,
         limits: Limits {
             batch_rows_max: batch_rows_max.unwrap_or(engine.batch_rows_max),
             batch_cost_max: engine.batch_cost_max,

@@ -2,6 +2,7 @@
 
 pub mod device;
 pub mod fit;
+#[expect(unsafe_code, reason = "vector instructions")]
 pub mod kernels;
 pub mod layers;
 mod parameters;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::domain::{DeviceChoice, MediaLimits, ModelName};
+use crate::domain::{CpuChoice, DeviceChoice, MediaLimits, ModelName};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub struct Settings {
     /// Allows a public address without keys.
     pub insecure: bool,
     pub device: DeviceChoice,
+    /// Which instructions the arithmetic on a CPU uses.
+    pub cpu: CpuChoice,
     pub log_format: LogFormat,
     /// A tracing filter: `info`, `maas=debug,info`.
     pub log_filter: String,
@@ -44,6 +46,7 @@ impl Default for Settings {
             keys: None,
             insecure: false,
             device: DeviceChoice::Auto,
+            cpu: CpuChoice::Auto,
             log_format: LogFormat::Pretty,
             log_filter: "info".to_owned(),
             limits: HttpSettings::default(),

@@ -113,6 +113,11 @@ pub const KEYS: &[Key<Settings>] = &[
     text!("keys", keys, "File with the SHA-256 digests of API keys; `maas key new` makes a line."),
     switch!("insecure", insecure, "Allow an address that others can reach without any keys."),
     text!("device", device, "Where models run: auto (a GPU when there is one), cpu or cuda:N."),
+    text!(
+        "cpu",
+        cpu,
+        "Instructions on a CPU: auto (the widest it has), portable, avx2, avx512 or neon."
+    ),
     text!("log_format", log_format, "pretty for people, json for machines."),
     text!("log_filter", log_filter, "What is logged: a level, or maas=debug,info and the like."),
     number!("limits.body_bytes_max", limits.body_bytes_max, 1..=BYTES, "Largest request body."),

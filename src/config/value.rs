@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::LogFormat;
-use crate::domain::DeviceChoice;
+use crate::domain::{CpuChoice, DeviceChoice};
 
 /// The TOML type of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,18 @@ impl Text for Option<PathBuf> {
 
     fn show(&self) -> Option<String> {
         Some(self.as_ref().map(|path| path.display().to_string()).unwrap_or_default())
+    }
+}
+
+impl Text for CpuChoice {
+    const EXPECTED: &str = "auto, portable, avx2, avx512 or neon";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(self.to_string())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod answer;
 mod card;
+mod cpu;
 mod device;
 mod ids;
 mod limits;
@@ -11,6 +12,7 @@ mod problem;
 
 pub use answer::{Answer, Class, Finish, Outcome, Piece, Timings, TokenTimings, Word};
 pub use card::{Card, Datatype, State, Status, TensorSpec};
+pub use cpu::{CpuChoice, CpuLevel};
 pub use device::DeviceChoice;
 pub use ids::{Digest, IdError, ModelName, RequestId, Version};
 pub use limits::MediaLimits;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::arch::{self, OpenContext};
-use crate::compute::device;
-use crate::domain::{Card, DeviceChoice, MediaLimits, State, Status};
+use crate::compute::{device, kernels};
+use crate::domain::{Card, CpuChoice, DeviceChoice, MediaLimits, State, Status};
 use crate::engine::{Engine, Limits};
 use crate::package::{Package, Store, StoreEntry, WEIGHTS_FILE};
 use crate::registry::{Model, Registry, Slot};
@@ -15,6 +15,7 @@ use crate::registry::{Model, Registry, Slot};
 #[derive(Debug, Clone, Copy)]
 pub struct Placement {
     pub device: DeviceChoice,
+    pub cpu: CpuChoice,
     pub limits: Limits,
     pub media: MediaLimits,
     /// Whether the server is ready only when this model is.
@@ -87,8 +88,13 @@ pub fn open_package(
     let architecture =
         arch::find(&package.manifest.architecture.name).map_err(|error| error.to_string())?;
     let device = device::open(placement.device).map_err(|error| error.to_string())?;
-    let context =
-        OpenContext { device: &device, engine, limits: placement.limits, media: placement.media };
+    let context = OpenContext {
+        device: &device,
+        level: kernels::resolve(placement.cpu).map_err(|error| error.to_string())?,
+        engine,
+        limits: placement.limits,
+        media: placement.media,
+    };
     let endpoint = (architecture.open)(package, &context).map_err(|error| error.to_string())?;
     Ok((device::name(&device), endpoint))
 }

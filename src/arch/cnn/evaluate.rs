@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::arch::cnn::codec::CnnCodec;
-use crate::arch::cnn::net::{CnnNetwork, Head};
+use crate::arch::cnn::net::Head;
 use crate::arch::{EvalJob, EvalReport, TrainError, golden, pack, section};
-use crate::compute::Device;
+use crate::compute::{Device, kernels};
 use crate::dataset::idx::{IdxError, Reader, Split};
-use crate::domain::MediaLimits;
 use crate::engine::Network;
 use crate::media::picture::Picture;
 use crate::package::Package;
@@ -37,7 +36,7 @@ pub fn evaluate(
     job: &EvalJob,
     device: &Device,
 ) -> Result<EvalReport, TrainError> {
-    let (network, codec) = super::load(package, device, MediaLimits::default())?;
+    let (network, codec) = super::load(package, device, kernels::best())?;
     golden::check(package, &network, &codec)?;
     let directory = match &job.data {
         Some(directory) => directory.clone(),
@@ -54,7 +53,7 @@ pub fn evaluate(
 
 /// Accuracy, top-5 accuracy and mean cross entropy (nats) on all pictures of a split.
 pub fn score(
-    network: &CnnNetwork,
+    network: &impl Network<Sample = Vec<f32>, Output = Vec<f32>>,
     codec: &CnnCodec,
     split: &Split,
 ) -> Result<BTreeMap<String, f64>, TrainError> {

@@ -7,9 +7,11 @@ mod evaluate;
 mod net;
 mod plan;
 mod samples;
+mod serve;
 mod train;
 
 use crate::arch::{Architecture, OpenContext, OpenError, golden, section};
+use crate::compute::kernels::Level;
 use crate::compute::{Device, Loader};
 use crate::domain::{Datatype, MediaLimits, TensorSpec};
 use crate::engine::Endpoint;
@@ -17,7 +19,8 @@ use crate::media::preprocessing::Preprocessing;
 use crate::package::{Manifest, Package, WEIGHTS_FILE};
 
 use codec::CnnCodec;
-use net::{CnnNetwork, Head};
+use net::{Graph, Head};
+use serve::CnnNetwork;
 
 /// Names of the classes, one a line, in the order of the outputs.
 const LABELS_FILE: &str = "labels.txt";
@@ -26,8 +29,7 @@ pub const ARCHITECTURE: Architecture =
     Architecture { name: "cnn", open, train: train::train, evaluate: evaluate::evaluate };
 
 fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
-    // What a golden sample may be is the package's choice, not the server's.
-    let (network, mut codec) = load(package, context.device, MediaLimits::default())?;
+    let (network, mut codec) = load(package, context.device, context.level)?;
     golden::check(package, &network, &codec)?;
     codec.media = context.media;
     Ok(context.engine.one_shot(&package.label(), network, codec, context.limits))
@@ -37,7 +39,7 @@ fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint
 fn load(
     package: &Package,
     device: &Device,
-    media: MediaLimits,
+    level: Level,
 ) -> Result<(CnnNetwork, CnnCodec), OpenError> {
     let manifest = &package.manifest;
     let head = head(&manifest.task)?;
@@ -51,7 +53,9 @@ fn load(
         Head::Softmax => labels(package, cnn.outputs())?,
         Head::Values => Vec::new(),
     };
-    let network = CnnNetwork { cnn, head, device: device.clone() };
+    let network = CnnNetwork::new(Graph { cnn, head, device: device.clone() }, level);
+    // What a golden sample may be is the package's choice, not the server's.
+    let media = MediaLimits::default();
     Ok((network, CnnCodec { preprocessing, media, head, labels }))
 }
 

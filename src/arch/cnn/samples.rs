@@ -7,7 +7,6 @@ use serde_json::Value;
 use crate::arch::TrainError;
 use crate::arch::cnn::codec::{CnnCodec, TOP_K};
 use crate::arch::cnn::evaluate::picture;
-use crate::arch::cnn::net::CnnNetwork;
 use crate::arch::golden::{self, GoldenSample};
 use crate::dataset::idx::Split;
 use crate::domain::{Item, Payload};
@@ -18,7 +17,7 @@ const LOOKED_AT: usize = 50;
 
 /// For each class a PNG of a test picture in `files` and the answer that the network gives to it.
 pub fn make(
-    network: &CnnNetwork,
+    network: &impl Network<Sample = Vec<f32>, Output = Vec<f32>>,
     codec: &CnnCodec,
     test: &Split,
     files: &mut BTreeMap<String, Vec<u8>>,
@@ -40,7 +39,7 @@ pub fn make(
 /// The first picture of the class that is classified right and whose scores lie so far apart that no
 /// other device can put them in another order; failing that, the first of the class.
 fn choose(
-    network: &CnnNetwork,
+    network: &impl Network<Sample = Vec<f32>, Output = Vec<f32>>,
     codec: &CnnCodec,
     test: &Split,
     class: usize,
@@ -62,7 +61,7 @@ fn choose(
 }
 
 fn answered(
-    network: &CnnNetwork,
+    network: &impl Network<Sample = Vec<f32>, Output = Vec<f32>>,
     codec: &CnnCodec,
     png: Vec<u8>,
 ) -> Result<(Vec<u8>, Value), TrainError> {

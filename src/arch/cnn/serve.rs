@@ -1,50 +1,23 @@
 //! The network as the engine runs it: by its plan on a CPU, as a graph elsewhere.
 
-use candle_core::{Result, Tensor};
-
-use crate::arch::cnn::net::Cnn;
+use crate::arch::cnn::net::{Graph, Head};
 use crate::arch::cnn::plan::Plan;
-use crate::compute::Device;
 use crate::compute::kernels::{Level, softmax_row};
-use crate::compute::layers::Mode;
 use crate::engine::{Network, RunError};
 
-/// What the outputs mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Head {
-    /// Probabilities: a softmax over the outputs.
-    Softmax,
-    /// The outputs as they are.
-    Values,
-}
-
 /// A network that serves.
-pub struct CnnNetwork {
-    way: Way,
-    head: Head,
-    level: Level,
-}
-
-enum Way {
-    Plan(Plan),
-    Graph { cnn: Cnn, device: Device },
+pub enum CnnNetwork {
+    Plan { plan: Plan, head: Head, level: Level },
+    Graph(Graph),
 }
 
 impl CnnNetwork {
-    /// Takes the plan where there is one.
-    pub fn new(cnn: Cnn, head: Head, device: &Device, level: Level) -> Self {
-        let plan = device.is_cpu().then(|| Plan::new(&cnn, level)).flatten();
-        let way = plan.map_or_else(|| Way::Graph { cnn, device: device.clone() }, Way::Plan);
-        Self { way, head, level }
-    }
-
-    fn logits(&self, batch: &[&Vec<f32>]) -> Result<Vec<Vec<f32>>> {
-        match &self.way {
-            Way::Plan(plan) => Ok(plan.run(batch)),
-            Way::Graph { cnn, device } => {
-                let x: Tensor = cnn.batch(batch, device)?;
-                cnn.forward(&x, &mut Mode::Evaluation)?.to_vec2()
-            }
+    /// Takes the plan where there is one; the graph's weights are then given back.
+    pub fn new(graph: Graph, level: Level) -> Self {
+        let plan = graph.device.is_cpu().then(|| Plan::new(&graph.cnn, level)).flatten();
+        match plan {
+            Some(plan) => Self::Plan { plan, head: graph.head, level },
+            None => Self::Graph(graph),
         }
     }
 }
@@ -59,11 +32,16 @@ impl Network for CnnNetwork {
         1
     }
 
-    fn run(&self, batch: &[&Vec<f32>]) -> std::result::Result<Vec<Vec<f32>>, RunError> {
-        let mut rows = self.logits(batch).map_err(|error| RunError(error.to_string()))?;
-        if self.head == Head::Softmax {
-            rows.iter_mut().for_each(|row| softmax_row(self.level, row));
+    fn run(&self, batch: &[&Vec<f32>]) -> Result<Vec<Vec<f32>>, RunError> {
+        match self {
+            Self::Graph(graph) => graph.run(batch),
+            Self::Plan { plan, head, level } => {
+                let mut rows = plan.run(batch);
+                if *head == Head::Softmax {
+                    rows.iter_mut().for_each(|row| softmax_row(*level, row));
+                }
+                Ok(rows)
+            }
         }
-        Ok(rows)
     }
 }

@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::arch::cnn::augment::Augmentation;
 use crate::arch::cnn::codec::CnnCodec;
 use crate::arch::cnn::evaluate::{DataConfig, TEST, sample, score, unknown_label};
-use crate::arch::cnn::net::{self, CnnNetwork, Head};
+use crate::arch::cnn::net::{self, Graph, Head};
 use crate::arch::cnn::{config, head, samples, signature};
 use crate::arch::pack::{self, DataReceipt, Signature};
 use crate::arch::{EpochReport, FitSection, OpenError, TrainError, TrainJob, TrainReport, section};
@@ -90,7 +90,7 @@ fn fresh(
     job: &TrainJob<'_>,
     data: &Data,
     device: &Device,
-) -> Result<(Trainable, CnnNetwork, CnnCodec), TrainError> {
+) -> Result<(Trainable, Graph, CnnCodec), TrainError> {
     let recipe = &job.recipe;
     let head = head(&recipe.task)?;
     if head != Head::Softmax {
@@ -107,7 +107,7 @@ fn fresh(
     }
     let labels = data.labels.clone();
     let codec = CnnCodec { preprocessing, media: MediaLimits::default(), head, labels };
-    Ok((made, CnnNetwork { cnn, head, device: device.clone() }, codec))
+    Ok((made, Graph { cnn, head, device: device.clone() }, codec))
 }
 
 /// The state of one run.
@@ -139,7 +139,7 @@ impl Fit {
     /// One pass over the training pictures, in a new order; the mean loss of a picture.
     fn epoch(
         &mut self,
-        network: &CnnNetwork,
+        network: &Graph,
         codec: &CnnCodec,
         train: &Split,
     ) -> Result<f64, TrainError> {
@@ -160,7 +160,7 @@ impl Fit {
 
     fn batch(
         &mut self,
-        network: &CnnNetwork,
+        network: &Graph,
         codec: &CnnCodec,
         train: &Split,
         indices: &[usize],
@@ -184,7 +184,7 @@ impl Fit {
     /// One step down the gradient; the loss before it.
     fn descend(
         &mut self,
-        network: &CnnNetwork,
+        network: &Graph,
         x: &Tensor,
         targets: &Tensor,
         factor: f64,
@@ -205,7 +205,7 @@ impl Fit {
 fn package(
     job: &TrainJob<'_>,
     made: &Trainable,
-    network: &CnnNetwork,
+    network: &Graph,
     codec: &CnnCodec,
     data: Data,
     metrics: BTreeMap<String, f64>,
@@ -328,7 +328,12 @@ mod tests {
             ["golden/bar.png", "golden/1-bar.png", "golden/left.png", "golden/right.png"];
         assert_eq!(names, expected);
         let job = EvalJob { data: Some(directory.path().to_owned()) };
-        assert_eq!(evaluate(&package, &job, &Device::Cpu).unwrap().metrics, report.metrics);
+        // What is packed was measured on the graph, and is served by the plan.
+        let again = evaluate(&package, &job, &Device::Cpu).unwrap().metrics;
+        assert!(again.keys().eq(report.metrics.keys()));
+        for (name, value) in again {
+            assert!((value - report.metrics[&name]).abs() < 1e-6, "{name}: {value}");
+        }
     }
 
     #[test]

@@ -182,6 +182,7 @@ fn generate(package: &Package, prompts: &[&str], seed: f64) -> Vec<Outcome> {
     let engine = Engine::start(1).unwrap();
     let context = OpenContext {
         device: &Device::Cpu,
+        level: crate::compute::kernels::best(),
         engine: &engine,
         limits: Limits::default(),
         media: MediaLimits::default(),

@@ -1,266 +1,79 @@
-//! The transformer: speech recognition with CTC over characters.
+//! Transformers. `architecture.config.kind` says which: each kind is a folder, with a configuration and
+//! tensor names of its own.
 
-mod augment;
-mod codec;
-mod config;
-mod corpus;
 mod ctc;
-mod lexicon;
-mod net;
-mod score;
-mod train;
-mod transcript;
 
-use bytes::Bytes;
-use serde_json::{Value, json};
-
-use crate::arch::golden::{self, GoldenSample};
 use crate::arch::{
-    Architecture, EvalJob, EvalReport, OpenContext, OpenError, TrainError, pack, section,
+    Architecture, EvalJob, EvalReport, OpenContext, OpenError, TrainError, TrainJob, TrainReport,
 };
-use crate::compute::{Device, Loader};
-use crate::domain::{Item, MediaLimits, Params, Payload};
-use crate::engine::{Codec, Endpoint, Network};
-use crate::media::mel::Spectrogram;
-use crate::package::{Package, WEIGHTS_FILE};
-use codec::SpeechCodec;
-use config::{Config, Preprocessing};
-use corpus::Measured;
-use net::Transformer;
-use transcript::{CHARACTERS_FILE, Characters};
+use crate::compute::Device;
+use crate::engine::Endpoint;
+use crate::package::Package;
 
 /// This architecture's row.
-pub const ARCHITECTURE: Architecture =
-    Architecture { name: "transformer", open, train: train::train, evaluate };
+pub const ARCHITECTURE: Architecture = Architecture { name: "transformer", open, train, evaluate };
 
-fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
-    // What a golden sample may be is the package's choice, not the server's.
-    let (network, mut codec) = load(package, context.device, MediaLimits::default())?;
-    for sample in golden::samples(package)? {
-        check(package, &sample, &network, &codec)?;
-    }
-    codec.set_limits(context.media);
-    Ok(context.engine.one_shot(&package.label(), network, codec, context.limits))
+/// What a kind can do.
+struct Kind {
+    name: &'static str,
+    open: fn(&Package, &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError>,
+    train: Option<fn(&mut TrainJob<'_>, &Device) -> Result<TrainReport, TrainError>>,
+    evaluate: Option<fn(&Package, &EvalJob, &Device) -> Result<EvalReport, TrainError>>,
 }
 
-fn load(
-    package: &Package,
-    device: &Device,
-    limits: MediaLimits,
-) -> Result<(Transformer, SpeechCodec), OpenError> {
-    let config: Config = section("architecture.config", &package.manifest.architecture.config)?;
-    config.check()?;
-    let preprocessing: Preprocessing = section("preprocessing", &package.manifest.preprocessing)?;
-    preprocessing.check(&config)?;
-    let characters = Characters::from_json(package.file(CHARACTERS_FILE)?)?;
-    let classes = characters.classes();
-    let codec = SpeechCodec::new(&preprocessing, &config, characters, limits)?;
-    let mut loader = Loader::new(package.file(WEIGHTS_FILE)?, device)?;
-    let network = Transformer::new(&mut loader, &config, preprocessing.mel.mels, classes, device)?;
-    loader.finish()?;
-    Ok((network, codec))
-}
+/// Every kind; the first is that of packages which do not say.
+const KINDS: &[Kind] = &[Kind {
+    name: "ctc",
+    open: ctc::open,
+    train: Some(ctc::train),
+    evaluate: Some(ctc::evaluate),
+}];
 
-fn check(
-    package: &Package,
-    sample: &GoldenSample,
-    network: &Transformer,
-    codec: &SpeechCodec,
-) -> Result<(), OpenError> {
-    let bytes = Bytes::copy_from_slice(package.file(&sample.input)?);
-    let answer = golden_answer(network, codec, bytes)
-        .map_err(|reason| OpenError::Golden { input: sample.input.clone(), reason })?;
-    golden::compare(sample, &answer)
-}
-
-/// What a package must still say to a golden sample: the transcript, and the log-probabilities that it
-/// comes from, which no answer to a caller holds.
-fn golden_answer(
-    network: &Transformer,
-    codec: &SpeechCodec,
-    sound: Bytes,
-) -> Result<Value, String> {
-    let payload = Payload::single(Item::Audio(sound), "/body");
-    let (samples, ask) =
-        codec.decode(payload, &Params::default()).map_err(|error| error.to_string())?;
-    let batch: Vec<&Spectrogram> = samples.iter().collect();
-    let outputs = network.run(&batch).map_err(|error| error.to_string())?;
-    // To five places: a hundredth of the tolerance, and half the bytes.
-    let rounded = |value: &f32| (f64::from(*value) * 1e5).round() / 1e5;
-    let values: Vec<f64> =
-        outputs.iter().flat_map(|frames| frames.log_probabilities.iter().map(rounded)).collect();
-    let outcomes = codec.encode(outputs, &ask).map_err(|error| error.to_string())?;
-    let mut answer = serde_json::to_value(outcomes.first()).map_err(|error| error.to_string())?;
-    answer["log_probabilities"] = json!(values);
-    Ok(answer)
-}
-
-/// `wer` and `cer` on the test split, `wer_real` and `cer_real` on recordings of people.
-fn evaluate(package: &Package, job: &EvalJob, device: &Device) -> Result<EvalReport, TrainError> {
-    let (network, codec) = load(package, device, MediaLimits::default())?;
-    let directory = match &job.data {
-        Some(directory) => directory.clone(),
-        None => section::<train::DataSection>("data", &pack::recipe(package)?.data)?.directory,
+fn kind(config: &toml::Table) -> Result<&'static Kind, OpenError> {
+    let said = match config.get("kind") {
+        None => Some(KINDS[0].name),
+        Some(value) => value.as_str(),
     };
-    let measured = Measured::load(&directory, &codec)?;
-    Ok(EvalReport {
-        metrics: measured.score(&network, &codec)?,
-        data_digest: measured.digest,
-        data_description: format!(
-            "{} clips of voices never heard, {} recordings of people",
-            measured.test.len(),
-            measured.real.len()
-        ),
+    KINDS.iter().find(|kind| said == Some(kind.name)).ok_or_else(|| {
+        let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        let reason = format!("kind: expected one of {}", names.join(", "));
+        OpenError::Config { section: "architecture.config", reason }
     })
 }
 
+fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
+    (kind(&package.manifest.architecture.config)?.open)(package, context)
+}
+
+fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, TrainError> {
+    let kind = kind(&job.recipe.architecture.config)?;
+    let train = kind.train.ok_or_else(|| cannot(kind, "trained here: `maas import` packs one"))?;
+    train(job, device)
+}
+
+fn evaluate(package: &Package, job: &EvalJob, device: &Device) -> Result<EvalReport, TrainError> {
+    let kind = kind(&package.manifest.architecture.config)?;
+    let evaluate = kind.evaluate.ok_or_else(|| cannot(kind, "measured on data yet"))?;
+    evaluate(package, job, device)
+}
+
+fn cannot(kind: &Kind, what: &str) -> OpenError {
+    let reason = format!("a transformer of kind {} cannot be {what}", kind.name);
+    OpenError::Config { section: "architecture.config", reason }
+}
+
 #[cfg(test)]
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use super::*;
-    use crate::arch::TrainJob;
-    use std::fmt::Write;
-    use std::fs;
-    use std::path::Path;
 
-    const RECIPE: &str = r#"
-        name = "tones"
-        version = 1
-        task = "speech-recognition"
-        description = "Tones"
-        author = "a test"
-        licence = "MIT"
-        data = { directory = "unused" }
-        [architecture]
-        name = "transformer"
-        config = { stride = 4, context = 4, width = 16, layers = 1, heads = 2, hidden = 16, activation = "relu", dropout = 0.1, positions_max = 64 }
-        [preprocessing]
-        window_seconds = 2.0
-        mel = { sample_rate = 8000, fft = 256, window = 200, hop = 80, mels = 8, f_min = 0.0, f_max = 4000.0, scale = "slaney", range = 6.0, normalisation = { kind = "utterance" } }
-        [fit]
-        epochs = 2
-        batch = 2
-        schedule = { kind = "constant" }
-        optimiser = { method = "adamw", learning_rate = 0.01, clip_norm = 1.0 }
-        options = { stretch = 0.1, warp = 0.1, band = 0.2, band_mel = 6, noise = 0.5, pad_frames = 2, masks = 1, mask_frames = 2, mask_mels = 1, silence = 0.1 }
-    "#;
-
-    /// 16-bit mono WAV of a text at 8 kHz: `a` is a low tone of 100 ms, `b` a high one.
-    fn spoken(text: &str) -> Vec<u8> {
-        let mut samples: Vec<i16> = Vec::new();
-        for letter in text.chars() {
-            let step = match letter {
-                'a' => 0.3,
-                'b' => 1.2,
-                _ => 0.0,
-            };
-            samples.extend((0..800).map(|i| ((i as f32 * step).sin() * 12_000.0) as i16));
+    #[test]
+    fn a_package_that_says_no_kind_is_ctc_and_an_unknown_one_is_told_the_names() {
+        let of = |text: &str| kind(&toml::from_str(text).unwrap());
+        assert_eq!(of("").unwrap().name, "ctc");
+        assert_eq!(of("kind = \"ctc\"").unwrap().name, "ctc");
+        for bad in ["kind = \"rnn\"", "kind = 3"] {
+            let Err(error) = of(bad) else { panic!("{bad} passed") };
+            assert!(error.to_string().contains("expected one of ctc"), "{error}");
         }
-        let length = (samples.len() * 2) as u32;
-        let mut file = b"RIFF".to_vec();
-        file.extend((36 + length).to_le_bytes());
-        file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data");
-        file.extend(length.to_le_bytes());
-        file.extend(samples.iter().flat_map(|s| s.to_le_bytes()));
-        file
-    }
-
-    fn data(directory: &Path) {
-        let clips = [
-            ("a b", "train"),
-            ("b a", "train"),
-            ("a", "train"),
-            ("a b a b", "test"),
-            ("b", "real"),
-        ];
-        let mut list = String::new();
-        for (i, (text, split)) in clips.iter().enumerate() {
-            fs::write(directory.join(format!("{i}.wav")), spoken(text)).unwrap();
-            let audio = format!("{i}.wav");
-            let line = json!({"audio": audio, "text": text, "voice": "tone", "split": split});
-            writeln!(list, "{line}").unwrap();
-        }
-        fs::write(directory.join("clips.jsonl"), list).unwrap();
-    }
-
-    /// Trains into a store below `out` and returns the package and what was reported.
-    fn trained(
-        data: &Path,
-        out: &Path,
-        edit: impl Fn(&mut crate::arch::Recipe),
-    ) -> (Package, usize) {
-        let mut recipe: crate::arch::Recipe = toml::from_str(RECIPE).unwrap();
-        edit(&mut recipe);
-        let mut epochs = 0;
-        let mut job = TrainJob {
-            recipe,
-            recipe_text: RECIPE.to_owned(),
-            command: "maas train".to_owned(),
-            source_revision: "test".to_owned(),
-            data: Some(data.to_owned()),
-            seed: 5,
-            out: out.to_owned(),
-            report: &mut |report| {
-                assert!(
-                    report.metrics.contains_key("wer") && report.metrics.contains_key("wer_real")
-                );
-                epochs += 1;
-            },
-        };
-        let report = (ARCHITECTURE.train)(&mut job, &Device::Cpu).unwrap();
-        (Package::open(&report.place).unwrap(), epochs)
-    }
-
-    #[test]
-    fn one_seed_makes_the_same_bytes_and_they_answer_their_golden_sample() {
-        let (clips, first, second) = (
-            tempfile::tempdir().unwrap(),
-            tempfile::tempdir().unwrap(),
-            tempfile::tempdir().unwrap(),
-        );
-        data(clips.path());
-        let (package, epochs) = trained(clips.path(), first.path(), |_| {});
-        assert_eq!(epochs, 2);
-        let (again, _) = trained(clips.path(), second.path(), |_| {});
-        assert_eq!(package.manifest.files, again.manifest.files);
-
-        let (network, codec) = load(&package, &Device::Cpu, MediaLimits::default()).unwrap();
-        let mut sample = golden::samples(&package).unwrap().remove(0);
-        check(&package, &sample, &network, &codec).unwrap();
-        let value = sample.expected["log_probabilities"][3].as_f64().unwrap();
-        sample.expected["log_probabilities"][3] = json!(value + 0.01);
-        let error = check(&package, &sample, &network, &codec).unwrap_err().to_string();
-        assert!(error.contains("/log_probabilities/3"), "{error}");
-
-        let job = EvalJob { data: Some(clips.path().to_owned()) };
-        let report = evaluate(&package, &job, &Device::Cpu).unwrap();
-        assert_eq!(report.metrics, package.manifest.metrics);
-    }
-
-    #[test]
-    fn no_epochs_pack_fresh_weights() {
-        let (clips, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        data(clips.path());
-        let (package, epochs) = trained(clips.path(), out.path(), |r| r.fit.epochs = 0);
-        assert_eq!(epochs, 0);
-        load(&package, &Device::Cpu, MediaLimits::default()).unwrap();
-    }
-
-    #[test]
-    fn a_configuration_that_cannot_be_is_refused_by_its_key() {
-        let refuse = |edit: &dyn Fn(&mut toml::Table)| {
-            let mut recipe: crate::arch::Recipe = toml::from_str(RECIPE).unwrap();
-            edit(&mut recipe.architecture.config);
-            section::<Config>("architecture.config", &recipe.architecture.config)
-                .and_then(|config| config.check())
-                .unwrap_err()
-                .to_string()
-        };
-        let heads = refuse(&|table| drop(table.insert("heads".into(), 3.into())));
-        assert!(heads.contains("heads: expected a divisor of width"), "{heads}");
-        let layers = refuse(&|table| drop(table.insert("layers".into(), 0.into())));
-        assert!(layers.contains("layers"), "{layers}");
-        let colour = refuse(&|table| drop(table.insert("colour".into(), 1.into())));
-        assert!(colour.contains("colour"), "{colour}");
     }
 }

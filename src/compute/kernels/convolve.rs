@@ -1,11 +1,11 @@
 //! Convolutions over pictures whose pixels lie one after the other, channels innermost (NHWC), in a
 //! buffer that holds its padding already.
 
+use super::Level;
 use super::activation::Activation;
 use super::dispatch;
 use super::gemm::{Packed, Rows, Walk, walk};
 use super::lanes::{Lanes, WIDTH};
-use super::level::Level;
 
 /// Sizes of one convolution, per axis rows then columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

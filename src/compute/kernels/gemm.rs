@@ -3,10 +3,10 @@
 //! A row of the result is one chain of multiply-adds over k, in order, whatever tile it falls in: its
 //! bits do not depend on how many rows there are.
 
+use super::Level;
 use super::activation::Activation;
 use super::dispatch;
 use super::lanes::{Lanes, WIDTH};
-use super::level::Level;
 
 /// Weights `[n, k]` as panels of 16 columns: `[n / 16][k][16]`, zero-padded, with their bias.
 #[derive(Debug, Clone)]

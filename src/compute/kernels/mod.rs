@@ -9,10 +9,11 @@ mod pool;
 mod recurrent;
 mod rows;
 
+pub use crate::domain::CpuLevel as Level;
 pub use activation::Activation;
 pub use convolve::{Depthwise, Geometry, convolve, depthwise};
 pub use gemm::{Packed, Product, gemm};
-pub use level::Level;
+pub use level::{LevelError, best, is_available, resolve};
 pub use pool::{Pool, pool};
 pub use recurrent::{gru_row, lstm_row};
 pub use rows::{activate, layer_norm_row, softmax_row};

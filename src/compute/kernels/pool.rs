@@ -1,9 +1,9 @@
 //! Pools over one picture `[rows, columns, channels]` that holds its padding already.
 
+use super::Level;
 use super::convolve::Geometry;
 use super::dispatch;
 use super::lanes::{Lanes, WIDTH};
-use super::level::Level;
 
 /// What a pool takes of each window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

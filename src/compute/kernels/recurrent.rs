@@ -1,9 +1,9 @@
 //! The element-wise half of a recurrent step: gates to the next state, one row at a time.
 
+use super::Level;
 use super::activation::Activation;
 use super::dispatch;
 use super::lanes::{Lanes, WIDTH};
-use super::level::Level;
 
 /// One row of a GRU step with `PyTorch`'s gates, in the order reset, update, new:
 /// `n = tanh(x_n + r · h_n)`, `h' = (1 − z) · n + z · h`.

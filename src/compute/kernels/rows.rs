@@ -1,9 +1,9 @@
 //! Softmax and layer norm, in place, one row at a time.
 
+use super::Level;
 use super::activation::{Activation, exp};
 use super::dispatch;
 use super::lanes::{Lanes, WIDTH};
-use super::level::Level;
 
 /// Turns a row of scores into probabilities. Scores of −∞ get 0; at least one must be finite.
 pub fn softmax_row(level: Level, row: &mut [f32]) {

@@ -8,7 +8,7 @@ use super::*;
 const POISON: f32 = f32::NAN;
 
 fn levels() -> impl Iterator<Item = Level> {
-    Level::ALL.into_iter().filter(|level| level.is_available())
+    Level::ALL.into_iter().filter(|&level| is_available(level))
 }
 
 /// Values in ±1 that depend on the seed and the place.

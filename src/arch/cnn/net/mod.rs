@@ -4,12 +4,14 @@ mod blocks;
 mod build;
 mod shape;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{D, Device, Result, Tensor};
 
 use crate::compute::layers::{
     Activation, AveragePool, BatchNorm, Convolution, Dropout, Linear, MaxPool, Mode,
     global_average_pool,
 };
+use crate::engine::{Network, RunError};
+
 pub use build::build;
 
 /// One layer with its parameters.
@@ -115,5 +117,49 @@ impl Block {
             Some(activation) => activation.forward(&y),
             None => Ok(y),
         }
+    }
+}
+
+/// What the outputs mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// Probabilities: a softmax over the outputs.
+    Softmax,
+    /// The outputs as they are.
+    Values,
+}
+
+/// The network as candle runs it: what is trained, what runs on other devices than a CPU, and what
+/// [`Plan`](crate::arch::cnn::plan::Plan) is tested against.
+#[derive(Debug)]
+pub struct Graph {
+    pub cnn: Cnn,
+    pub head: Head,
+    pub device: Device,
+}
+
+impl Graph {
+    fn rows(&self, batch: &[&Vec<f32>]) -> Result<Vec<Vec<f32>>> {
+        let x = self.cnn.batch(batch, &self.device)?;
+        let y = self.cnn.forward(&x, &mut Mode::Evaluation)?;
+        match self.head {
+            Head::Softmax => candle_nn::ops::softmax(&y, D::Minus1)?.to_vec2(),
+            Head::Values => y.to_vec2(),
+        }
+    }
+}
+
+impl Network for Graph {
+    /// Channels × height × width values, row-major.
+    type Sample = Vec<f32>;
+    /// One value per output.
+    type Output = Vec<f32>;
+
+    fn cost(&self, _: &Vec<f32>) -> usize {
+        1
+    }
+
+    fn run(&self, batch: &[&Vec<f32>]) -> std::result::Result<Vec<Vec<f32>>, RunError> {
+        self.rows(batch).map_err(|error| RunError(error.to_string()))
     }
 }

@@ -10,6 +10,8 @@ use crate::media::mel::MelConfig;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    #[serde(default)]
+    pub kind: Kind,
     /// Mel frames that each position of the network advances.
     pub stride: usize,
     /// Mel frames that each position sees at the network's input.
@@ -31,6 +33,14 @@ pub struct Config {
     /// The only words that are heard; without any, characters may form every word.
     #[serde(default)]
     pub words: Vec<String>,
+}
+
+/// Packages of before there were others do not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    #[default]
+    Ctc,
 }
 
 /// How the network knows where a position is.
@@ -133,6 +143,7 @@ impl Config {
     /// A network that learns two utterances in a second; a position every two frames.
     pub fn tiny() -> Self {
         Self {
+            kind: Kind::Ctc,
             stride: 2,
             context: 3,
             width: 16,

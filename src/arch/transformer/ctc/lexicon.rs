@@ -3,9 +3,9 @@
 //! misspell them.
 
 use crate::arch::OpenError;
-use crate::arch::transformer::ctc::BLANK;
-use crate::arch::transformer::net::Frames;
-use crate::arch::transformer::transcript::Characters;
+use crate::arch::transformer::ctc::loss::BLANK;
+use crate::arch::transformer::ctc::net::Frames;
+use crate::arch::transformer::ctc::transcript::Characters;
 
 /// States that belong to no word: the blank before all, the space, and the blank after it.
 const START: usize = 0;
@@ -128,7 +128,7 @@ impl Lexicon {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::transformer::transcript::{text, words};
+    use crate::arch::transformer::ctc::transcript::{text, words};
 
     /// Classes: 1 space, 2 a, 3 b.
     fn characters() -> Characters {

@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn loss_and_gradient_are_those_of_a_reference() {
         let case: Value =
-            serde_json::from_str(include_str!("../../../tests/it/data/ctc.json")).unwrap();
+            serde_json::from_str(include_str!("../../../../tests/it/data/ctc.json")).unwrap();
         let lengths: Vec<usize> = serde_json::from_value(case["input_lengths"].clone()).unwrap();
         let targets: Vec<Vec<usize>> = serde_json::from_value(case["targets"].clone()).unwrap();
         let losses = floats(&case["loss"]);

@@ -1,10 +1,10 @@
 //! Sound to windows of log-mels, log-probabilities to a transcript.
 
 use crate::arch::OpenError;
-use crate::arch::transformer::config::{Config, Preprocessing};
-use crate::arch::transformer::lexicon::Lexicon;
-use crate::arch::transformer::net::Frames;
-use crate::arch::transformer::transcript::{self, Characters};
+use crate::arch::transformer::ctc::config::{Config, Preprocessing};
+use crate::arch::transformer::ctc::lexicon::Lexicon;
+use crate::arch::transformer::ctc::net::Frames;
+use crate::arch::transformer::ctc::transcript::{self, Characters};
 use crate::domain::{Item, Kind, MediaLimits, Outcome, Params, Payload, Problem, Tensor, Word};
 use crate::engine::Codec;
 use crate::media::audio::{self, Wanted};
@@ -18,7 +18,7 @@ const SILENCE: f32 = 1e-4;
 /// speech: such noise has 0.26 to 0.28, the quietest speech of the test data 0.86.
 const STEADY: f32 = 0.4;
 
-/// Reads speech for a [`Transformer`](crate::arch::transformer::net::Transformer).
+/// Reads speech for a [`Transformer`](crate::arch::transformer::ctc::net::Transformer).
 pub struct SpeechCodec {
     mel: Mel,
     window_samples: usize,

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::arch::TrainError;
-use crate::arch::transformer::codec::{Recording, SpeechCodec};
-use crate::arch::transformer::net::Transformer;
-use crate::arch::transformer::transcript::{edits, text};
+use crate::arch::transformer::ctc::codec::{Recording, SpeechCodec};
+use crate::arch::transformer::ctc::net::Transformer;
+use crate::arch::transformer::ctc::transcript::{edits, text};
 use crate::engine::Network;
 use crate::media::mel::Spectrogram;
 

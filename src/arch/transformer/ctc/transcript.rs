@@ -1,8 +1,8 @@
 //! From log-probabilities to words: the class of each position on a path, repeats and blanks taken out.
 
 use crate::arch::OpenError;
-use crate::arch::transformer::ctc::BLANK;
-use crate::arch::transformer::net::Frames;
+use crate::arch::transformer::ctc::loss::BLANK;
+use crate::arch::transformer::ctc::net::Frames;
 use crate::domain::Word;
 
 /// Where a package lists its characters: a JSON list of texts, class 1 first (class 0 is the blank).

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::arch::TrainError;
-use crate::arch::transformer::codec::SpeechCodec;
-use crate::arch::transformer::config::{Config, Preprocessing};
-use crate::arch::transformer::net::Transformer;
-use crate::arch::transformer::score::{self, Example};
-use crate::arch::transformer::transcript::Characters;
+use crate::arch::transformer::ctc::codec::SpeechCodec;
+use crate::arch::transformer::ctc::config::{Config, Preprocessing};
+use crate::arch::transformer::ctc::net::Transformer;
+use crate::arch::transformer::ctc::score::{self, Example};
+use crate::arch::transformer::ctc::transcript::Characters;
 use crate::dataset::speech::{self, Clip, Split};
 use crate::domain::{Digest, MediaLimits};
 use crate::media::audio::{self, Wanted};

@@ -4,7 +4,7 @@ use rand::{Rng, RngExt};
 use serde::Deserialize;
 
 use crate::arch::OpenError;
-use crate::arch::transformer::config::refuse_first;
+use crate::arch::transformer::ctc::config::refuse_first;
 use crate::media::mel::Spectrogram;
 
 /// How long a noise with nothing to say is.

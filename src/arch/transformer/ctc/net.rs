@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::arch::transformer::config::{Config, NormPlace, Positions};
+use crate::arch::transformer::ctc::config::{Config, NormPlace, Positions};
 use crate::compute::layers::{Attention, AttentionConfig, Dropout, LayerNorm, Linear, Mode};
 use crate::compute::{Init, Parameters, WeightError};
 use crate::engine::{Network, RunError};
@@ -244,8 +244,8 @@ fn sinusoids(positions: usize, width: usize, device: &Device) -> Result<Tensor> 
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use super::*;
-    use crate::arch::transformer::ctc::batch_loss;
-    use crate::arch::transformer::transcript::{Characters, best, text, words};
+    use crate::arch::transformer::ctc::loss::batch_loss;
+    use crate::arch::transformer::ctc::transcript::{Characters, best, text, words};
     use crate::compute::fit::{Method, Optimiser, OptimiserConfig};
     use crate::compute::{Loader, Trainable};
     use rand::SeedableRng;
