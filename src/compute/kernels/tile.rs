@@ -17,36 +17,60 @@ pub(super) struct Panels {
     pub n: usize,
 }
 
-/// One pass over rows of input that lie somewhere in memory, against packed weights. A matrix product
-/// and a convolution differ only in where the rows lie.
+/// Where rows lie: as pixels in lines, floats from one to the next. A matrix is one line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Strides {
+    pub pixel: usize,
+    pub line: usize,
+}
+
+impl Strides {
+    /// Of a matrix: `line` is never used.
+    pub fn matrix(pixel: usize) -> Self {
+        Self { pixel, line: 0 }
+    }
+}
+
+/// Where a pass writes.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub data: *mut f32,
+    pub strides: Strides,
+    /// Floats from one panel of a row to the next: 16 in a matrix.
+    pub panel: usize,
+    /// Whether all sixteen columns of the last panel are written, or only those that there are.
+    pub whole: bool,
+}
+
+/// What a pass adds before the activation: addresses as a target has.
+#[derive(Clone, Copy)]
+pub(super) struct Addend {
+    pub data: *const f32,
+    pub strides: Strides,
+    pub panel: usize,
+}
+
+/// Consecutive floats of a row: where they begin, from the row's address, and how many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    pub offset: usize,
+    pub count: usize,
+}
+
+/// One pass over rows of input that lie somewhere in memory. A matrix product and a convolution differ
+/// only in where the rows lie.
 pub(super) struct Walk<'a> {
     pub panels: Panels,
     pub input: *const f32,
-    pub rows: Rows,
-    /// Where each run of consecutive floats of a row begins, from the row's address.
-    pub runs: &'a [usize],
-    /// Floats in a run; `runs.len() · run` is the panels' k.
-    pub run: usize,
+    pub from: Strides,
+    /// A row's floats; their counts add up to the panels' k.
+    pub runs: &'a [Run],
+    /// Rows in all, and in a line.
     pub m: usize,
-    pub out: *mut f32,
-    pub out_stride: usize,
-    /// Where each row goes, in floats from `out`; without it they go one after the other.
-    pub places: Option<&'a [usize]>,
-    /// Strides as an `out` without `places`.
-    pub residual: Option<*const f32>,
-    pub activation: Activation,
-}
-
-/// Where the rows lie: as pixels in lines in pictures. A matrix is one line of one picture.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rows {
-    /// Pixels in a line, and lines in a picture.
     pub width: usize,
-    pub height: usize,
-    /// Floats from one to the next.
-    pub pixel: usize,
-    pub line: usize,
-    pub picture: usize,
+    pub to: Target,
+    pub residual: Option<Addend>,
+    pub activation: Activation,
 }
 
 /// Bytes of input that are walked over for every panel before the next rows come: half of a common L2.
@@ -87,7 +111,7 @@ unsafe fn blocks<V: Lanes, const ROWS: usize, const PAIR: usize>(walk: &Walk<'_>
     }
 }
 
-/// Rows start..end against some panels, line by line: within a line rows are evenly spaced.
+/// Rows start..end against some panels.
 #[inline(always)]
 unsafe fn block_rows<V: Lanes, const ROWS: usize, const NV: usize>(
     walk: &Walk<'_>,
@@ -95,54 +119,99 @@ unsafe fn block_rows<V: Lanes, const ROWS: usize, const NV: usize>(
     end: usize,
     panel: usize,
 ) {
-    let Rows { width, height, pixel, line, picture } = walk.rows;
+    let mut place = Place { line: start / walk.width, pixel: start % walk.width };
     let mut row = start;
-    while row < end {
-        let (y, x) = (row / width, row % width);
-        let last = end.min(row - x + width);
-        // SAFETY: the address of an existing row; each tile stays within row..last.
-        unsafe {
-            let offset = (y / height) * picture + (y % height) * line + x * pixel;
-            let mut at = walk.input.add(offset);
-            while row + ROWS <= last {
-                tile::<V, ROWS, NV>(walk, at, row, panel);
-                row += ROWS;
-                at = at.wrapping_add(ROWS * pixel);
+    // Pixels of a block of channels: their distance is known to the compiler.
+    let blocks = walk.from.pixel == WIDTH && walk.to.strides.pixel == WIDTH;
+    // SAFETY: each tile stays within start..end.
+    unsafe {
+        while row + ROWS <= end {
+            if place.pixel + ROWS > walk.width {
+                tile::<V, ROWS, NV, ANYWHERE>(walk, place, panel);
+            } else if blocks {
+                tile::<V, ROWS, NV, WIDTH>(walk, place, panel);
+            } else {
+                tile::<V, ROWS, NV, EVEN>(walk, place, panel);
             }
-            // What is left in tiles of 8, 4, 2 and 1.
-            if ROWS > 8 && row + 8 <= last {
-                tile::<V, 8, NV>(walk, at, row, panel);
-                row += 8;
-                at = at.wrapping_add(8 * pixel);
-            }
-            if ROWS > 4 && row + 4 <= last {
-                tile::<V, 4, NV>(walk, at, row, panel);
-                row += 4;
-                at = at.wrapping_add(4 * pixel);
-            }
-            if ROWS > 2 && row + 2 <= last {
-                tile::<V, 2, NV>(walk, at, row, panel);
-                row += 2;
-                at = at.wrapping_add(2 * pixel);
-            }
-            if row < last {
-                tile::<V, 1, NV>(walk, at, row, panel);
-                row += 1;
-            }
+            place = place.after(ROWS, walk.width);
+            row += ROWS;
+        }
+        // What is left in tiles of 4, 2 and 1: eight sums at once are enough.
+        while ROWS > 4 && row + 4 <= end {
+            tile::<V, 4, NV, ANYWHERE>(walk, place, panel);
+            place = place.after(4, walk.width);
+            row += 4;
+        }
+        while ROWS > 2 && row + 2 <= end {
+            tile::<V, 2, NV, ANYWHERE>(walk, place, panel);
+            place = place.after(2, walk.width);
+            row += 2;
+        }
+        while row < end {
+            tile::<V, 1, NV, EVEN>(walk, place, panel);
+            place = place.after(1, walk.width);
+            row += 1;
         }
     }
 }
 
+/// How far apart the rows of a tile lie, where it is not a constant: as its strides say, on one line.
+const EVEN: usize = 1;
+/// The rows of a tile lie on several lines.
+const ANYWHERE: usize = 0;
+
+/// A row as a pixel in a line.
+#[derive(Clone, Copy)]
+struct Place {
+    line: usize,
+    pixel: usize,
+}
+
+impl Place {
+    #[inline(always)]
+    fn offset(self, strides: Strides) -> usize {
+        self.line * strides.line + self.pixel * strides.pixel
+    }
+
+    /// `rows` further, over the ends of lines.
+    #[inline(always)]
+    fn after(self, rows: usize, width: usize) -> Self {
+        let mut place = Self { pixel: self.pixel + rows, ..self };
+        while place.pixel >= width {
+            place = Self { line: place.line + 1, pixel: place.pixel - width };
+        }
+        place
+    }
+
+    /// Where this row and the next ones lie: `STEP` floats apart, or [`EVEN`], or [`ANYWHERE`].
+    #[inline(always)]
+    fn offsets<const R: usize, const STEP: usize>(
+        self,
+        strides: Strides,
+        width: usize,
+    ) -> [usize; R] {
+        let first = self.offset(strides);
+        if STEP != ANYWHERE {
+            let step = if STEP == EVEN { strides.pixel } else { STEP };
+            return std::array::from_fn(|r| first + r * step);
+        }
+        let mut place = self;
+        std::array::from_fn(|_| {
+            let here = place;
+            place = place.after(1, width);
+            here.offset(strides)
+        })
+    }
+}
+
 #[inline(always)]
-unsafe fn tile<V: Lanes, const R: usize, const NV: usize>(
+unsafe fn tile<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
     walk: &Walk<'_>,
-    at: *const f32,
-    row: usize,
+    place: Place,
     panel: usize,
 ) {
-    let Panels { data, stride, bias, n, .. } = walk.panels;
-    let pixel = walk.rows.pixel;
-    // SAFETY: rows row..row+R, panels panel..panel+NV and k columns exist; stores beyond n are masked.
+    let Panels { data, stride, bias, .. } = walk.panels;
+    // SAFETY: the R rows, panels panel..panel+NV and k columns exist.
     unsafe {
         let mut b: [*const f32; NV] = std::array::from_fn(|v| data.add((panel + v) * stride));
         let first: [V; NV] = std::array::from_fn(|v| match bias {
@@ -150,10 +219,16 @@ unsafe fn tile<V: Lanes, const R: usize, const NV: usize>(
             None => V::splat(0.0),
         });
         let mut sums = [first; R];
-        let rows: [*const f32; R] = std::array::from_fn(|r| at.add(r * pixel));
-        for &offset in walk.runs {
-            let a: [*const f32; R] = std::array::from_fn(|r| rows[r].add(offset));
-            for depth in 0..walk.run {
+        let rows: [usize; R] = place.offsets::<R, STEP>(walk.from, walk.width);
+        for run in walk.runs {
+            let first = walk.input.add(run.offset);
+            let a: [*const f32; R] = if STEP > EVEN {
+                let first = first.add(rows[0]);
+                std::array::from_fn(|r| first.add(r * STEP))
+            } else {
+                std::array::from_fn(|r| first.add(rows[r]))
+            };
+            for depth in 0..run.count {
                 let weights: [V; NV] = std::array::from_fn(|v| V::load(b[v].add(depth * WIDTH)));
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let value = V::splat(*a[r].add(depth));
@@ -163,28 +238,48 @@ unsafe fn tile<V: Lanes, const R: usize, const NV: usize>(
                 }
             }
             for b in &mut b {
-                *b = b.add(walk.run * WIDTH);
+                *b = b.add(run.count * WIDTH);
             }
         }
-        for (r, sums) in sums.iter().enumerate() {
-            let place = match walk.places {
-                Some(places) => *places.get_unchecked(row + r),
-                None => (row + r) * walk.out_stride,
-            };
-            for (v, &sum) in sums.iter().enumerate() {
-                let column = (panel + v) * WIDTH;
-                let part = (n - column).min(WIDTH);
-                let mut sum = sum;
-                if let Some(residual) = walk.residual {
-                    let at = (row + r) * walk.out_stride + column;
-                    sum = sum.add(V::load_part(residual.add(at), part));
+        finish::<V, R, NV, STEP>(walk, place, panel, sums);
+    }
+}
+
+/// Adds, activates and stores a tile.
+#[inline(always)]
+unsafe fn finish<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
+    walk: &Walk<'_>,
+    place: Place,
+    panel: usize,
+    mut sums: [[V; NV]; R],
+) {
+    let Target { data, strides, panel: apart, whole } = walk.to;
+    let part = |v: usize| {
+        if whole { WIDTH } else { (walk.panels.n - (panel + v) * WIDTH).min(WIDTH) }
+    };
+    // SAFETY: the rows and the panels exist; loads and stores beyond n are masked.
+    unsafe {
+        if let Some(add) = walk.residual {
+            let rows: [usize; R] = place.offsets::<R, STEP>(add.strides, walk.width);
+            for v in 0..NV {
+                let from = add.data.add((panel + v) * add.panel);
+                for (sums, &row) in sums.iter_mut().zip(&rows) {
+                    let at = from.add(row);
+                    let more =
+                        if part(v) == WIDTH { V::load(at) } else { V::load_part(at, part(v)) };
+                    sums[v] = sums[v].add(more);
                 }
-                let value = walk.activation.apply(sum);
-                let out = walk.out.add(place + column);
-                if part == WIDTH {
-                    value.store(out);
+            }
+        }
+        sums = walk.activation.apply_all(sums);
+        let rows: [usize; R] = place.offsets::<R, STEP>(strides, walk.width);
+        for v in 0..NV {
+            let to = data.add((panel + v) * apart);
+            for (sums, &row) in sums.iter().zip(&rows) {
+                if part(v) == WIDTH {
+                    sums[v].store(to.add(row));
                 } else {
-                    value.store_part(out, part);
+                    sums[v].store_part(to.add(row), part(v));
                 }
             }
         }
