@@ -56,7 +56,7 @@ fn pictures(nodes: &mut Nodes<'_>, picture: &mut Picture) -> Option<Vec<Step>> {
     {
         match node {
             Node::Convolution(layer) => steps.push(convolution(layer, nodes, picture)?),
-            Node::Activation(activation) => steps.push(Step::Activate(kernel(*activation))),
+            Node::Activation(activation) => steps.push(Step::Activate(activation.kernel())),
             Node::MaxPool(layer) => {
                 steps.push(pool(Pool::Maximum, &layer.0, f32::NEG_INFINITY, picture)?);
             }
@@ -105,7 +105,7 @@ fn fold(weight: &Tensor, bias: Option<&Tensor>, nodes: &mut Nodes<'_>) -> Result
     };
     let mut folded = Folded::new(weight, bias, norm)?;
     if let Some(Node::Activation(activation)) = nodes.peek() {
-        folded.activation = kernel(*activation);
+        folded.activation = activation.kernel();
         nodes.next();
     }
     Ok(folded)
@@ -138,15 +138,15 @@ fn residual(block: &Block, nodes: &mut Nodes<'_>, picture: &mut Picture) -> Opti
     let body = pictures(&mut block.body.iter().peekable(), picture)?;
     let Some(shortcut) = &block.shortcut else {
         let mut body = body;
-        body.extend(block.activation.map(|activation| Step::Activate(kernel(activation))));
+        body.extend(block.activation.map(|activation| Step::Activate(activation.kernel())));
         return Some(body);
     };
     let shortcut = pictures(&mut shortcut.iter().peekable(), &mut before)?;
-    let mut activation = block.activation.map_or(Activation::None, kernel);
+    let mut activation = block.activation.map_or(Activation::None, layers::Activation::kernel);
     if activation == Activation::None
         && let Some(Node::Activation(next)) = nodes.peek()
     {
-        activation = kernel(*next);
+        activation = next.kernel();
         nodes.next();
     }
     Some(vec![Step::Residual(Residual { body, shortcut, activation })])
@@ -169,14 +169,4 @@ fn dense(nodes: &mut Nodes<'_>, mut channels: usize) -> Option<Vec<Dense>> {
     }
     // Without a linear layer a flattened picture would be in the wrong order.
     (!dense.is_empty()).then_some(dense)
-}
-
-fn kernel(activation: layers::Activation) -> Activation {
-    match activation {
-        layers::Activation::Relu => Activation::Relu,
-        layers::Activation::Relu6 => Activation::Relu6,
-        layers::Activation::Silu => Activation::Silu,
-        layers::Activation::HardSwish => Activation::HardSwish,
-        layers::Activation::Gelu => Activation::Gelu,
-    }
 }
