@@ -40,7 +40,7 @@ pub struct Config {
     /// Rows of the table of token types; every token is of the first.
     pub token_types: usize,
     /// Added to a variance before its root is taken.
-    pub layer_norm_eps: f32,
+    pub layer_norm_eps: f64,
     pub activation: Activation,
     pub pooling: Pooling,
     /// Whether an embedding is scaled to length 1.
@@ -74,7 +74,9 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), OpenError> {
+    /// # Errors
+    /// [`OpenError::Config`] with the first key that cannot be.
+    pub fn check(&self) -> Result<(), OpenError> {
         let divides = self.heads > 0 && self.width.is_multiple_of(self.heads);
         let checks = [
             ((1..=1 << 20).contains(&self.vocabulary), "vocabulary: expected 1 to 1048576"),
@@ -85,8 +87,8 @@ impl Config {
             ((1..=8192).contains(&self.positions_max), "positions_max: expected 1 to 8192"),
             ((1..=64).contains(&self.token_types), "token_types: expected 1 to 64"),
             (
-                self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0,
-                "layer_norm_eps: expected more than 0, below 1",
+                self.layer_norm_eps > 1e-30 && self.layer_norm_eps < 1.0,
+                "layer_norm_eps: expected 1e-30 to 1",
             ),
         ];
         match checks.iter().find(|(good, _)| !good) {
@@ -96,6 +98,15 @@ impl Config {
                 reason: (*fault).to_owned(),
             }),
         }
+    }
+}
+
+impl Config {
+    /// [`Config::layer_norm_eps`] as the arithmetic takes it.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be in the range of f32")]
+    pub fn epsilon(&self) -> f32 {
+        self.layer_norm_eps as f32
     }
 }
 

@@ -2,9 +2,13 @@
 
 mod codec;
 mod config;
+mod import;
 mod net;
 mod plan;
 mod tokens;
+
+#[cfg(test)]
+mod tests;
 
 use crate::arch::{OpenContext, OpenError, golden};
 use crate::compute::kernels::Level;
@@ -21,6 +25,8 @@ use tokens::{TOKENIZER_FILE, Tokens};
 
 /// What such a package is for.
 const TASK: &str = "text-embedding";
+
+pub use import::import;
 
 pub fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
     let (network, mut codec) = load(package, context.device, context.level)?;

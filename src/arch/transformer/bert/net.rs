@@ -41,7 +41,7 @@ impl Encoder {
         config: &Config,
         device: &Device,
     ) -> std::result::Result<Self, WeightError> {
-        let (width, eps) = (config.width, config.layer_norm_eps);
+        let (width, eps) = (config.width, config.epsilon());
         let mut table = |name: &str, rows| {
             let name = format!("embeddings.{name}_embeddings.weight");
             parameters.get(&name, &[rows, width], Init::Normal(0.02))
@@ -127,7 +127,8 @@ impl Block {
         name: &str,
         config: &Config,
     ) -> std::result::Result<Self, WeightError> {
-        let &Config { width, heads, hidden, layer_norm_eps: eps, activation, .. } = config;
+        let &Config { width, heads, hidden, activation, .. } = config;
+        let eps = config.epsilon();
         let mut linear = |part: &str, sizes| {
             Linear::new(&mut *parameters, &format!("{name}.{part}"), sizes, true)
         };
