@@ -49,11 +49,11 @@ impl Encoder {
         let words = table("word", config.vocabulary)?;
         let positions = table("position", config.positions_max)?;
         let types = table("token_type", config.token_types)?;
-        let typed = types.narrow(0, 0, 1).and_then(|first| positions.broadcast_add(&first));
+        let summed = types.narrow(0, 0, 1).and_then(|first| positions.broadcast_add(&first));
         Ok(Self {
             device: device.clone(),
             words,
-            positions: typed.map_err(|error| WeightError::Device {
+            positions: summed.map_err(|error| WeightError::Device {
                 name: "embeddings.position_embeddings.weight".to_owned(),
                 reason: error.to_string(),
             })?,
