@@ -1,6 +1,9 @@
 //! A package from the directory that an encoder was published as by Hugging Face.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::arch::golden;
 use crate::arch::pack::Signature;
@@ -63,17 +66,8 @@ struct Module {
     path: String,
 }
 
-/// The `config.json` of a pooling step; what it leaves out is false.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct PoolingModes {
-    pooling_mode_cls_token: bool,
-    pooling_mode_mean_tokens: bool,
-    pooling_mode_max_tokens: bool,
-    pooling_mode_mean_sqrt_len_tokens: bool,
-    pooling_mode_weightedmean_tokens: bool,
-    pooling_mode_lasttoken: bool,
-}
+/// What begins the keys of a pooling step's `config.json` that say what is pooled.
+const POOLING_KEYS: &str = "pooling_mode_";
 
 const MODULES_FILE: &str = "modules.json";
 
@@ -174,17 +168,18 @@ fn published_pooling(source: &mut Source, folder: &str) -> Result<Pooling, Impor
         let reason = format!("path: expected a folder in the directory, got {folder:?}");
         return Err(refuse(MODULES_FILE, reason).into());
     }
-    let modes: PoolingModes = source.json(&format!("{folder}/config.json"))?;
-    let others = modes.pooling_mode_max_tokens
-        || modes.pooling_mode_mean_sqrt_len_tokens
-        || modes.pooling_mode_weightedmean_tokens
-        || modes.pooling_mode_lasttoken;
-    match (modes.pooling_mode_mean_tokens, modes.pooling_mode_cls_token) {
-        (true, false) if !others => Ok(Pooling::Mean),
-        (false, true) if !others => Ok(Pooling::Cls),
+    let said: BTreeMap<String, Value> = source.json(&format!("{folder}/config.json"))?;
+    let modes: Vec<&str> = said
+        .iter()
+        .filter(|&(_, value)| *value == Value::Bool(true))
+        .filter_map(|(key, _)| key.strip_prefix(POOLING_KEYS))
+        .collect();
+    match modes.as_slice() {
+        ["mean_tokens"] => Ok(Pooling::Mean),
+        ["cls_token"] => Ok(Pooling::Cls),
         _ => {
-            let reason = "expected the mean of the tokens or the first token, and nothing else";
-            Err(refuse("the pooling's config.json", reason.to_owned()).into())
+            let reason = format!("expected mean_tokens or cls_token alone, got {modes:?}");
+            Err(refuse("the pooling's config.json", reason).into())
         }
     }
 }

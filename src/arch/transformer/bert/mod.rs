@@ -10,10 +10,10 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
-use crate::arch::{OpenContext, OpenError, golden};
+use crate::arch::{OpenContext, OpenError, Timed, golden, measure};
 use crate::compute::kernels::Level;
 use crate::compute::{Device, Loader, WeightError};
-use crate::domain::{Datatype, MediaLimits, TensorSpec};
+use crate::domain::{Datatype, Item, MediaLimits, TensorSpec};
 use crate::engine::{Endpoint, Network, RunError, TokenId};
 use crate::package::{Manifest, Package, WEIGHTS_FILE};
 
@@ -33,6 +33,16 @@ pub fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endp
     golden::check(package, &network, &codec)?;
     codec.bytes_max = context.media.text_bytes_max;
     Ok(context.engine.one_shot(&package.label(), network, codec, context.limits))
+}
+
+pub fn measure(
+    package: &Package,
+    context: &OpenContext<'_>,
+    input: Option<Item>,
+) -> Result<Box<dyn Timed>, OpenError> {
+    let (network, mut codec) = load(package, context.device, context.level)?;
+    codec.bytes_max = context.media.text_bytes_max;
+    measure::one_shot(package, (network, codec), input)
 }
 
 /// The network and the codec of a package, not yet checked against its golden samples.

@@ -95,8 +95,7 @@ impl Encoder {
     /// [batch · time, width].
     fn embeddings(&self, rows: &[&[TokenId]], time: usize) -> Result<Tensor> {
         let padded = |row: &&[TokenId]| {
-            let row = row.to_vec().into_iter();
-            row.chain(std::iter::repeat(0)).take(time).collect::<Vec<_>>()
+            row.iter().copied().chain(std::iter::repeat(0)).take(time).collect::<Vec<_>>()
         };
         let ids: Vec<TokenId> = rows.iter().flat_map(padded).collect();
         let ids = Tensor::from_vec(ids, rows.len() * time, &self.device)?;

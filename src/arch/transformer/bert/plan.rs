@@ -184,12 +184,11 @@ impl Plan {
                 embedding.iter_mut().zip(position).for_each(|(sum, value)| *sum += value);
             }
             let share = 1.0 / (row.len() / width) as f32;
-            embedding.iter_mut().for_each(|sum| *sum *= share);
+            scale(&mut embedding, share);
         }
         if self.config.normalise {
             let length = embedding.iter().map(|value| value * value).sum::<f32>().sqrt();
-            let scale = 1.0 / length.max(LENGTH_MIN);
-            embedding.iter_mut().for_each(|value| *value *= scale);
+            scale(&mut embedding, 1.0 / length.max(LENGTH_MIN));
         }
         embedding
     }
@@ -207,6 +206,12 @@ impl Plan {
 
     fn idle(&self) -> MutexGuard<'_, Vec<Buffers>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn scale(values: &mut [f32], by: f32) {
+    for value in values {
+        *value *= by;
     }
 }
 

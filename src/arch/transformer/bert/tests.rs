@@ -205,7 +205,7 @@ fn what_the_network_is_not_is_refused_by_name() {
         ("config.json", "\"num_hidden_layers\":2", "\"num_hidden_layers\":1", "encoder.layer.1"),
         ("modules.json", "models.Normalize", "models.Dense", "Dense"),
         ("modules.json", "1_Pooling", "../1_Pooling", "path"),
-        ("1_Pooling/config.json", "mode_mean", "mode_max", "the mean of the tokens"),
+        ("1_Pooling/config.json", "mode_mean", "mode_max", "max_tokens"),
     ] {
         let error = refused(file, from, to);
         assert!(error.contains(told), "{file}, {to}: {error}");
