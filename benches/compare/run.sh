@@ -1,34 +1,20 @@
 #!/bin/sh
-# Times this program beside ONNX Runtime and OpenVINO, on the same weights, on this machine, one after the other.
+# Times this program beside ONNX Runtime and OpenVINO, with the same weights, on this machine, in one run.
 #
-#   benches/compare/run.sh STORE MODEL[/VERSION] ...      # version 1 where none is said
+#   benches/compare/run.sh STORE MODEL ...       # name or name/version; --batch, --threads and --tokens may follow
 #
-# Needs Python 3.11 or newer and target/release/maas. The other engines are fetched with pip into target/compare.
-# BATCH and THREADS (1,8,32 and 1,2) say what is measured. A text has the tokens of the package's first golden
-# sample, and a picture is the network's own input: nothing is decoded.
+# Needs Python 3.11 or newer and `cargo build --release`. The other engines come from PyPI, into target/compare; the
+# lines of the run stay there, and its table is printed. A model takes about a minute.
 set -eu
 
-[ $# -ge 2 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
-store=$(cd "$1" && pwd)
-shift
-batch=${BATCH:-1,8,32}
-threads=${THREADS:-1,2}
-work=$root/target/compare
-python=$work/venv/bin/python
+target=$(cd "$here/../.." && pwd)/target
+python=$target/compare/venv/bin/python
 
 if [ ! -x "$python" ]; then
-    python3 -m venv "$work/venv"
+    python3 -m venv "$target/compare/venv"
     "$python" -m pip install --quiet --requirement "$here/requirements.txt"
 fi
-
-lines=$work/lines.jsonl
-: >"$lines"
-for model in "$@"; do
-    case $model in */*) ;; *) model=$model/1 ;; esac
-    "$root/target/release/maas" bench "$model" --in-process --network --json \
-        --batch "$batch" --threads "$threads" --store "$store" | tee -a "$lines" >&2
-    "$python" "$here/engines.py" --batch "$batch" --threads "$threads" "$store/$model" | tee -a "$lines" >&2
-done
-"$python" "$here/table.py" <"$lines"
+"$python" "$here/engines.py" "$target/release/maas" "$@" >"$target/compare/lines.jsonl"
+"$python" "$here/table.py" <"$target/compare/lines.jsonl"

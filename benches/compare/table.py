@@ -1,5 +1,5 @@
-"""Joins the lines of `engines.py` and of `maas bench --network --json` into one table: a row per model, batch and
-number of threads, a column per engine, medians in microseconds. The last column is maas over the best of the others."""
+"""The lines of `engines.py` as one table: a row per model, number of threads and batch, a column per engine, medians in
+microseconds. The last column is maas over the best of the others."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ def rows(lines):
     table, engines = {}, []
     for line in lines:
         figure = json.loads(line)
-        engine = figure.get("engine", "maas")
+        engine = figure["engine"]
         if engine not in engines:
             engines.append(engine)
         row = table.setdefault((figure["model"], figure["threads"], figure["batch"]), {})
