@@ -1,6 +1,9 @@
 //! Networks of pictures that others trained: the recipe lists the layers, and says which of the
 //! checkpoint's tensors belong to each.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -14,7 +17,9 @@ use crate::arch::cnn::samples::are_apart;
 use crate::arch::cnn::serve::CnnNetwork;
 use crate::arch::cnn::{LABELS_FILE, config, head, load, net, signature};
 use crate::arch::pack::Signature;
-use crate::arch::{Files, ImportError, ImportJob, ImportReport, Taker, golden, section};
+use crate::arch::{
+    Files, ImportError, ImportJob, ImportRecipe, ImportReport, Taker, golden, section,
+};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::compute::{Device, kernels};
 use crate::domain::{Item, Params, Payload};
@@ -29,7 +34,7 @@ const APART: f32 = 0.99;
 pub fn import(job: &mut ImportJob) -> Result<ImportReport, ImportError> {
     let samples = job.samples()?;
     let checkpoint = job.source.checkpoint()?;
-    let (weights, signature, head) = take(job, checkpoint)?;
+    let (weights, signature, head) = take(&job.recipe, checkpoint)?;
     let mut files = Files::from([(WEIGHTS_FILE.to_owned(), weights)]);
     if head == Head::Softmax {
         files.insert(LABELS_FILE.to_owned(), labels(job)?);
@@ -41,10 +46,9 @@ pub fn import(job: &mut ImportJob) -> Result<ImportReport, ImportError> {
 
 /// The network's tensors, and what it reads and gives.
 fn take(
-    job: &ImportJob,
+    recipe: &ImportRecipe,
     checkpoint: Checkpoint,
 ) -> Result<(Vec<u8>, Signature, Head), ImportError> {
-    let recipe = &job.recipe;
     let head = head(&recipe.task)?;
     let layers = config::parse(&recipe.architecture.config)?;
     let preprocessing: Preprocessing = section("preprocessing", &recipe.preprocessing)?;
