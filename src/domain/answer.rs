@@ -57,6 +57,12 @@ pub enum Outcome {
         /// Seconds of sound that were read.
         duration: f32,
     },
+    /// The place of a text among others: the nearer two are, the more alike are their meanings.
+    Embedding {
+        embedding: Vec<f32>,
+        /// Tokens that were read.
+        tokens: usize,
+    },
 }
 
 /// Where the time of one request went. Recorded in one layer, from the answer.
