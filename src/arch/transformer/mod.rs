@@ -2,6 +2,8 @@
 //! tensor names of its own.
 
 mod ctc;
+mod waveform;
+mod whisper;
 
 use crate::arch::{
     Architecture, EvalJob, EvalReport, OpenContext, OpenError, TrainError, TrainJob, TrainReport,
@@ -22,12 +24,10 @@ struct Kind {
 }
 
 /// Every kind; the first is that of packages which do not say.
-const KINDS: &[Kind] = &[Kind {
-    name: "ctc",
-    open: ctc::open,
-    train: Some(ctc::train),
-    evaluate: Some(ctc::evaluate),
-}];
+const KINDS: &[Kind] = &[
+    Kind { name: "ctc", open: ctc::open, train: Some(ctc::train), evaluate: Some(ctc::evaluate) },
+    Kind { name: "whisper", open: whisper::open, train: None, evaluate: None },
+];
 
 fn kind(config: &toml::Table) -> Result<&'static Kind, OpenError> {
     let said = match config.get("kind") {
