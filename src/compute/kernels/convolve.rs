@@ -4,8 +4,9 @@
 use super::Level;
 use super::activation::Activation;
 use super::dispatch;
-use super::gemm::{Packed, Rows, Walk, walk};
+use super::gemm::Packed;
 use super::lanes::{Lanes, WIDTH};
+use super::tile::{Rows, Walk, walk};
 
 /// Sizes of one convolution, per axis rows then columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +62,7 @@ pub fn convolve(
         ((0..rows * columns).map(place).collect(), channels)
     };
     let pass = Walk {
-        weights,
+        panels: weights.panels(),
         input: input.as_ptr(),
         rows: Rows {
             width: geometry.output[1],

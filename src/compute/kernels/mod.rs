@@ -1,6 +1,7 @@
 //! Hand-written kernels for the CPU: the only `unsafe` arithmetic there is.
 
 mod activation;
+mod attention;
 mod convolve;
 mod gemm;
 mod lanes;
@@ -8,15 +9,17 @@ mod level;
 mod pool;
 mod recurrent;
 mod rows;
+mod tile;
 
 pub use crate::domain::CpuLevel as Level;
 pub use activation::Activation;
+pub use attention::{Attention, KeyValues, Scratch, attend};
 pub use convolve::{Depthwise, Geometry, convolve, depthwise};
 pub use gemm::{Packed, Product, gemm};
 pub use level::{LevelError, best, is_available, resolve};
 pub use pool::{Pool, pool};
 pub use recurrent::{gru_row, lstm_row};
-pub use rows::{activate, layer_norm_row, softmax_row};
+pub use rows::{Norm, activate, softmax_row};
 
 /// Calls a kernel `f::<V, ROWS, PAIR>(argument)` compiled for the level: 16 lanes `V`, and the tile of
 /// rows and panels of 16 columns that fits its registers.

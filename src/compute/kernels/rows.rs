@@ -1,25 +1,52 @@
-//! Softmax and layer norm, in place, one row at a time.
+//! Softmax, layer norm and element-wise functions, row by row.
 
 use super::Level;
 use super::activation::{Activation, exp};
 use super::dispatch;
 use super::lanes::{Lanes, WIDTH};
 
-/// Turns a row of scores into probabilities. Scores of −∞ get 0; at least one must be finite.
+/// Turns a row of scores into probabilities. At least one score must be finite.
 pub fn softmax_row(level: Level, row: &mut [f32]) {
-    // SAFETY: the slice is valid; `dispatch` runs only what the processor has.
-    unsafe { dispatch!(level, softmax(row: &mut [f32])) };
+    let total = exp_row(level, row, 1.0);
+    scale_row(level, row, 1.0 / total);
 }
 
-/// Normalises a row to mean 0 and variance 1, then scales and shifts it (Ba et al. 2016).
-///
-/// # Panics
-/// When `scale` or `shift` is shorter than the row.
-pub fn layer_norm_row(level: Level, row: &mut [f32], scale: &[f32], shift: &[f32], epsilon: f32) {
-    assert!(scale.len() >= row.len() && shift.len() >= row.len(), "one scale and shift a column");
-    let norm = &mut Norm { row, scale, shift, epsilon };
-    // SAFETY: lengths as asserted; `dispatch` runs only what the processor has.
-    unsafe { dispatch!(level, layer_norm(norm: &mut Norm<'_>)) };
+/// Turns scores into `exp(scale · (score − largest))` and returns their sum: a softmax that is still to
+/// be divided. Powers below e^−87 are as good as 0.
+pub(super) fn exp_row(level: Level, row: &mut [f32], scale: f32) -> f32 {
+    let all = &mut Powers { row, scale, total: 0.0 };
+    // SAFETY: the slice is valid; `dispatch` runs only what the processor has.
+    unsafe { dispatch!(level, powers(all: &mut Powers<'_>)) };
+    all.total
+}
+
+/// Multiplies a row.
+pub(super) fn scale_row(level: Level, row: &mut [f32], scale: f32) {
+    let all = &mut Powers { row, scale, total: 0.0 };
+    // SAFETY: the slice is valid; `dispatch` runs only what the processor has.
+    unsafe { dispatch!(level, multiples(all: &mut Powers<'_>)) };
+}
+
+/// Normalises rows to mean 0 and variance 1, then scales and shifts them (Ba et al. 2016).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Norm {
+    pub scale: Vec<f32>,
+    pub shift: Vec<f32>,
+    pub epsilon: f32,
+}
+
+impl Norm {
+    /// Every row of `from`, as wide as the scale, to the same row of `to`.
+    ///
+    /// # Panics
+    /// When the two are not as long, or not whole rows.
+    pub fn rows(&self, level: Level, from: &[f32], to: &mut [f32]) {
+        let width = self.scale.len();
+        assert!(from.len() == to.len() && from.len().is_multiple_of(width), "whole rows");
+        let pass = &mut Normalise { norm: self, from, to };
+        // SAFETY: lengths as asserted; `dispatch` runs only what the processor has.
+        unsafe { dispatch!(level, normalise(pass: &mut Normalise<'_>)) };
+    }
 }
 
 /// Applies an activation to every value.
@@ -29,11 +56,16 @@ pub fn activate(level: Level, values: &mut [f32], activation: Activation) {
     unsafe { dispatch!(level, elements(all: &mut Elements<'_>)) };
 }
 
-struct Norm<'a> {
+struct Powers<'a> {
     row: &'a mut [f32],
-    scale: &'a [f32],
-    shift: &'a [f32],
-    epsilon: f32,
+    scale: f32,
+    total: f32,
+}
+
+struct Normalise<'a> {
+    norm: &'a Norm,
+    from: &'a [f32],
+    to: &'a mut [f32],
 }
 
 struct Elements<'a> {
@@ -48,57 +80,88 @@ fn blocks(count: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 #[inline(always)]
-unsafe fn softmax<V: Lanes, const ROWS: usize, const PAIR: usize>(row: &mut [f32]) {
-    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut total = 0.0;
-    let at = row.as_mut_ptr();
+unsafe fn powers<V: Lanes, const ROWS: usize, const PAIR: usize>(row: &mut Powers<'_>) {
+    let count = row.row.len();
+    let at = row.row.as_mut_ptr();
     // SAFETY: blocks lie within the row.
     unsafe {
-        for (place, part) in blocks(row.len()) {
-            let shifted = V::load_part(at.add(place), part).sub(V::splat(largest));
-            exp(shifted).store_part(at.add(place), part);
-        }
+        let scale = V::splat(row.scale);
+        let largest = V::splat(maximum::<V>(row.row) * row.scale);
         let mut sums = V::splat(0.0);
-        for (place, part) in blocks(row.len()) {
-            // Below −87 the power is not worth a digit: it counts as 0.
+        for (place, part) in blocks(count) {
             let value = V::load_part(at.add(place), part);
-            sums = sums.add(value);
+            exp(value.mul(scale).sub(largest)).store_part(at.add(place), part);
+            sums = sums.add(V::load_part(at.add(place), part));
         }
-        total += sums.sum();
-        let scale = V::splat(1.0 / total);
-        for (place, part) in blocks(row.len()) {
-            V::load_part(at.add(place), part).mul(scale).store_part(at.add(place), part);
+        row.total = sums.sum();
+    }
+}
+
+/// The largest value of a row; −∞ of none.
+#[inline(always)]
+unsafe fn maximum<V: Lanes>(row: &[f32]) -> f32 {
+    let whole = row.len() / WIDTH * WIDTH;
+    let mut all = [f32::NEG_INFINITY; WIDTH];
+    // SAFETY: whole blocks lie within the row.
+    unsafe {
+        let mut largest = V::load(all.as_ptr());
+        for place in (0..whole).step_by(WIDTH) {
+            largest = largest.max(V::load(row.as_ptr().add(place)));
+        }
+        largest.store(all.as_mut_ptr());
+    }
+    all.iter().chain(&row[whole..]).copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+#[inline(always)]
+unsafe fn multiples<V: Lanes, const ROWS: usize, const PAIR: usize>(row: &mut Powers<'_>) {
+    let at = row.row.as_mut_ptr();
+    for (place, part) in blocks(row.row.len()) {
+        // SAFETY: blocks lie within the row.
+        unsafe {
+            let value = V::load_part(at.add(place), part).mul(V::splat(row.scale));
+            value.store_part(at.add(place), part);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn layer_norm<V: Lanes, const ROWS: usize, const PAIR: usize>(norm: &mut Norm<'_>) {
-    let count = norm.row.len();
-    let at = norm.row.as_mut_ptr();
+unsafe fn normalise<V: Lanes, const ROWS: usize, const PAIR: usize>(pass: &mut Normalise<'_>) {
+    let width = pass.norm.scale.len();
+    for (from, to) in pass.from.chunks_exact(width).zip(pass.to.chunks_exact_mut(width)) {
+        // SAFETY: both rows are as wide as scale and shift.
+        unsafe { normalise_row::<V>(pass.norm, from.as_ptr(), to.as_mut_ptr()) };
+    }
+}
+
+#[inline(always)]
+unsafe fn normalise_row<V: Lanes>(norm: &Norm, from: *const f32, to: *mut f32) {
+    let Norm { scale, shift, epsilon } = norm;
+    let count = scale.len();
     #[expect(clippy::cast_precision_loss, reason = "a row is short")]
-    let share = 1.0 / count.max(1) as f32;
+    let share = 1.0 / count as f32;
     // SAFETY: blocks lie within the row, and scale and shift are as long.
     unsafe {
         let mut sums = V::splat(0.0);
         for (place, part) in blocks(count) {
-            sums = sums.add(V::load_part(at.add(place), part));
+            sums = sums.add(V::load_part(from.add(place), part));
         }
-        let mean = sums.sum() * share;
+        let mean = V::splat(sums.sum() * share);
         let mut squares = V::splat(0.0);
         for (place, part) in blocks(count) {
-            let away = V::load_part(at.add(place), part).sub(V::splat(mean));
-            away.store_part(at.add(place), part);
-            let kept = V::load_part(at.add(place), part);
-            squares = kept.fma(kept, squares);
+            // What lies beyond the row is stored nowhere, so it must not count either: through `to`.
+            let away = V::load_part(from.add(place), part).sub(mean);
+            away.store_part(to.add(place), part);
+            let away = if part == WIDTH { away } else { V::load_part(to.add(place), part) };
+            squares = away.fma(away, squares);
         }
-        let deviation = (squares.sum() * share + norm.epsilon).sqrt();
-        let scale = V::splat(1.0 / deviation);
+        let deviation = (squares.sum() * share + epsilon).sqrt();
+        let by_all = V::splat(1.0 / deviation);
         for (place, part) in blocks(count) {
-            let by = V::load_part(norm.scale.as_ptr().add(place), part);
-            let plus = V::load_part(norm.shift.as_ptr().add(place), part);
-            let value = V::load_part(at.add(place), part).mul(scale);
-            value.fma(by, plus).store_part(at.add(place), part);
+            let by = V::load_part(scale.as_ptr().add(place), part);
+            let plus = V::load_part(shift.as_ptr().add(place), part);
+            let value = V::load_part(to.add(place), part).mul(by_all);
+            value.fma(by, plus).store_part(to.add(place), part);
         }
     }
 }

@@ -270,9 +270,87 @@ fn softmax_and_layer_norm_agree_with_their_formulas() {
             let mut row = x.clone();
             softmax_row(level, &mut row);
             near(&row, &soft, 1e-6);
-            let mut row = x.clone();
-            layer_norm_row(level, &mut row, &scale, &shift, 1e-5);
+            let mut row = vec![POISON; count];
+            let norm = Norm { scale: scale.clone(), shift: shift.clone(), epsilon: 1e-5 };
+            norm.rows(level, &x, &mut row);
             near(&row, &normed, 1e-5);
+        }
+    }
+}
+
+/// Sizes of one attention.
+#[derive(Clone, Copy)]
+struct Heads {
+    heads: usize,
+    depth: usize,
+}
+
+/// One query's answer by the definition.
+fn attended(sizes: Heads, query: &[f32], keys: &[f32], rows: &[f32], seen: usize) -> Vec<f64> {
+    let Heads { heads, depth } = sizes;
+    let width = heads * depth;
+    let one = |column: usize| {
+        let head = column / depth * depth;
+        #[expect(clippy::cast_precision_loss, reason = "small")]
+        let scale = 1.0 / (depth as f64).sqrt();
+        let score = |p: usize| -> f64 {
+            let pair =
+                |d: usize| f64::from(query[head + d]) * f64::from(keys[p * width + head + d]);
+            (0..depth).map(pair).sum::<f64>() * scale
+        };
+        let powers: Vec<f64> = (0..seen).map(|p| score(p).exp()).collect();
+        let weighed = |p: usize| powers[p] * f64::from(rows[p * width + column]);
+        (0..seen).map(weighed).sum::<f64>() / powers.iter().sum::<f64>()
+    };
+    (0..width).map(one).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn attention_agrees_with_the_definition_whole_and_step_by_step(
+        heads in 1_usize..4, depth in 1_usize..40, positions in 1_usize..70,
+        first in 1_usize..70, seed in 1_u64..1000,
+    ) {
+        let sizes = Heads { heads, depth };
+        let width = heads * depth;
+        let (q, k, v) = (
+            values(positions * width, seed),
+            values(positions * width, seed + 1),
+            values(positions * width, seed + 2),
+        );
+        for level in levels() {
+            let mut scratch = Scratch::default();
+            // Room for fewer than come, in two parts.
+            let mut memory = KeyValues::new(heads, depth, 1);
+            let cut = first.min(positions) * width;
+            memory.push(&k[..cut], &v[..cut], width, cut / width);
+            memory.push(&k[cut..], &v[cut..], width, positions - cut / width);
+            prop_assert_eq!(memory.len(), positions);
+            for causal in [None, Some(1)] {
+                let mut out = vec![POISON; positions * width];
+                let all = Attention {
+                    queries: &q, stride: width, rows: positions, memory: &memory, causal,
+                    out: &mut out,
+                };
+                attend(level, all, &mut scratch);
+                for row in [0, positions / 2, positions - 1] {
+                    let at = row * width..(row + 1) * width;
+                    let seen = causal.map_or(positions, |first| first + row);
+                    near(&out[at.clone()], &attended(sizes, &q[at.clone()], &k, &v, seen), 1e-5);
+                    // Alone against what it sees, it has the same bits.
+                    let mut own = KeyValues::new(heads, depth, seen);
+                    own.push(&k[..seen * width], &v[..seen * width], width, seen);
+                    let mut alone = vec![POISON; width];
+                    let one = Attention {
+                        queries: &q[at.clone()], stride: width, rows: 1, memory: &own,
+                        causal: None, out: &mut alone,
+                    };
+                    attend(level, one, &mut scratch);
+                    prop_assert_eq!(&alone[..], &out[at]);
+                }
+            }
         }
     }
 }

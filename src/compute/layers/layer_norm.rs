@@ -2,6 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
+use crate::compute::kernels::Norm;
 use crate::compute::layers::fused::NormaliseRows;
 use crate::compute::{Init, Parameters, WeightError};
 
@@ -27,6 +28,15 @@ impl LayerNorm {
             weight: parameters.get(&format!("{name}.weight"), &[width], Init::Constant(1.0))?,
             bias: parameters.get(&format!("{name}.bias"), &[width], Init::Constant(0.0))?,
         })
+    }
+
+    /// The same for the kernels.
+    ///
+    /// # Errors
+    /// When the parameters cannot be copied from their device.
+    pub fn kernel(&self) -> Result<Norm> {
+        let (scale, shift) = (self.weight.to_vec1()?, self.bias.to_vec1()?);
+        Ok(Norm { scale, shift, epsilon: EPSILON })
     }
 
     /// [rows, width] to the same.

@@ -2,6 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
+use crate::compute::kernels::Packed;
 use crate::compute::{Init, Parameters, WeightError};
 
 /// y = x · Wᵀ + b over the last dimension.
@@ -39,6 +40,17 @@ impl Linear {
     #[must_use]
     pub fn bias(&self) -> Option<&Tensor> {
         self.bias.as_ref()
+    }
+
+    /// Weights and bias for the kernels.
+    ///
+    /// # Errors
+    /// When the parameters cannot be copied from their device.
+    pub fn pack(&self) -> Result<Packed> {
+        let (output, input) = self.weight.dims2()?;
+        let weight = self.weight.flatten_all()?.to_vec1()?;
+        let bias: Option<Vec<f32>> = self.bias.as_ref().map(Tensor::to_vec1).transpose()?;
+        Ok(Packed::new(&weight, bias.as_deref(), output, input))
     }
 
     /// [N, input] to [N, output].
