@@ -51,6 +51,16 @@ impl Packed {
         self.k
     }
 
+    /// The `k` weights of one output, in order.
+    ///
+    /// # Panics
+    /// When there is no such output.
+    pub fn weights_of(&self, output: usize) -> impl Iterator<Item = f32> + '_ {
+        assert!(output < self.n, "one of n outputs");
+        let first = output / WIDTH * self.k * WIDTH + output % WIDTH;
+        self.panels[first..].iter().step_by(WIDTH).take(self.k).copied()
+    }
+
     pub(super) fn panels(&self) -> Panels {
         Panels {
             data: self.panels.as_ptr(),

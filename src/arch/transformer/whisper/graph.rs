@@ -31,10 +31,7 @@ pub struct Cache {
 
 impl Graph {
     /// [windows, `audio_positions`, width] of windows [windows, mels, frames].
-    ///
-    /// # Errors
-    /// When the shapes do not fit.
-    pub fn encoder(&self, mels: &Tensor) -> Result<Tensor> {
+    fn encoder(&self, mels: &Tensor) -> Result<Tensor> {
         let encoder = &self.weights.encoder;
         let x = encoder.conv1.forward(mels, 1)?.gelu_erf()?;
         let x = encoder.conv2.forward(&x, 2)?.gelu_erf()?;
@@ -158,6 +155,11 @@ fn last_row(end: &mut u32, count: usize) -> Option<u32> {
 impl Speech for Graph {
     type Audio = Vec<Memory>;
     type Cache = Cache;
+
+    fn positions(&self, window: &Spectrogram) -> std::result::Result<Vec<f32>, RunError> {
+        let encoded = self.stack(&[window]).and_then(|mels| self.encoder(&mels));
+        encoded.and_then(|encoded| encoded.flatten_all()?.to_vec1()).map_err(failed)
+    }
 
     fn encode(&self, windows: &[&Spectrogram]) -> std::result::Result<Vec<Vec<Memory>>, RunError> {
         let encode = |windows: &[&Spectrogram]| {

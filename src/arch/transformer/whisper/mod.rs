@@ -1,12 +1,13 @@
 //! Whisper (Radford et al. 2022): an encoder of half a minute of sound, and a decoder of its words.
 //!
 //! The network is described once, in [`weights`], and computed in two ways: as a [`graph`] and as a
-//! `plan`. Both are a [`speech::Speech`], which is all that decoding knows.
+//! [`plan`]. Both are a [`speech::Speech`], which is all that decoding knows.
 
 mod codec;
 mod config;
 mod decode;
 mod graph;
+mod plan;
 mod recording;
 mod speech;
 mod transcriber;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use crate::arch::transformer::waveform::Waveforms;
 use crate::arch::{OpenContext, OpenError, golden, section};
-use crate::compute::{Device, Loader};
+use crate::compute::{Device, Loader, WeightError};
 use crate::domain::MediaLimits;
 use crate::engine::Endpoint;
 use crate::media::mel::Mel;
@@ -26,6 +27,7 @@ use crate::package::{Package, WEIGHTS_FILE};
 use codec::WhisperCodec;
 use config::{Config, Preprocessing};
 use graph::Graph;
+use plan::Plan;
 use speech::Speech;
 use transcriber::Transcriber;
 use vocabulary::{TOKENIZER_FILE, Vocabulary};
@@ -33,7 +35,17 @@ use weights::Weights;
 
 pub fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
     let (graph, preprocessing) = load(package, context.device)?;
-    serve(package, context, graph.config.clone(), &preprocessing, graph)
+    let config = graph.config.clone();
+    if !context.device.is_cpu() {
+        return serve(package, context, config, &preprocessing, graph);
+    }
+    let plan = Plan::new(&graph, context.level).map_err(|error| {
+        let reason = error.to_string();
+        WeightError::Device { name: "all of them".to_owned(), reason }
+    })?;
+    // Its weights are packed by now.
+    drop(graph);
+    serve(package, context, config, &preprocessing, plan)
 }
 
 fn load(package: &Package, device: &Device) -> Result<(Graph, Preprocessing), OpenError> {

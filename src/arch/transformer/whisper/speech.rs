@@ -10,6 +10,13 @@ pub trait Speech: Send + Sync + 'static {
     /// What the decoder remembers of the tokens it has read. A clone is a fork.
     type Cache: Clone + Send;
 
+    /// What the encoder makes of a window of exactly the network's number of frames:
+    /// [`audio_positions`, width].
+    ///
+    /// # Errors
+    /// When the window has another size, or the arithmetic fails.
+    fn positions(&self, window: &Spectrogram) -> Result<Vec<f32>, RunError>;
+
     /// Encodes windows, each of exactly the network's number of frames.
     ///
     /// # Errors
