@@ -25,6 +25,7 @@ pub mod engine;
 pub mod compute;
 pub mod media;
 
+pub mod checkpoint;
 pub mod dataset;
 pub mod package;
 

@@ -5,6 +5,7 @@
 mod cnn;
 pub mod golden;
 mod gru;
+mod import;
 pub mod pack;
 mod train;
 mod transformer;
@@ -15,6 +16,9 @@ use crate::domain::MediaLimits;
 use crate::engine::{Endpoint, Engine, Limits};
 use crate::package::{Package, PackageError};
 
+pub use import::{
+    Files, ImportError, ImportJob, ImportRecipe, ImportReport, Sample, Source, Taker,
+};
 pub use train::{
     EpochReport, EvalJob, EvalReport, FitSection, Recipe, TrainError, TrainJob, TrainReport,
 };
@@ -55,6 +59,8 @@ pub struct Architecture {
     pub train: fn(&mut TrainJob<'_>, &Device) -> Result<TrainReport, TrainError>,
     /// Measures a package on data.
     pub evaluate: fn(&Package, &EvalJob, &Device) -> Result<EvalReport, TrainError>,
+    /// Makes a package of weights that others trained.
+    pub import: Option<fn(&mut ImportJob) -> Result<ImportReport, ImportError>>,
 }
 
 /// Every architecture there is.

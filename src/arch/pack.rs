@@ -2,11 +2,12 @@
 //! `evaluate` reads back.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use crate::arch::golden::{GOLDEN_FILE, GoldenSample};
 use crate::arch::{OpenError, Recipe, TrainError, TrainJob, TrainReport};
 use crate::domain::{Digest, TensorSpec};
-use crate::package::{self, Draft, Manifest, Package, TrainingReceipt};
+use crate::package::{self, Draft, Manifest, Package, PackageError, TrainingReceipt};
 
 /// What a run learned from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +42,7 @@ pub fn manifest(
         description: recipe.description.clone(),
         author: recipe.author.clone(),
         licence: recipe.licence.clone(),
-        // RFC 3339, whole seconds, UTC.
-        created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        created: now(),
         architecture: recipe.architecture.clone(),
         preprocessing: recipe.preprocessing.clone(),
         inputs: signature.inputs,
@@ -57,26 +57,46 @@ pub fn manifest(
             recipe: job.recipe_text.clone(),
             source_revision: job.source_revision.clone(),
         }),
+        import: None,
         files: BTreeMap::new(),
     }
 }
 
-/// Adds the list of golden samples to `files` and writes the package into the job's store.
+/// Writes what was trained into the job's store.
 ///
 /// # Errors
 /// [`TrainError::Package`] when the version exists already or a file cannot be written.
 pub fn write(
     job: &TrainJob<'_>,
     manifest: Manifest,
-    mut files: BTreeMap<String, Vec<u8>>,
+    files: BTreeMap<String, Vec<u8>>,
     samples: &[GoldenSample],
 ) -> Result<TrainReport, TrainError> {
-    let list = serde_json::to_vec_pretty(samples)
-        .map_err(|error| TrainError::Data(format!("golden samples: {error}")))?;
-    files.insert(GOLDEN_FILE.to_owned(), list);
     let metrics = manifest.metrics.clone();
-    let (place, digest) = package::write(&job.out, Draft { manifest, files })?;
+    let (place, digest) = place(&job.out, manifest, files, samples)?;
     Ok(TrainReport { place, digest, metrics })
+}
+
+/// Adds the list of golden samples to `files` and writes the package into the store `out`.
+///
+/// # Errors
+/// [`PackageError`] when the version exists already or a file cannot be written.
+pub fn place(
+    out: &Path,
+    manifest: Manifest,
+    mut files: BTreeMap<String, Vec<u8>>,
+    samples: &[GoldenSample],
+) -> Result<(PathBuf, Digest), PackageError> {
+    let list = serde_json::to_vec_pretty(samples)
+        .map_err(|error| PackageError::Manifest(format!("golden samples: {error}")))?;
+    files.insert(GOLDEN_FILE.to_owned(), list);
+    package::write(out, &Draft { manifest, files })
+}
+
+/// The time that a package is packed at: RFC 3339, whole seconds, UTC.
+#[must_use]
+pub fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The recipe that a package was trained from.

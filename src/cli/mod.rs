@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod eval;
 mod health;
+mod import;
 mod key;
 mod serve;
 mod settings;
@@ -31,6 +32,8 @@ enum Verb {
     Serve(serve::Args),
     /// Train a package from a recipe
     Train(train::Args),
+    /// Make a package of weights that others trained
+    Import(import::Args),
     /// Measure a package on data
     Eval(eval::Args),
     /// Open packages as a server would, and say which would not be served and why
@@ -56,6 +59,7 @@ pub fn run() -> ExitCode {
     let outcome = match cli.verb.unwrap_or(Verb::Serve(cli.serve)) {
         Verb::Serve(args) => serve::run(&args),
         Verb::Train(args) => train::run(args),
+        Verb::Import(args) => import::run(args),
         Verb::Eval(args) => eval::run(args),
         Verb::Check(args) => check::run(&args),
         Verb::Health(args) => health::run(&args),

@@ -41,6 +41,8 @@ pub struct Manifest {
     pub metrics: BTreeMap<String, f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingReceipt>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<ImportReceipt>,
     /// SHA-256 by path, for every file but the manifest itself.
     pub files: BTreeMap<String, Digest>,
 }
@@ -68,6 +70,21 @@ pub struct TrainingReceipt {
     pub recipe: String,
     /// Version and source revision of the program that trained.
     pub source_revision: String,
+}
+
+/// Where weights that others trained came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportReceipt {
+    /// In words, as the recipe says.
+    pub source: String,
+    pub command: String,
+    /// The recipe, whole, so that the command can be run again.
+    pub recipe: String,
+    /// Version and source revision of the program that imported.
+    pub source_revision: String,
+    /// SHA-256 of every file that was read, by its name.
+    pub sources: BTreeMap<String, Digest>,
 }
 
 impl Manifest {

@@ -7,7 +7,9 @@ mod store;
 mod write;
 
 pub use digest::sha256;
-pub use manifest::{ArchitectureSection, MANIFEST_FILE, Manifest, TrainingReceipt, WEIGHTS_FILE};
+pub use manifest::{
+    ArchitectureSection, ImportReceipt, MANIFEST_FILE, Manifest, TrainingReceipt, WEIGHTS_FILE,
+};
 pub use open::{Package, PackageError};
 pub use store::{Store, StoreEntry, entries_of};
 pub use write::{Draft, write};

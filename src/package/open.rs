@@ -9,7 +9,7 @@ use cap_std::fs::Dir;
 
 use crate::domain::Digest;
 use crate::package::manifest::FORMAT;
-use crate::package::{MANIFEST_FILE, Manifest, sha256};
+use crate::package::{Draft, MANIFEST_FILE, Manifest, sha256};
 
 /// A manifest is a page of text; a larger file is not one.
 const MANIFEST_BYTES_MAX: u64 = 4 << 20;
@@ -91,6 +91,21 @@ impl Package {
             files.insert(path.clone(), bytes);
         }
         Ok(Self { manifest, digest, files })
+    }
+
+    /// A package that is not on a disk yet, as it will be when `draft` is written.
+    ///
+    /// # Errors
+    /// [`PackageError::Manifest`] when the manifest cannot be written as TOML.
+    pub fn from_draft(draft: Draft) -> Result<Self, PackageError> {
+        let (manifest, text) = draft.sealed()?;
+        Ok(Self { manifest, digest: sha256(text.as_bytes()), files: draft.files })
+    }
+
+    /// The way back, to add files.
+    #[must_use]
+    pub fn into_draft(self) -> Draft {
+        Draft { manifest: self.manifest, files: self.files }
     }
 
     /// Name and version, as a path: `fashion/1`.

@@ -16,31 +16,38 @@ pub struct Draft {
     pub files: BTreeMap<String, Vec<u8>>,
 }
 
+impl Draft {
+    /// The manifest with the digests of the files, and its text.
+    pub(super) fn sealed(&self) -> Result<(Manifest, String), PackageError> {
+        let digests = self.files.iter().map(|(path, bytes)| (path.clone(), sha256(bytes)));
+        let manifest = Manifest { files: digests.collect(), ..self.manifest.clone() };
+        let text = toml::to_string(&manifest)
+            .map_err(|error| PackageError::Manifest(error.to_string()))?;
+        Ok((manifest, text))
+    }
+}
+
 /// Writes `<root>/<name>/<version>/` and returns its place and the package's digest. The files are
 /// written under a temporary name, synced and renamed into place.
 ///
 /// # Errors
 /// [`PackageError::Exists`] when the version is there already, [`PackageError::Write`] when a file
 /// cannot be written.
-pub fn write(root: &Path, draft: Draft) -> Result<(PathBuf, Digest), PackageError> {
-    let Draft { mut manifest, files } = draft;
+pub fn write(root: &Path, draft: &Draft) -> Result<(PathBuf, Digest), PackageError> {
+    let (manifest, text) = draft.sealed()?;
     let parent = root.join(manifest.name.as_str());
     let place = parent.join(manifest.version.to_string());
     if place.exists() {
         return Err(PackageError::Exists { place: place.display().to_string() });
     }
-    manifest.files = files.iter().map(|(path, bytes)| (path.clone(), sha256(bytes))).collect();
-    let text =
-        toml::to_string(&manifest).map_err(|error| PackageError::Manifest(error.to_string()))?;
-
     let temporary = parent.join(format!(".{}.partial", manifest.version));
     let _ = fs::remove_dir_all(&temporary);
-    for (path, bytes) in &files {
+    for (path, bytes) in &draft.files {
         write_synced(&temporary.join(path), bytes)?;
     }
     write_synced(&temporary.join(MANIFEST_FILE), text.as_bytes())?;
     // A directory's entries are on disk only when it is synced itself.
-    for path in files.keys().filter_map(|path| Path::new(path).parent()) {
+    for path in draft.files.keys().filter_map(|path| Path::new(path).parent()) {
         sync_directory(&temporary.join(path))?;
     }
     sync_directory(&temporary)?;

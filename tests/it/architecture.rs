@@ -12,7 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("media", &["domain"]),
     ("dataset", &["domain", "media", "package"]),
     ("package", &["domain"]),
-    ("arch", &["domain", "engine", "compute", "media", "dataset", "package"]),
+    ("checkpoint", &["domain"]),
+    ("arch", &["domain", "engine", "compute", "media", "dataset", "package", "checkpoint"]),
     ("state", &["domain"]),
     ("access", &["domain"]),
     ("config", &["domain"]),
@@ -50,8 +51,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 ];
 
 /// Words that these places never say.
-const NEVER_IN: &[(&str, &[&str])] =
-    &[("async", &["domain/", "compute/", "media/", "dataset/", "package/", "arch/", "state/"])];
+const NEVER_IN: &[(&str, &[&str])] = &[(
+    "async",
+    &["domain/", "compute/", "media/", "dataset/", "package/", "checkpoint/", "arch/", "state/"],
+)];
 
 /// All that `domain` knows of the world beside `std`.
 const CRATES_OF_DOMAIN: &[&str] = &["serde", "thiserror", "bytes"];

@@ -25,8 +25,13 @@ use serve::CnnNetwork;
 /// Names of the classes, one a line, in the order of the outputs.
 const LABELS_FILE: &str = "labels.txt";
 
-pub const ARCHITECTURE: Architecture =
-    Architecture { name: "cnn", open, train: train::train, evaluate: evaluate::evaluate };
+pub const ARCHITECTURE: Architecture = Architecture {
+    name: "cnn",
+    open,
+    train: train::train,
+    evaluate: evaluate::evaluate,
+    import: None,
+};
 
 fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
     let (network, mut codec) = load(package, context.device, context.level)?;

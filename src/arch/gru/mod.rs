@@ -28,8 +28,13 @@ use net::{FoldedModel, RecurrentModel};
 use vocabulary::Vocabulary;
 
 /// The row of the table of architectures.
-pub const ARCHITECTURE: Architecture =
-    Architecture { name: "gru", open, train: train::train, evaluate: train::evaluate };
+pub const ARCHITECTURE: Architecture = Architecture {
+    name: "gru",
+    open,
+    train: train::train,
+    evaluate: train::evaluate,
+    import: None,
+};
 
 fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
     let (network, language) = load(package, context.device, &context.media)?;

@@ -6,14 +6,16 @@ mod waveform;
 mod whisper;
 
 use crate::arch::{
-    Architecture, EvalJob, EvalReport, OpenContext, OpenError, TrainError, TrainJob, TrainReport,
+    Architecture, EvalJob, EvalReport, ImportError, ImportJob, ImportReport, OpenContext,
+    OpenError, TrainError, TrainJob, TrainReport,
 };
 use crate::compute::Device;
 use crate::engine::Endpoint;
 use crate::package::Package;
 
 /// This architecture's row.
-pub const ARCHITECTURE: Architecture = Architecture { name: "transformer", open, train, evaluate };
+pub const ARCHITECTURE: Architecture =
+    Architecture { name: "transformer", open, train, evaluate, import: Some(import) };
 
 /// What a kind can do.
 struct Kind {
@@ -21,12 +23,19 @@ struct Kind {
     open: fn(&Package, &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError>,
     train: Option<fn(&mut TrainJob<'_>, &Device) -> Result<TrainReport, TrainError>>,
     evaluate: Option<fn(&Package, &EvalJob, &Device) -> Result<EvalReport, TrainError>>,
+    import: Option<fn(&mut ImportJob) -> Result<ImportReport, ImportError>>,
 }
 
 /// Every kind; the first is that of packages which do not say.
 const KINDS: &[Kind] = &[
-    Kind { name: "ctc", open: ctc::open, train: Some(ctc::train), evaluate: Some(ctc::evaluate) },
-    Kind { name: "whisper", open: whisper::open, train: None, evaluate: None },
+    Kind {
+        name: "ctc",
+        open: ctc::open,
+        train: Some(ctc::train),
+        evaluate: Some(ctc::evaluate),
+        import: None,
+    },
+    Kind { name: "whisper", open: whisper::open, train: None, evaluate: None, import: None },
 ];
 
 fn kind(config: &toml::Table) -> Result<&'static Kind, OpenError> {
@@ -55,6 +64,12 @@ fn evaluate(package: &Package, job: &EvalJob, device: &Device) -> Result<EvalRep
     let kind = kind(&package.manifest.architecture.config)?;
     let evaluate = kind.evaluate.ok_or_else(|| cannot(kind, "measured on data yet"))?;
     evaluate(package, job, device)
+}
+
+fn import(job: &mut ImportJob) -> Result<ImportReport, ImportError> {
+    let kind = kind(&job.recipe.architecture.config)?;
+    let import = kind.import.ok_or_else(|| cannot(kind, "imported: `maas train` makes one"))?;
+    import(job)
 }
 
 fn cannot(kind: &Kind, what: &str) -> OpenError {

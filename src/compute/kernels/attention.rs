@@ -4,7 +4,7 @@ use super::Level;
 use super::activation::Activation;
 use super::lanes::WIDTH;
 use super::rows::{exp_row, scale_row};
-use super::tile::{Panels, Rows, Walk, walk};
+use super::tile::{Panels, Run, Strides, Target, Walk, walk};
 
 /// Keys and values of one sequence, in the panels that attention multiplies by. Positions are added at
 /// the end; a clone is a fork.
@@ -223,13 +223,16 @@ impl Part {
         let pass = Walk {
             panels: self.panels,
             input: self.from,
-            rows: Rows { width: self.count, height: 1, pixel: self.stride, line: 0, picture: 0 },
-            runs: &[0],
-            run: self.panels.k,
+            from: Strides::matrix(self.stride),
+            runs: &[Run { offset: 0, count: self.panels.k }],
             m: self.count,
-            out,
-            out_stride,
-            places: None,
+            width: self.count,
+            to: Target {
+                data: out,
+                strides: Strides::matrix(out_stride),
+                panel: WIDTH,
+                whole: false,
+            },
             residual: None,
             activation: Activation::None,
         };

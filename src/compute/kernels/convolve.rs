@@ -1,215 +1,219 @@
-//! Convolutions over pictures whose pixels lie one after the other, channels innermost (NHWC), in a
-//! buffer that holds its padding already.
+//! Convolutions: each output pixel is a row of a matrix product whose floats lie in runs, one a tap.
 
 use super::Level;
 use super::activation::Activation;
-use super::dispatch;
+use super::frame::Frame;
 use super::gemm::Packed;
-use super::lanes::{Lanes, WIDTH};
-use super::tile::{Rows, Walk, walk};
+use super::lanes::WIDTH;
+use super::tile::{Addend, Run, Strides, Target, Walk, walk};
 
-/// Sizes of one convolution, per axis rows then columns.
+/// How windows move over a picture, rows then columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
-    /// Of the padded input.
-    pub input: [usize; 2],
-    pub output: [usize; 2],
     pub kernel: [usize; 2],
     pub stride: [usize; 2],
     pub dilation: [usize; 2],
+    /// Rows above and columns to the left of the picture at which the first window begins.
+    pub padding: [usize; 2],
 }
 
 impl Geometry {
-    /// Whether the last window ends within the input.
-    pub(super) fn fits(&self) -> bool {
-        (0..2).all(|axis| {
-            let reach = (self.kernel[axis] - 1) * self.dilation[axis] + 1;
-            (self.output[axis] - 1) * self.stride[axis] + reach <= self.input[axis]
-        })
+    /// 1x1, one step at a time.
+    pub const POINT: Self =
+        Self { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], padding: [0, 0] };
+
+    /// Whether the windows of every line of `to` lie within the lines of `from` and their border. Whether
+    /// there are such lines is known when a band runs.
+    pub(super) fn fits(&self, from: &Frame, to: &Frame) -> bool {
+        let reach = (self.kernel[1] - 1) * self.dilation[1] + 1;
+        let end = (to.size[1] - 1) * self.stride[1] + reach;
+        self.padding[1] <= from.before[1] && end <= self.padding[1] + from.size[1] + from.after[1]
+    }
+
+    /// Lines of input that `lines` lines of output read.
+    #[must_use]
+    pub fn reads(&self, lines: usize) -> usize {
+        (lines - 1) * self.stride[0] + (self.kernel[0] - 1) * self.dilation[0] + 1
     }
 }
 
-/// A convolution without groups: weights packed from `[out, rows, columns, in]`.
-///
-/// `input` is one picture `[rows, columns, channels]`, `out` is `[rows, columns, out]`.
-///
-/// # Panics
-/// When a slice is too short for the geometry.
-pub fn convolve(
-    level: Level,
-    weights: &Packed,
-    geometry: &Geometry,
-    input: &[f32],
-    out: &mut [f32],
-    activation: Activation,
-) {
-    let [rows, columns] = geometry.kernel;
-    let channels = weights.k() / (rows * columns);
-    let [_, width] = geometry.input;
-    let m = geometry.output[0] * geometry.output[1];
-    assert!(geometry.fits() && channels * rows * columns == weights.k(), "the geometry fits");
-    assert!(input.len() >= geometry.input[0] * width * channels, "a whole picture comes in");
-    assert!(out.len() >= m * weights.n(), "a whole picture goes out");
-    // Without dilation the columns of a window are one run.
-    let (runs, run): (Vec<usize>, usize) = if geometry.dilation[1] == 1 {
-        let line = |row| row * geometry.dilation[0] * width * channels;
-        ((0..rows).map(line).collect(), columns * channels)
-    } else {
-        let place = |tap| {
-            let (row, column) = (tap / columns, tap % columns);
-            (row * geometry.dilation[0] * width + column * geometry.dilation[1]) * channels
-        };
-        ((0..rows * columns).map(place).collect(), channels)
-    };
-    let pass = Walk {
-        panels: weights.panels(),
-        input: input.as_ptr(),
-        rows: Rows {
-            width: geometry.output[1],
-            height: geometry.output[0],
-            pixel: geometry.stride[1] * channels,
-            line: geometry.stride[0] * width * channels,
-            picture: 0,
-        },
-        runs: &runs,
-        run,
-        m,
-        out: out.as_mut_ptr(),
-        out_stride: weights.n(),
-        places: None,
-        residual: None,
-        activation,
-    };
-    // SAFETY: every window of the geometry lies within the input, every pixel within `out`.
-    unsafe { walk(level, &pass) };
+/// Some lines of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Band {
+    /// The input's line where the first window begins, counted from the first inside the border.
+    pub top: isize,
+    /// The first line of the output.
+    pub to: usize,
+    pub lines: usize,
 }
 
-/// Weights of a convolution with one filter a channel: `[rows · columns][channels]`, padded to whole
-/// lanes, with the bias.
+impl Band {
+    /// All lines of `to`.
+    #[must_use]
+    pub fn whole(geometry: &Geometry, to: &Frame) -> Self {
+        Self { top: -geometry.padding[0].cast_signed(), to: 0, lines: to.size[0] }
+    }
+}
+
+/// Weights of one convolution and where its input and output lie.
 #[derive(Debug, Clone)]
-pub struct Depthwise {
-    channels: usize,
-    padded: usize,
-    taps: Vec<f32>,
-    bias: Vec<f32>,
+pub struct Convolution {
+    weights: Packed,
+    runs: Vec<Run>,
+    /// From pixel to pixel of the output, in floats of the input.
+    from: Strides,
+    /// Floats in a line of the input, and from its start to the first window.
+    line: usize,
+    origin: usize,
+    /// Lines of border above the input, and floats in all.
+    above: usize,
+    reach: usize,
+    to: Frame,
+    activation: Activation,
 }
 
-impl Depthwise {
-    /// Packs `weights`, `[channels, rows · columns]`.
+/// `[out, in, rows, columns]` as PyTorch keeps them, and a bias per output.
+#[derive(Clone, Copy)]
+pub struct Filters<'a> {
+    pub weights: &'a [f32],
+    pub bias: &'a [f32],
+}
+
+impl Convolution {
+    /// Over a picture in blocks.
     ///
     /// # Panics
-    /// When `weights` or `bias` do not hold as many values.
+    /// When the weights have another size, or a window leaves the frame.
     #[must_use]
-    pub fn new(weights: &[f32], bias: &[f32], taps: usize) -> Self {
-        let channels = bias.len();
-        assert_eq!(weights.len(), channels * taps, "weights are [channels, taps]");
-        let padded = channels.next_multiple_of(WIDTH);
-        let mut packed = vec![0.0; taps * padded];
-        for channel in 0..channels {
-            for tap in 0..taps {
-                packed[tap * padded + channel] = weights[channel * taps + tap];
+    pub fn new(
+        filters: Filters<'_>,
+        geometry: &Geometry,
+        (from, to): (Frame, Frame),
+        activation: Activation,
+    ) -> Self {
+        assert!(geometry.fits(&from, &to), "every window lies within the frame");
+        let [_, columns] = geometry.kernel;
+        let taps = geometry.kernel[0] * columns;
+        let mut order = Vec::new();
+        let mut runs = Vec::new();
+        for tap in 0..taps {
+            let [row, column] = [tap / columns, tap % columns];
+            let place =
+                row * geometry.dilation[0] * from.line() + column * geometry.dilation[1] * WIDTH;
+            for block in 0..from.blocks() {
+                let count = from.channels_of(block);
+                runs.push(Run { offset: block * from.plane() + place, count });
+                order.extend((0..count).map(|c| (block * WIDTH + c) * taps + tap));
             }
         }
-        let mut all = vec![0.0; padded];
-        all[..channels].copy_from_slice(bias);
-        Self { channels, padded, taps: packed, bias: all }
+        Self {
+            weights: pack(filters, &order, to.channels),
+            runs,
+            from: from.strides(geometry.stride),
+            line: from.line(),
+            origin: (from.before[1] - geometry.padding[1]) * WIDTH,
+            above: from.before[0],
+            reach: from.len(),
+            to,
+            activation,
+        }
+    }
+
+    /// Over planes of a picture, `[channel][line][pixel]`, whose border is that of `from` (the frame that
+    /// the same picture in blocks would have): for the few channels of a network's input.
+    ///
+    /// # Panics
+    /// As [`Convolution::new`], and when the columns are dilated.
+    #[must_use]
+    pub fn planar(
+        filters: Filters<'_>,
+        geometry: &Geometry,
+        (from, to): (Frame, Frame),
+        activation: Activation,
+    ) -> Self {
+        assert!(geometry.fits(&from, &to), "every window lies within the frame");
+        assert!(geometry.dilation[1] == 1, "the columns of a window lie side by side");
+        let [rows, columns] = geometry.kernel;
+        let (line, plane) = (from.line() / WIDTH, from.plane() / WIDTH);
+        let order: Vec<usize> = (0..from.channels * rows * columns).collect();
+        let run = |place: usize| {
+            let (channel, row) = (place / rows, place % rows);
+            Run { offset: channel * plane + row * geometry.dilation[0] * line, count: columns }
+        };
+        Self {
+            weights: pack(filters, &order, to.channels),
+            runs: (0..from.channels * rows).map(run).collect(),
+            from: Strides { pixel: geometry.stride[1], line: geometry.stride[0] * line },
+            line,
+            origin: from.before[1] - geometry.padding[1],
+            above: from.before[0],
+            reach: from.channels * plane,
+            to,
+            activation,
+        }
     }
 
     #[must_use]
-    pub fn channels(&self) -> usize {
-        self.channels
+    pub fn to(&self) -> &Frame {
+        &self.to
+    }
+
+    /// Some lines of the output; `residual`, which lies as the frame beside it says, is added before the
+    /// activation.
+    ///
+    /// # Panics
+    /// When a slice is too short for its frame, or the band leaves one.
+    pub fn run(
+        &self,
+        level: Level,
+        band: Band,
+        input: &[f32],
+        out: &mut [f32],
+        residual: Option<(&Frame, &[f32])>,
+    ) {
+        let to = &self.to;
+        let first = self.above.checked_add_signed(band.top);
+        let start = first.map(|line| line * self.line + self.origin);
+        let last_run = self.runs.iter().map(|run| run.offset + run.count).max().unwrap_or(0);
+        let last = (band.lines - 1) * self.from.line + (to.size[1] - 1) * self.from.pixel;
+        assert!(input.len() >= self.reach, "a whole picture comes in");
+        assert!(start.is_some_and(|at| at + last + last_run <= self.reach), "the band is there");
+        assert!(out.len() >= to.len() && band.to + band.lines <= to.size[0], "it has a place");
+        let strides = to.strides([1, 1]);
+        let added = residual.map(|(frame, data)| {
+            assert!(data.len() >= frame.len() && frame.size == to.size, "as large a picture");
+            assert!(frame.channels == to.channels, "as many channels");
+            let at = frame.at(band.to.cast_signed(), 0);
+            let data = data[at..].as_ptr();
+            Addend { data, strides: frame.strides([1, 1]), panel: frame.plane() }
+        });
+        let pass = Walk {
+            panels: self.weights.panels(),
+            input: input[start.unwrap_or(0)..].as_ptr(),
+            from: self.from,
+            runs: &self.runs,
+            m: band.lines * to.size[1],
+            width: to.size[1],
+            to: Target {
+                data: out[to.at(band.to.cast_signed(), 0)..].as_mut_ptr(),
+                strides,
+                panel: to.plane(),
+                whole: true,
+            },
+            residual: added,
+            activation: self.activation,
+        };
+        // SAFETY: every window of the band lies within the input and every pixel within `out`.
+        unsafe { walk(level, &pass) };
     }
 }
 
-/// One filter a channel, over one picture `[rows, columns, channels]`.
-///
-/// # Panics
-/// When a slice is too short for the geometry.
-pub fn depthwise(
-    level: Level,
-    weights: &Depthwise,
-    geometry: &Geometry,
-    input: &[f32],
-    out: &mut [f32],
-    activation: Activation,
-) {
-    let pixels = |[rows, columns]: [usize; 2]| rows * columns;
-    assert!(geometry.fits(), "the geometry fits");
-    assert_eq!(weights.taps.len(), pixels(geometry.kernel) * weights.padded, "one tap a place");
-    assert!(input.len() >= pixels(geometry.input) * weights.channels, "a whole picture comes in");
-    assert!(out.len() >= pixels(geometry.output) * weights.channels, "a whole picture goes out");
-    let pass =
-        &Pass { weights, geometry, input: input.as_ptr(), out: out.as_mut_ptr(), activation };
-    // SAFETY: as asserted; `dispatch` runs only what the processor has.
-    unsafe { dispatch!(level, filters(pass: &Pass<'_>)) };
-}
-
-struct Pass<'a> {
-    weights: &'a Depthwise,
-    geometry: &'a Geometry,
-    input: *const f32,
-    out: *mut f32,
-    activation: Activation,
-}
-
-#[inline(always)]
-unsafe fn filters<V: Lanes, const ROWS: usize, const PAIR: usize>(pass: &Pass<'_>) {
-    let Geometry { output: [height, width], .. } = *pass.geometry;
-    for y in 0..height {
-        for channel in (0..pass.weights.channels).step_by(WIDTH) {
-            let mut x = 0;
-            // SAFETY: every x below `width` is a pixel. Seven divides the widths of most networks.
-            unsafe {
-                while x + 7 <= width {
-                    pixels::<V, 7>(pass, y, x, channel);
-                    x += 7;
-                }
-                while x + 2 <= width {
-                    pixels::<V, 2>(pass, y, x, channel);
-                    x += 2;
-                }
-                if x < width {
-                    pixels::<V, 1>(pass, y, x, channel);
-                }
-            }
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn pixels<V: Lanes, const X: usize>(pass: &Pass<'_>, y: usize, x: usize, channel: usize) {
-    let Pass { weights, geometry, activation, .. } = pass;
-    let Depthwise { channels, padded, taps, bias } = weights;
-    let Geometry { kernel, stride, dilation, input: [_, width], output } = *geometry;
-    let part = (channels - channel).min(WIDTH);
-    let whole = part == WIDTH;
-    // SAFETY: the caller's; lanes beyond `channels` are masked.
-    unsafe {
-        let mut sums = [V::load(bias.as_ptr().add(channel)); X];
-        let corner = pass.input.add((y * stride[0] * width + x * stride[1]) * channels + channel);
-        let step = stride[1] * channels;
-        let mut tap = taps.as_ptr().add(channel);
-        for row in 0..kernel[0] {
-            for column in 0..kernel[1] {
-                let place = (row * dilation[0] * width + column * dilation[1]) * channels;
-                let from = corner.add(place);
-                let weight = V::load(tap);
-                tap = tap.wrapping_add(*padded);
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    let at = from.add(i * step);
-                    let value = if whole { V::load(at) } else { V::load_part(at, part) };
-                    *sum = value.fma(weight, *sum);
-                }
-            }
-        }
-        let out = pass.out.add((y * output[1] + x) * channels + channel);
-        for (i, sum) in sums.iter().enumerate() {
-            let value = activation.apply(*sum);
-            if whole {
-                value.store(out.add(i * channels));
-            } else {
-                value.store_part(out.add(i * channels), part);
-            }
-        }
-    }
+/// Packs filters whose inputs are taken in another order.
+fn pack(filters: Filters<'_>, order: &[usize], outputs: usize) -> Packed {
+    assert!(filters.bias.len() == outputs, "a bias per output");
+    assert!(filters.weights.len() == order.len() * outputs, "weights for every input and output");
+    let each = filters.weights.chunks_exact(order.len());
+    let moved: Vec<f32> =
+        each.flat_map(|filter| order.iter().map(|&place| filter[place])).collect();
+    Packed::new(&moved, Some(filters.bias), outputs, order.len())
 }

@@ -6,7 +6,7 @@
 use super::Level;
 use super::activation::Activation;
 use super::lanes::WIDTH;
-use super::tile::{Panels, Rows, Walk, walk};
+use super::tile::{Addend, Panels, Run, Strides, Target, Walk, walk};
 
 /// Weights `[n, k]` as panels of 16 columns: `[n / 16][k][16]`, zero-padded, with their bias.
 #[derive(Debug, Clone)]
@@ -75,12 +75,11 @@ impl Packed {
 /// One product. Strides are floats from one row to the next.
 pub struct Product<'a> {
     pub a: &'a [f32],
+    /// Less than k where rows overlap, as those of a convolution over time do.
     pub a_stride: usize,
     pub m: usize,
     pub out: &'a mut [f32],
     pub out_stride: usize,
-    /// Where each row of the result begins in `out`; without it they lie `out_stride` apart.
-    pub places: Option<&'a [usize]>,
     /// Added before the activation; strides as `out`.
     pub residual: Option<&'a [f32]>,
     pub activation: Activation,
@@ -95,7 +94,6 @@ impl<'a> Product<'a> {
             m: a.len() / weights.k.max(1),
             out,
             out_stride: weights.n,
-            places: None,
             residual: None,
             activation: Activation::None,
         }
@@ -107,33 +105,27 @@ impl<'a> Product<'a> {
 /// # Panics
 /// When a slice is too short for its stride and `m`.
 pub fn gemm(level: Level, weights: &Packed, product: Product<'_>) {
-    let Product { a, a_stride, m, out, out_stride, places, residual, activation } = product;
+    let Product { a, a_stride, m, out, out_stride, residual, activation } = product;
     if m == 0 || weights.n == 0 {
         return;
     }
     let reach = |stride: usize, width: usize| (m - 1) * stride + width;
-    assert!(a_stride >= weights.k && a.len() >= reach(a_stride, weights.k), "a is [m, k]");
-    let last = match places {
-        Some(places) => places[..m].iter().max().map_or(0, |last| last + weights.n),
-        None => reach(out_stride, weights.n),
-    };
+    assert!(a.len() >= reach(a_stride, weights.k), "a is [m, k]");
+    let last = reach(out_stride, weights.n);
     assert!(out_stride >= weights.n && out.len() >= last, "out is [m, n]");
-    if let Some(residual) = residual {
-        assert!(residual.len() >= reach(out_stride, weights.n), "the residual is [m, n]");
-    }
-    let product = Walk {
+    assert!(residual.is_none_or(|residual| residual.len() >= last), "the residual is [m, n]");
+    let strides = Strides::matrix(out_stride);
+    let pass = Walk {
         panels: weights.panels(),
         input: a.as_ptr(),
-        rows: Rows { width: m, height: 1, pixel: a_stride, line: 0, picture: 0 },
-        runs: &[0],
-        run: weights.k,
+        from: Strides::matrix(a_stride),
+        runs: &[Run { offset: 0, count: weights.k }],
         m,
-        out: out.as_mut_ptr(),
-        out_stride,
-        places,
-        residual: residual.map(<[f32]>::as_ptr),
+        width: m,
+        to: Target { data: out.as_mut_ptr(), strides, panel: WIDTH, whole: false },
+        residual: residual.map(|add| Addend { data: add.as_ptr(), strides, panel: WIDTH }),
         activation,
     };
     // SAFETY: the pointers reach as far as was asserted.
-    unsafe { walk(level, &product) };
+    unsafe { walk(level, &pass) };
 }

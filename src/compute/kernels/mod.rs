@@ -3,6 +3,8 @@
 mod activation;
 mod attention;
 mod convolve;
+mod depthwise;
+mod frame;
 mod gemm;
 mod lanes;
 mod level;
@@ -14,10 +16,12 @@ mod tile;
 pub use crate::domain::CpuLevel as Level;
 pub use activation::Activation;
 pub use attention::{Attention, KeyValues, Scratch, attend};
-pub use convolve::{Depthwise, Geometry, convolve, depthwise};
+pub use convolve::{Band, Convolution, Filters, Geometry};
+pub use depthwise::Depthwise;
+pub use frame::Frame;
 pub use gemm::{Packed, Product, gemm};
 pub use level::{LevelError, best, is_available, resolve};
-pub use pool::{Pool, pool};
+pub use pool::{Pool, Pooling, mean};
 pub use recurrent::{gru_row, lstm_row};
 pub use rows::{Norm, activate, softmax_row};
 

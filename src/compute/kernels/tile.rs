@@ -17,36 +17,60 @@ pub(super) struct Panels {
     pub n: usize,
 }
 
-/// One pass over rows of input that lie somewhere in memory, against packed weights. A matrix product
-/// and a convolution differ only in where the rows lie.
+/// Where rows lie: as pixels in lines, floats from one to the next. A matrix is one line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Strides {
+    pub pixel: usize,
+    pub line: usize,
+}
+
+impl Strides {
+    /// Of a matrix: `line` is never used.
+    pub fn matrix(pixel: usize) -> Self {
+        Self { pixel, line: 0 }
+    }
+}
+
+/// Where a pass writes.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub data: *mut f32,
+    pub strides: Strides,
+    /// Floats from one panel of a row to the next: 16 in a matrix.
+    pub panel: usize,
+    /// Whether all sixteen columns of the last panel are written, or only those that there are.
+    pub whole: bool,
+}
+
+/// What a pass adds before the activation: addresses as a target has.
+#[derive(Clone, Copy)]
+pub(super) struct Addend {
+    pub data: *const f32,
+    pub strides: Strides,
+    pub panel: usize,
+}
+
+/// Consecutive floats of a row: where they begin, from the row's address, and how many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    pub offset: usize,
+    pub count: usize,
+}
+
+/// One pass over rows of input that lie somewhere in memory. A matrix product and a convolution differ
+/// only in where the rows lie.
 pub(super) struct Walk<'a> {
     pub panels: Panels,
     pub input: *const f32,
-    pub rows: Rows,
-    /// Where each run of consecutive floats of a row begins, from the row's address.
-    pub runs: &'a [usize],
-    /// Floats in a run; `runs.len() · run` is the panels' k.
-    pub run: usize,
+    pub from: Strides,
+    /// A row's floats; their counts add up to the panels' k.
+    pub runs: &'a [Run],
+    /// Rows in all, and in a line.
     pub m: usize,
-    pub out: *mut f32,
-    pub out_stride: usize,
-    /// Where each row goes, in floats from `out`; without it they go one after the other.
-    pub places: Option<&'a [usize]>,
-    /// Strides as an `out` without `places`.
-    pub residual: Option<*const f32>,
-    pub activation: Activation,
-}
-
-/// Where the rows lie: as pixels in lines in pictures. A matrix is one line of one picture.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rows {
-    /// Pixels in a line, and lines in a picture.
     pub width: usize,
-    pub height: usize,
-    /// Floats from one to the next.
-    pub pixel: usize,
-    pub line: usize,
-    pub picture: usize,
+    pub to: Target,
+    pub residual: Option<Addend>,
+    pub activation: Activation,
 }
 
 /// Bytes of input that are walked over for every panel before the next rows come: half of a common L2.
@@ -87,7 +111,7 @@ unsafe fn blocks<V: Lanes, const ROWS: usize, const PAIR: usize>(walk: &Walk<'_>
     }
 }
 
-/// Rows start..end against some panels, line by line: within a line rows are evenly spaced.
+/// Rows start..end against some panels.
 #[inline(always)]
 unsafe fn block_rows<V: Lanes, const ROWS: usize, const NV: usize>(
     walk: &Walk<'_>,
@@ -95,54 +119,66 @@ unsafe fn block_rows<V: Lanes, const ROWS: usize, const NV: usize>(
     end: usize,
     panel: usize,
 ) {
-    let Rows { width, height, pixel, line, picture } = walk.rows;
+    let mut place = Place { line: start / walk.width, pixel: start % walk.width };
     let mut row = start;
-    while row < end {
-        let (y, x) = (row / width, row % width);
-        let last = end.min(row - x + width);
-        // SAFETY: the address of an existing row; each tile stays within row..last.
-        unsafe {
-            let offset = (y / height) * picture + (y % height) * line + x * pixel;
-            let mut at = walk.input.add(offset);
-            while row + ROWS <= last {
-                tile::<V, ROWS, NV>(walk, at, row, panel);
-                row += ROWS;
-                at = at.wrapping_add(ROWS * pixel);
-            }
-            // What is left in tiles of 8, 4, 2 and 1.
-            if ROWS > 8 && row + 8 <= last {
-                tile::<V, 8, NV>(walk, at, row, panel);
-                row += 8;
-                at = at.wrapping_add(8 * pixel);
-            }
-            if ROWS > 4 && row + 4 <= last {
-                tile::<V, 4, NV>(walk, at, row, panel);
-                row += 4;
-                at = at.wrapping_add(4 * pixel);
-            }
-            if ROWS > 2 && row + 2 <= last {
-                tile::<V, 2, NV>(walk, at, row, panel);
-                row += 2;
-                at = at.wrapping_add(2 * pixel);
-            }
-            if row < last {
-                tile::<V, 1, NV>(walk, at, row, panel);
-                row += 1;
-            }
+    // SAFETY: each tile stays within start..end.
+    unsafe {
+        while row + ROWS <= end {
+            tile::<V, ROWS, NV>(walk, &mut place, panel);
+            row += ROWS;
         }
+        // What is left in tiles of 4, 2 and 1: eight sums at once are enough.
+        while ROWS > 4 && row + 4 <= end {
+            tile::<V, 4, NV>(walk, &mut place, panel);
+            row += 4;
+        }
+        while ROWS > 2 && row + 2 <= end {
+            tile::<V, 2, NV>(walk, &mut place, panel);
+            row += 2;
+        }
+        while row < end {
+            tile::<V, 1, NV>(walk, &mut place, panel);
+            row += 1;
+        }
+    }
+}
+
+/// A row as a pixel in a line.
+#[derive(Clone, Copy)]
+struct Place {
+    line: usize,
+    pixel: usize,
+}
+
+impl Place {
+    #[inline(always)]
+    fn offset(self, strides: Strides) -> usize {
+        self.line * strides.line + self.pixel * strides.pixel
+    }
+
+    /// The next `R` rows, which may lie on several lines.
+    #[inline(always)]
+    fn next<const R: usize>(&mut self, width: usize) -> [Place; R] {
+        std::array::from_fn(|_| {
+            let place = *self;
+            self.pixel += 1;
+            if self.pixel == width {
+                *self = Place { line: self.line + 1, pixel: 0 };
+            }
+            place
+        })
     }
 }
 
 #[inline(always)]
 unsafe fn tile<V: Lanes, const R: usize, const NV: usize>(
     walk: &Walk<'_>,
-    at: *const f32,
-    row: usize,
+    place: &mut Place,
     panel: usize,
 ) {
-    let Panels { data, stride, bias, n, .. } = walk.panels;
-    let pixel = walk.rows.pixel;
-    // SAFETY: rows row..row+R, panels panel..panel+NV and k columns exist; stores beyond n are masked.
+    let Panels { data, stride, bias, .. } = walk.panels;
+    let places: [Place; R] = place.next(walk.width);
+    // SAFETY: the R rows, panels panel..panel+NV and k columns exist.
     unsafe {
         let mut b: [*const f32; NV] = std::array::from_fn(|v| data.add((panel + v) * stride));
         let first: [V; NV] = std::array::from_fn(|v| match bias {
@@ -150,10 +186,11 @@ unsafe fn tile<V: Lanes, const R: usize, const NV: usize>(
             None => V::splat(0.0),
         });
         let mut sums = [first; R];
-        let rows: [*const f32; R] = std::array::from_fn(|r| at.add(r * pixel));
-        for &offset in walk.runs {
-            let a: [*const f32; R] = std::array::from_fn(|r| rows[r].add(offset));
-            for depth in 0..walk.run {
+        let rows: [*const f32; R] =
+            std::array::from_fn(|r| walk.input.add(places[r].offset(walk.from)));
+        for run in walk.runs {
+            let a: [*const f32; R] = std::array::from_fn(|r| rows[r].add(run.offset));
+            for depth in 0..run.count {
                 let weights: [V; NV] = std::array::from_fn(|v| V::load(b[v].add(depth * WIDTH)));
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let value = V::splat(*a[r].add(depth));
@@ -163,30 +200,35 @@ unsafe fn tile<V: Lanes, const R: usize, const NV: usize>(
                 }
             }
             for b in &mut b {
-                *b = b.add(walk.run * WIDTH);
+                *b = b.add(run.count * WIDTH);
             }
         }
-        for (r, sums) in sums.iter().enumerate() {
-            let place = match walk.places {
-                Some(places) => *places.get_unchecked(row + r),
-                None => (row + r) * walk.out_stride,
-            };
+        for (sums, place) in sums.iter().zip(&places) {
             for (v, &sum) in sums.iter().enumerate() {
-                let column = (panel + v) * WIDTH;
-                let part = (n - column).min(WIDTH);
-                let mut sum = sum;
-                if let Some(residual) = walk.residual {
-                    let at = (row + r) * walk.out_stride + column;
-                    sum = sum.add(V::load_part(residual.add(at), part));
-                }
-                let value = walk.activation.apply(sum);
-                let out = walk.out.add(place + column);
-                if part == WIDTH {
-                    value.store(out);
-                } else {
-                    value.store_part(out, part);
-                }
+                finish(walk, *place, panel + v, sum);
             }
+        }
+    }
+}
+
+/// Adds, activates and stores sixteen columns of one row.
+#[inline(always)]
+unsafe fn finish<V: Lanes>(walk: &Walk<'_>, place: Place, panel: usize, mut sum: V) {
+    let Target { data, strides, panel: apart, whole } = walk.to;
+    let part = if whole { WIDTH } else { (walk.panels.n - panel * WIDTH).min(WIDTH) };
+    // SAFETY: the row and the panel exist; stores beyond n are masked.
+    unsafe {
+        if let Some(add) = walk.residual {
+            let from = add.data.add(place.offset(add.strides) + panel * add.panel);
+            let value = if part == WIDTH { V::load(from) } else { V::load_part(from, part) };
+            sum = sum.add(value);
+        }
+        let value = walk.activation.apply(sum);
+        let to = data.add(place.offset(strides) + panel * apart);
+        if part == WIDTH {
+            value.store(to);
+        } else {
+            value.store_part(to, part);
         }
     }
 }

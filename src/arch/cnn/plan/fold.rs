@@ -3,70 +3,68 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::compute::kernels::{Activation, Depthwise, Packed};
+use crate::compute::kernels::{Activation, Filters, Frame, Packed};
 use crate::compute::layers::BatchNorm;
 
 /// Weights and bias on their way into a kernel's form.
-pub(super) struct Folded {
-    /// `[out, in per group, rows · columns]`, or `[out, in, 1]` of a linear layer.
+pub struct Folded {
+    /// `[out, in per group, rows, columns]`, or `[out, in]` of a linear layer.
     weights: Vec<f32>,
-    sizes: [usize; 3],
     bias: Vec<f32>,
     pub activation: Activation,
 }
 
 impl Folded {
     pub fn new(weight: &Tensor, bias: Option<&Tensor>, norm: Option<&BatchNorm>) -> Result<Self> {
-        let [out, input, ..] = *weight.dims() else {
-            return Err(candle_core::Error::Msg("weights have two dimensions or more".to_owned()));
-        };
-        let taps = weight.dims()[2..].iter().product();
+        let outputs = weight.dim(0)?;
         let mut weights = weight.flatten_all()?.to_vec1::<f32>()?;
         let mut bias = match bias {
             Some(bias) => bias.to_vec1::<f32>()?,
-            None => vec![0.0; out],
+            None => vec![0.0; outputs],
         };
         if let Some(norm) = norm {
             let (scale, shift) = norm.scale_and_shift()?;
             let (scale, shift) = (scale.to_vec1::<f32>()?, shift.to_vec1::<f32>()?);
-            for (out, filter) in weights.chunks_exact_mut(input * taps).enumerate() {
+            let each = weights.len() / outputs;
+            for (out, filter) in weights.chunks_exact_mut(each).enumerate() {
                 filter.iter_mut().for_each(|weight| *weight *= scale[out]);
                 bias[out] = bias[out] * scale[out] + shift[out];
             }
         }
-        Ok(Self { weights, sizes: [out, input, taps], bias, activation: Activation::None })
+        Ok(Self { weights, bias, activation: Activation::None })
     }
 
-    /// For pixels: channels innermost.
-    pub fn convolution(&self) -> Packed {
-        let [out, input, taps] = self.sizes;
-        let mut moved = vec![0.0; self.weights.len()];
-        for (to, from) in
-            moved.chunks_exact_mut(input * taps).zip(self.weights.chunks_exact(input * taps))
-        {
+    pub fn filters(&self) -> Filters<'_> {
+        Filters { weights: &self.weights, bias: &self.bias }
+    }
+
+    /// A linear layer.
+    pub fn linear(&self) -> Packed {
+        let (outputs, inputs) = self.sizes();
+        Packed::new(&self.weights, Some(&self.bias), outputs, inputs)
+    }
+
+    /// A linear layer over a flattened picture, whose weights are in the order of channels, rows, columns,
+    /// and which lies in blocks: its columns are moved.
+    pub fn linear_over(&self, frame: &Frame) -> Packed {
+        let (outputs, inputs) = self.sizes();
+        let pixels = frame.size[0] * frame.size[1];
+        let mut moved = vec![0.0; outputs * frame.len()];
+        let rows = moved.chunks_exact_mut(frame.len()).zip(self.weights.chunks_exact(inputs));
+        for (to, from) in rows {
             for (i, &weight) in from.iter().enumerate() {
-                let (channel, tap) = (i / taps, i % taps);
-                to[tap * input + channel] = weight;
+                let (channel, pixel) = (i / pixels, i % pixels);
+                to[channel / LANES * frame.plane() + pixel * LANES + channel % LANES] = weight;
             }
         }
-        Packed::new(&moved, Some(&self.bias), out, input * taps)
+        Packed::new(&moved, Some(&self.bias), outputs, frame.len())
     }
 
-    pub fn depthwise(&self) -> Depthwise {
-        Depthwise::new(&self.weights, &self.bias, self.sizes[2])
-    }
-
-    /// A linear layer. Where it reads a flattened picture of `channels`, its columns are in the order of
-    /// channels, rows, columns, and the picture lies pixel by pixel: they are moved.
-    pub fn linear(&self, channels: usize) -> Packed {
-        let [out, input, _] = self.sizes;
-        let pixels = input / channels.max(1);
-        let mut moved = vec![0.0; self.weights.len()];
-        for (to, from) in moved.chunks_exact_mut(input).zip(self.weights.chunks_exact(input)) {
-            for (i, &weight) in from.iter().enumerate() {
-                to[(i % pixels) * channels + i / pixels] = weight;
-            }
-        }
-        Packed::new(&moved, Some(&self.bias), out, input)
+    fn sizes(&self) -> (usize, usize) {
+        let outputs = self.bias.len();
+        (outputs, self.weights.len() / outputs.max(1))
     }
 }
+
+/// Channels in a block.
+const LANES: usize = 16;

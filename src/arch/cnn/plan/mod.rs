@@ -1,37 +1,42 @@
 //! The network on a CPU: the same layers as the candle graph, with batch norms folded and weights packed
-//! once, at load. A picture lies pixel after pixel, its channels side by side, so that one kernel works
-//! on sixteen channels at a time.
+//! once, at load. A picture lies in blocks of sixteen channels, so that one kernel works on sixteen
+//! channels at a time.
 //!
 //! A network with a layer that is not known here has no plan, and runs as the graph does.
 
-mod build;
+mod bottleneck;
 mod fold;
+mod layout;
+mod sketch;
 mod step;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::arch::cnn::net::Cnn;
-use crate::compute::kernels::Activation;
-use crate::compute::kernels::{Level, Packed, Product, gemm};
+use crate::compute::kernels::{Activation, Frame, Level, Packed, Product, gemm, mean};
 
-use step::{Buffers, Step};
+use layout::Layout;
+use sketch::{Reduction, Sketch};
+use step::{Arena, Step};
 
 /// A network ready to run, shared by all threads.
 pub struct Plan {
     level: Level,
-    /// Channels, rows and columns of a sample.
-    input: [usize; 3],
     /// Per picture, up to the vector that the dense layers read.
     steps: Vec<Step>,
-    features: usize,
+    frames: Vec<Frame>,
+    /// Whether the first step reads planes, as a sample comes.
+    planar: bool,
+    last: usize,
+    reduction: Reduction,
     dense: Vec<Dense>,
     outputs: usize,
-    /// One set of buffers per thread that has run it.
-    idle: Mutex<Vec<Buffers>>,
+    /// One a thread that has run it.
+    idle: Mutex<Vec<Arena>>,
 }
 
 /// A linear layer with the activation after it.
-pub(super) struct Dense {
+struct Dense {
     weights: Packed,
     activation: Activation,
 }
@@ -39,58 +44,96 @@ pub(super) struct Dense {
 impl Plan {
     /// The plan of a network, or `None` where a layer is not known here.
     pub fn new(cnn: &Cnn, level: Level) -> Option<Self> {
-        build::plan(cnn, level)
+        let sketch = Sketch::new(cnn)?;
+        let Layout { steps, frames, last, planar } = Layout::new(&sketch);
+        let dense = sketch.dense.iter().enumerate().map(|(i, layer)| {
+            let reads_picture = i == 0 && sketch.reduction == Reduction::Flatten;
+            let weights =
+                if reads_picture { layer.linear_over(&frames[last]) } else { layer.linear() };
+            Dense { weights, activation: layer.activation }
+        });
+        Some(Self {
+            level,
+            dense: dense.collect(),
+            outputs: cnn.outputs(),
+            reduction: sketch.reduction,
+            steps,
+            frames,
+            planar,
+            last,
+            idle: Mutex::default(),
+        })
     }
 
     /// Logits, `outputs` a sample; samples are channels × rows × columns. A sample's logits are the
     /// same bits in every batch.
     pub fn run<S: AsRef<[f32]>>(&self, samples: &[S]) -> Vec<Vec<f32>> {
-        let mut buffers = self.idle().pop().unwrap_or_default();
-        let mut x = Vec::with_capacity(samples.len() * self.features);
-        for sample in samples {
-            let picture = self.interleave(sample.as_ref(), &mut buffers);
-            let picture = step::run(&self.steps, self.level, picture, &mut buffers);
-            x.extend_from_slice(&picture);
-            buffers.give(picture);
+        let mut arena = self.idle().pop().unwrap_or_else(|| Arena::new(&self.frames));
+        let features = self.dense.first().map_or(0, |dense| dense.weights.k());
+        let mut x = vec![0.0; samples.len() * features];
+        for (sample, features) in samples.iter().zip(x.chunks_exact_mut(features.max(1))) {
+            self.features(sample.as_ref(), &mut arena, features);
         }
+        self.idle().push(arena);
         for dense in &self.dense {
-            let mut y = buffers.take(samples.len() * dense.weights.n());
+            let mut y = vec![0.0; samples.len() * dense.weights.n()];
             let product = Product {
-                a: &x,
-                a_stride: dense.weights.k(),
-                m: samples.len(),
-                out: &mut y,
-                out_stride: dense.weights.n(),
-                places: None,
-                residual: None,
                 activation: dense.activation,
+                ..Product::rows(&dense.weights, &x, &mut y)
             };
             gemm(self.level, &dense.weights, product);
-            buffers.give(std::mem::replace(&mut x, y));
+            x = y;
         }
-        let rows = x.chunks_exact(self.outputs).map(<[f32]>::to_vec).collect();
-        buffers.give(x);
-        self.idle().push(buffers);
-        rows
+        x.chunks_exact(self.outputs).map(<[f32]>::to_vec).collect()
     }
 
-    /// Channel planes to pixels.
-    fn interleave(&self, sample: &[f32], buffers: &mut Buffers) -> Vec<f32> {
-        let [channels, rows, columns] = self.input;
-        let mut picture = buffers.take(sample.len());
-        if channels == 1 {
-            picture.copy_from_slice(sample);
+    /// One picture up to the vector that the dense layers read.
+    fn features(&self, sample: &[f32], arena: &mut Arena, features: &mut [f32]) {
+        let frame = &self.frames[0];
+        if self.planar {
+            planes(frame, sample, arena.slot(0));
         } else {
-            for (channel, plane) in sample.chunks_exact(rows * columns).enumerate() {
-                for (pixel, &value) in picture.chunks_exact_mut(channels).zip(plane) {
-                    pixel[channel] = value;
-                }
-            }
+            interleave(frame, sample, arena.slot(0));
         }
-        picture
+        for step in &self.steps {
+            step.run(self.level, &self.frames, arena);
+        }
+        let last = arena.slot(self.last);
+        match self.reduction {
+            Reduction::Flatten => features.copy_from_slice(last),
+            Reduction::Mean => mean(self.level, &self.frames[self.last], last, features),
+        }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Buffers>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Arena>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// A sample's planes, within the border of `frame`: `[channel][line][pixel]`.
+fn planes(frame: &Frame, sample: &[f32], to: &mut [f32]) {
+    let [rows, columns] = frame.size;
+    let (line, plane) = (frame.line() / 16, frame.plane() / 16);
+    let start = frame.before[0] * line + frame.before[1];
+    for (channel, from) in sample.chunks_exact(rows * columns).enumerate() {
+        for (row, from) in from.chunks_exact(columns).enumerate() {
+            to[channel * plane + start + row * line..][..columns].copy_from_slice(from);
+        }
+    }
+}
+
+/// A sample's planes as blocks.
+fn interleave(frame: &Frame, sample: &[f32], to: &mut [f32]) {
+    let [rows, columns] = frame.size;
+    for (channel, from) in sample.chunks_exact(rows * columns).enumerate() {
+        let block = channel / 16 * frame.plane() + channel % 16;
+        for (row, from) in from.chunks_exact(columns).enumerate() {
+            let start = block + frame.at(row.cast_signed(), 0);
+            let places = to[start..].iter_mut().step_by(16);
+            places.zip(from).for_each(|(to, &from)| *to = from);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

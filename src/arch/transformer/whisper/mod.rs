@@ -90,3 +90,7 @@ fn parts<S: Speech>(
         WhisperCodec { waveforms, tokens: tokens.clone(), vocabulary: Arc::clone(&vocabulary) };
     Ok((Transcriber { speech, config, tokens, mel, vocabulary }, codec))
 }
+
+#[cfg(test)]
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small numbers")]
+mod tests;

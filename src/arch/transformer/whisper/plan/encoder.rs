@@ -6,7 +6,7 @@ use crate::arch::transformer::whisper::config::Config;
 use crate::arch::transformer::whisper::plan::block::{Feed, Room, SelfAttention};
 use crate::arch::transformer::whisper::weights;
 use crate::compute::kernels::{
-    Activation, Attention, Geometry, KeyValues, Level, Norm, Packed, Scratch, attend, convolve,
+    Activation, Attention, KeyValues, Level, Norm, Packed, Product, Scratch, attend, gemm,
 };
 use crate::engine::RunError;
 use crate::media::mel::Spectrogram;
@@ -73,24 +73,29 @@ impl Encoder {
 
     /// The two convolutions, and where each position lies.
     fn listen(&self, level: Level, window: &[f32]) -> Vec<f32> {
-        let geometry = |stride: usize| Geometry {
-            input: [1, self.frames + 2],
-            output: [1, self.frames / stride],
-            kernel: [1, 3],
-            stride: [1, stride],
-            dilation: [1, 1],
-        };
-        let padded = |inside: usize| vec![0.0; (self.frames + 2) * inside];
+        let padded = |channels: usize| vec![0.0; (self.frames + 2) * channels];
         let mut input = padded(self.mels);
         input[self.mels..][..window.len()].copy_from_slice(window);
         let mut middle = padded(self.width);
         let inside = &mut middle[self.width..][..self.frames * self.width];
-        convolve(level, &self.conv1, &geometry(1), &input, inside, Activation::Gelu);
+        convolve(level, &self.conv1, &input, 1, inside);
         let mut x = vec![0.0; self.positions.len()];
-        convolve(level, &self.conv2, &geometry(2), &middle, &mut x, Activation::Gelu);
+        convolve(level, &self.conv2, &middle, 2, &mut x);
         x.iter_mut().zip(&self.positions).for_each(|(value, position)| *value += position);
         x
     }
+}
+
+/// A convolution over [time, channels] that are padded already, and the GELU after it. Its windows are the
+/// rows of a product, one step further each.
+fn convolve(level: Level, weights: &Packed, padded: &[f32], step: usize, out: &mut [f32]) {
+    let (m, a_stride) = (out.len() / weights.n(), step * weights.k() / 3);
+    let activation = Activation::Gelu;
+    gemm(
+        level,
+        weights,
+        Product { a_stride, m, activation, ..Product::rows(weights, padded, out) },
+    );
 }
 
 /// Weights [output, input, 3] as rows over time, then channels.

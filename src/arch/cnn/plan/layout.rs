@@ -1,0 +1,183 @@
+//! From operations on values to steps between places in memory.
+
+use crate::arch::cnn::plan::bottleneck::Bottleneck;
+use crate::arch::cnn::plan::sketch::{Op, OpKind, Sketch, Value};
+use crate::arch::cnn::plan::step::{Slot, Step, StepKind};
+use crate::compute::kernels::{Convolution, Depthwise, Frame, Geometry, Pooling};
+
+/// Steps, and the frames of their slots. Slot 0 is the sample's.
+pub struct Layout {
+    pub steps: Vec<Step>,
+    pub frames: Vec<Frame>,
+    pub last: Slot,
+    /// Whether the sample's slot holds planes, as it came.
+    pub planar: bool,
+}
+
+/// Slots that are taken and free while the steps are laid out. A slot is taken again only by a picture
+/// of the same frame, so that its border stays zero.
+struct Slots {
+    frames: Vec<Frame>,
+    free: Vec<Slot>,
+    of_value: Vec<Option<Slot>>,
+}
+
+impl Slots {
+    fn take(&mut self, frame: Frame) -> Slot {
+        match self.free.iter().position(|&slot| self.frames[slot] == frame) {
+            Some(at) => self.free.swap_remove(at),
+            None => {
+                self.frames.push(frame);
+                self.frames.len() - 1
+            }
+        }
+    }
+
+    fn of(&self, value: Value) -> Slot {
+        self.of_value[value].unwrap_or_default()
+    }
+}
+
+impl Layout {
+    pub fn new(sketch: &Sketch) -> Self {
+        let readers = |value| sketch.ops.iter().filter(move |op| op.reads(value));
+        // A network's first convolution reads the few channels of a sample as they come.
+        let planar = readers(0).all(|op| {
+            matches!(&op.kind, OpKind::Convolution { geometry, .. } if geometry.dilation[1] == 1)
+                && op.residual != Some(0)
+        }) && sketch.values[0].channels < 16
+            && sketch.last != 0;
+        let mut slots = Slots {
+            frames: vec![sketch.values[0]],
+            free: Vec::new(),
+            of_value: vec![None; sketch.values.len()],
+        };
+        slots.of_value[0] = Some(0);
+        let mut layout = Self { steps: Vec::new(), frames: Vec::new(), last: 0, planar };
+        let mut at = 0;
+        while at < sketch.ops.len() {
+            let used = bottleneck(&sketch.ops[at..], sketch).unwrap_or(1);
+            let ops = &sketch.ops[at..at + used];
+            let end = &ops[used - 1];
+            let to = slots.take(sketch.values[end.to]);
+            slots.of_value[end.to] = Some(to);
+            let kind = match ops {
+                [op] => single(op, sketch, planar),
+                _ => banded(ops, sketch, &mut slots),
+            };
+            let residual = end.residual.map(|value| slots.of(value));
+            layout.steps.push(Step { kind, from: slots.of(ops[0].from), residual, to });
+            at += used;
+            // What nobody reads any more makes room.
+            for value in 1..sketch.values.len() {
+                let read_again = sketch.ops[at..].iter().any(|op| op.reads(value));
+                if !read_again
+                    && value != sketch.last
+                    && let Some(slot) = slots.of_value[value].take()
+                {
+                    slots.free.push(slot);
+                }
+            }
+        }
+        layout.last = slots.of(sketch.last);
+        layout.frames = slots.frames;
+        layout
+    }
+}
+
+impl Op {
+    fn reads(&self, value: Value) -> bool {
+        self.from == value || self.residual == Some(value)
+    }
+}
+
+/// How many operations from the first on are one bottleneck: [expand,] depthwise, project.
+fn bottleneck(ops: &[Op], sketch: &Sketch) -> Option<usize> {
+    let point = |op: &Op| matches!(&op.kind, OpKind::Convolution { geometry, .. } if *geometry == Geometry::POINT);
+    let expand = ops.first().is_some_and(point);
+    let (depthwise, project) = (ops.get(usize::from(expand))?, ops.get(usize::from(expand) + 1)?);
+    let chained = ops.windows(2).take(usize::from(expand) + 1).all(|pair| {
+        let once = sketch.ops.iter().filter(|op| op.reads(pair[0].to)).count() == 1;
+        pair[1].from == pair[0].to && pair[0].residual.is_none() && once
+    });
+    let is = matches!(depthwise.kind, OpKind::Depthwise { .. }) && point(project) && chained;
+    // A sample in planes is read by a convolution of its own.
+    (is && ops[0].from != 0).then_some(usize::from(expand) + 2)
+}
+
+fn single(op: &Op, sketch: &Sketch, planar: bool) -> StepKind {
+    let frames = (sketch.values[op.from], sketch.values[op.to]);
+    match &op.kind {
+        OpKind::Convolution { filters, geometry } => {
+            let new = if planar && op.from == 0 { Convolution::planar } else { Convolution::new };
+            StepKind::Convolution(
+                new(filters.filters(), geometry, frames, op.activation),
+                *geometry,
+            )
+        }
+        OpKind::Depthwise { filters, geometry } => StepKind::Depthwise(
+            Depthwise::new(filters.filters(), geometry, frames, op.activation),
+            *geometry,
+        ),
+        OpKind::Pool { kind, geometry } => {
+            let (from, to) = frames;
+            StepKind::Pooling(Pooling { kind: *kind, geometry: *geometry, from, to })
+        }
+        OpKind::Elementwise => StepKind::Elementwise(op.activation),
+    }
+}
+
+/// A bottleneck of two or three operations, whose wide pictures are bands.
+fn banded(ops: &[Op], sketch: &Sketch, slots: &mut Slots) -> StepKind {
+    let (expand, [depthwise, project]) = match ops {
+        [expand, depthwise, project] => (Some(expand), [depthwise, project]),
+        _ => (None, [&ops[0], &ops[1]]),
+    };
+    let (OpKind::Depthwise { filters, geometry }, OpKind::Convolution { filters: narrow, .. }) =
+        (&depthwise.kind, &project.kind)
+    else {
+        unreachable!("a bottleneck is a depthwise convolution and a 1x1 one")
+    };
+    let (read, made) = (sketch.values[depthwise.from], sketch.values[depthwise.to]);
+    let floats = |frame: &Frame| frame.blocks() * frame.line();
+    let wide_line = if expand.is_some() { floats(&read) } else { 0 };
+    let lines = Bottleneck::lines(geometry, made.size[0], [wide_line, floats(&made)]);
+    // Lines above and below a band are lines of the band.
+    let wide = Frame {
+        size: [geometry.reads(lines), read.size[1]],
+        before: [0, read.before[1]],
+        after: [0, read.after[1]],
+        ..read
+    };
+    let filtered = Frame { size: [lines, made.size[1]], ..made };
+    let expand = expand.and_then(|op| match &op.kind {
+        OpKind::Convolution { filters, geometry } => Some(Convolution::new(
+            filters.filters(),
+            geometry,
+            (sketch.values[op.from], wide),
+            op.activation,
+        )),
+        _ => None,
+    });
+    let reads = if expand.is_some() { wide } else { read };
+    let columns_only = Geometry { padding: [0, geometry.padding[1]], ..*geometry };
+    let over = if expand.is_some() { &columns_only } else { geometry };
+    let bottleneck = Bottleneck {
+        depthwise: Depthwise::new(filters.filters(), over, (reads, filtered), depthwise.activation),
+        project: Convolution::new(
+            narrow.filters(),
+            &Geometry::POINT,
+            (filtered, sketch.values[project.to]),
+            project.activation,
+        ),
+        geometry: *geometry,
+        lines,
+        height: read.size[0],
+        wide,
+        filtered,
+        expand,
+    };
+    let wide = [slots.take(bottleneck.wide), slots.take(bottleneck.filtered)];
+    slots.free.extend(wide);
+    StepKind::Bottleneck(Box::new(bottleneck), wide)
+}

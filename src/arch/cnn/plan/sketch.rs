@@ -1,0 +1,248 @@
+//! The network as a list of operations on values: a batch norm and an activation have joined the layer
+//! before them, and where a picture lies in memory is not decided yet.
+
+use std::iter::Peekable;
+use std::slice::Iter;
+
+use candle_core::{Result, Tensor};
+
+use crate::arch::cnn::net::{Block, Cnn, Node};
+use crate::arch::cnn::plan::fold::Folded;
+use crate::compute::kernels::{Activation, Frame, Geometry, Pool};
+use crate::compute::layers::{self, BatchNorm, Convolution, Window};
+
+/// A picture between two operations, by its place in [`Sketch::values`].
+pub type Value = usize;
+
+/// One operation.
+pub struct Op {
+    pub kind: OpKind,
+    pub from: Value,
+    /// Added before the activation.
+    pub residual: Option<Value>,
+    pub to: Value,
+    pub activation: Activation,
+}
+
+pub enum OpKind {
+    Convolution {
+        filters: Folded,
+        geometry: Geometry,
+    },
+    Depthwise {
+        filters: Folded,
+        geometry: Geometry,
+    },
+    Pool {
+        kind: Pool,
+        geometry: Geometry,
+    },
+    /// Nothing but the residual and the activation.
+    Elementwise,
+}
+
+/// What the vector that the dense layers read is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reduction {
+    /// Channels, rows, columns.
+    Flatten,
+    /// The mean of each channel.
+    Mean,
+}
+
+/// A network without a layer that is not known here.
+pub struct Sketch {
+    /// Value 0 is the sample. Each has the border that its readers need.
+    pub values: Vec<Frame>,
+    pub ops: Vec<Op>,
+    pub last: Value,
+    pub reduction: Reduction,
+    pub dense: Vec<Folded>,
+}
+
+type Nodes<'a> = Peekable<Iter<'a, Node>>;
+
+impl Sketch {
+    /// `None` where a layer is not known here.
+    pub fn new(cnn: &Cnn) -> Option<Self> {
+        let [channels, rows, columns] = cnn.input();
+        let mut sketch = Self {
+            values: vec![Frame::bare(channels, [rows, columns])],
+            ops: Vec::new(),
+            last: 0,
+            reduction: Reduction::Flatten,
+            dense: Vec::new(),
+        };
+        let mut nodes = cnn.nodes().iter().peekable();
+        sketch.last = sketch.pictures(&mut nodes, 0)?;
+        sketch.reduction = match nodes.next()? {
+            Node::Flatten => Reduction::Flatten,
+            Node::GlobalAveragePool => Reduction::Mean,
+            _ => return None,
+        };
+        sketch.dense = dense(&mut nodes)?;
+        Some(sketch)
+    }
+
+    /// Operations up to the first node that makes a vector; the last value.
+    fn pictures(&mut self, nodes: &mut Nodes<'_>, from: Value) -> Option<Value> {
+        let mut at = from;
+        while let Some(node) =
+            nodes.next_if(|node| !matches!(node, Node::Flatten | Node::GlobalAveragePool))
+        {
+            at = match node {
+                Node::Convolution(layer) => self.convolution(layer, nodes, at)?,
+                Node::Activation(layer) => self.elementwise(at, None, kernel(*layer)),
+                Node::MaxPool(layer) => self.pool(Pool::Maximum, &layer.0, at)?,
+                Node::AveragePool(layer) => self.pool(Pool::Average, &layer.0, at)?,
+                Node::Dropout(_) => at,
+                Node::Block(block) => self.block(block, nodes, at)?,
+                // A norm that follows no convolution, and vectors, stay with the graph.
+                Node::BatchNorm(_) | Node::Linear(_) | Node::Flatten | Node::GlobalAveragePool => {
+                    return None;
+                }
+            };
+        }
+        Some(at)
+    }
+
+    fn convolution(
+        &mut self,
+        layer: &Convolution,
+        nodes: &mut Nodes<'_>,
+        from: Value,
+    ) -> Option<Value> {
+        let size = layer.size();
+        let filters = fold(layer.weight(), layer.bias(), nodes).ok()?;
+        let activation = filters.activation;
+        let (geometry, to) = self.window(&size.window, from, size.output)?;
+        let kind = if size.groups == 1 {
+            OpKind::Convolution { filters, geometry }
+        } else if size.groups == size.input && size.input == size.output {
+            OpKind::Depthwise { filters, geometry }
+        } else {
+            return None;
+        };
+        self.ops.push(Op { kind, from, residual: None, to, activation });
+        Some(to)
+    }
+
+    fn pool(&mut self, kind: Pool, window: &Window, from: Value) -> Option<Value> {
+        let at = window.place(self.values[from].size)?;
+        let geometry = geometry(window, at.before);
+        let to = self.value(Frame::bare(self.values[from].channels, at.output));
+        let kind = OpKind::Pool { kind, geometry };
+        self.ops.push(Op { kind, from, residual: None, to, activation: Activation::None });
+        Some(to)
+    }
+
+    fn elementwise(
+        &mut self,
+        from: Value,
+        residual: Option<Value>,
+        activation: Activation,
+    ) -> Value {
+        let Frame { channels, size, .. } = self.values[from];
+        let to = self.value(Frame::bare(channels, size));
+        self.ops.push(Op { kind: OpKind::Elementwise, from, residual, to, activation });
+        to
+    }
+
+    /// The last convolution of a residual block adds the shortcut while its sums are in registers.
+    fn block(&mut self, block: &Block, nodes: &mut Nodes<'_>, from: Value) -> Option<Value> {
+        let shortcut = match &block.shortcut {
+            Some(shortcut) => Some(self.pictures(&mut shortcut.iter().peekable(), from)?),
+            None => None,
+        };
+        let end = self.pictures(&mut block.body.iter().peekable(), from)?;
+        let mut activation = block.activation.map_or(Activation::None, kernel);
+        if activation == Activation::None
+            && let Some(Node::Activation(next)) = nodes.peek()
+        {
+            activation = kernel(*next);
+            nodes.next();
+        }
+        match self.ops.last_mut() {
+            Some(last)
+                if last.to == end
+                    && end != from
+                    && last.activation == Activation::None
+                    && last.residual.is_none()
+                    && matches!(last.kind, OpKind::Convolution { .. }) =>
+            {
+                last.residual = shortcut;
+                last.activation = activation;
+                Some(end)
+            }
+            _ => Some(self.elementwise(end, shortcut, activation)),
+        }
+    }
+
+    fn value(&mut self, frame: Frame) -> Value {
+        self.values.push(frame);
+        self.values.len() - 1
+    }
+
+    /// Lays a window on a value, which gets the border that the window needs, and makes its result.
+    fn window(
+        &mut self,
+        window: &Window,
+        from: Value,
+        channels: usize,
+    ) -> Option<(Geometry, Value)> {
+        let frame = &mut self.values[from];
+        let at = window.place(frame.size)?;
+        for axis in 0..2 {
+            frame.before[axis] = frame.before[axis].max(at.before[axis]);
+            frame.after[axis] = frame.after[axis].max(at.after[axis]);
+        }
+        let to = self.value(Frame::bare(channels, at.output));
+        Some((geometry(window, at.before), to))
+    }
+}
+
+fn geometry(window: &Window, padding: [usize; 2]) -> Geometry {
+    let &Window { kernel, stride, dilation, .. } = window;
+    Geometry { kernel, stride, dilation, padding }
+}
+
+/// Takes the batch norm and the activation that follow, where they do.
+fn fold(weight: &Tensor, bias: Option<&Tensor>, nodes: &mut Nodes<'_>) -> Result<Folded> {
+    let norm: Option<&BatchNorm> = match nodes.peek() {
+        Some(Node::BatchNorm(norm)) => {
+            nodes.next();
+            Some(norm)
+        }
+        _ => None,
+    };
+    let mut folded = Folded::new(weight, bias, norm)?;
+    if let Some(Node::Activation(activation)) = nodes.peek() {
+        folded.activation = kernel(*activation);
+        nodes.next();
+    }
+    Ok(folded)
+}
+
+/// Linear layers with their activations.
+fn dense(nodes: &mut Nodes<'_>) -> Option<Vec<Folded>> {
+    let mut dense = Vec::new();
+    while let Some(node) = nodes.next() {
+        match node {
+            Node::Linear(layer) => dense.push(fold(layer.weight(), layer.bias(), nodes).ok()?),
+            Node::Dropout(_) => {}
+            _ => return None,
+        }
+    }
+    // Without a linear layer a flattened picture would be in the wrong order.
+    (!dense.is_empty()).then_some(dense)
+}
+
+fn kernel(activation: layers::Activation) -> Activation {
+    match activation {
+        layers::Activation::Relu => Activation::Relu,
+        layers::Activation::Relu6 => Activation::Relu6,
+        layers::Activation::Silu => Activation::Silu,
+        layers::Activation::HardSwish => Activation::HardSwish,
+        layers::Activation::Gelu => Activation::Gelu,
+    }
+}
