@@ -44,7 +44,7 @@ pub struct Preprocessing {
 
 /// The tokens that are not text. Every token from `end` on is special; every one after `no_timestamps`
 /// is a time, 20 ms after the one before it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tokens {
     /// Begins every prompt.

@@ -240,23 +240,6 @@ fn one_beam_is_greedy() {
 }
 
 #[test]
-fn beams_find_what_is_at_least_as_likely() {
-    let mut better = 0;
-    for seed in 0..6 {
-        let plan = plan(20 + seed);
-        let one = decoded(&plan, &[1], manner(false, 1, 0.0), 0).remove(0);
-        let five = decoded(&plan, &[1], manner(false, 5, 0.0), 0).remove(0);
-        let rank = |decoded: &Decoded| {
-            let count = decoded.tokens.len() as f32;
-            decoded.log_probability * (count + 1.0) / count.max(1.0)
-        };
-        assert!(rank(&five) >= rank(&one) - 1e-5, "{one:?} {five:?}");
-        better += usize::from(five.tokens != one.tokens);
-    }
-    assert!(better > 0, "five beams never found another text");
-}
-
-#[test]
 fn a_seed_draws_the_same_text_and_another_draws_another() {
     let plan = plan(7);
     let drawn = |seed| decoded(&plan, &[1], manner(false, 1, 1.0), seed).remove(0).tokens;

@@ -231,7 +231,56 @@ fn draw(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::transformer::whisper::config::Tokens;
+    use crate::arch::transformer::whisper::decode::Task;
     use rand::SeedableRng;
+
+    /// Words 0 and 1, end 2. A text of 0 leads nowhere; one of 1 goes on surely, and ends at two.
+    fn probabilities(said: &[TokenId]) -> [f32; 3] {
+        match said {
+            [] => [0.51, 0.49, 0.0],
+            [1] => [0.01, 0.97, 0.02],
+            [1, 1, ..] => [0.01, 0.01, 0.98],
+            _ => [0.34, 0.33, 0.33],
+        }
+    }
+
+    /// Searches in a network that remembers just what it has read.
+    fn found(beams: usize) -> Decoded {
+        let special =
+            Tokens { start: 3, end: 2, no_speech: 4, no_timestamps: 5, ..Tokens::default() };
+        let rules = Rules::new(&special, false);
+        let manner = Manner {
+            language: None,
+            task: Task::Transcribe,
+            timestamps: false,
+            temperature: 0.0,
+            beams,
+        };
+        let mut search = Search::new(Vec::new(), manner, 4, 0.0, None);
+        let rng = &mut ChaCha8Rng::seed_from_u64(0);
+        let mut logits = vec![probabilities(&[]).map(f32::ln).to_vec()];
+        while !logits.is_empty() {
+            search.advance(std::mem::take(&mut logits), &rules, rng).unwrap();
+            for Row { cache, tokens, .. } in search.rows(&()) {
+                let read: &mut Vec<TokenId> = cache;
+                read.extend(tokens);
+                logits.push(probabilities(read).map(f32::ln).to_vec());
+            }
+        }
+        search.finish()
+    }
+
+    #[test]
+    fn beams_find_a_text_that_begins_less_likely() {
+        assert_eq!(found(1).tokens, [0, 0, 0, 0]);
+        for beams in [2, 3] {
+            let found = found(beams);
+            assert_eq!(found.tokens, [1, 1]);
+            let sum: f32 = [0.49_f32, 0.97, 0.98].map(f32::ln).iter().sum();
+            assert!((found.log_probability - sum / 3.0).abs() < 1e-5, "{found:?}");
+        }
+    }
 
     #[test]
     fn the_best_come_in_order_and_equals_by_their_number() {
