@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::arch::gru::language::TextLanguage;
-use crate::arch::gru::net::{FoldedModel, RecurrentModel};
+use crate::arch::gru::net::RecurrentModel;
 use crate::arch::gru::plan::{Plan, too_little};
 use crate::arch::gru::score::{Score, score};
 use crate::arch::gru::streams::Streams;
@@ -16,7 +16,7 @@ use crate::arch::{EpochReport, TrainError, TrainJob};
 use crate::compute::Trainable;
 use crate::compute::fit::{Optimiser, Schedule, cross_entropy};
 use crate::compute::layers::{LayerState, Mode};
-use crate::engine::TokenId;
+use crate::engine::{Stepwise, TokenId};
 
 /// Above this the perplexity is no number any longer.
 const NATS_MAX: f64 = 700.0;
@@ -134,7 +134,7 @@ impl Learner<'_> {
 /// # Errors
 /// [`TrainError`] for less than two tokens, or when the arithmetic fails.
 pub fn measure(
-    model: &FoldedModel,
+    model: &impl Stepwise,
     language: &TextLanguage,
     tokens: &[TokenId],
 ) -> Result<Score, TrainError> {

@@ -4,6 +4,7 @@ mod config;
 mod fit;
 mod language;
 mod net;
+mod packed;
 mod plan;
 mod score;
 mod streams;
@@ -19,12 +20,13 @@ use serde_json::{Value, json};
 use crate::arch::{Architecture, OpenContext, OpenError, golden};
 use crate::compute::{Loader, WeightError};
 use crate::domain::{Item, MediaLimits};
-use crate::engine::{Endpoint, RunError, TokenId};
+use crate::engine::{Endpoint, RunError, Stepwise, TokenId};
 use crate::package::{Package, WEIGHTS_FILE};
 
 use config::{Config, Preprocessing};
 use language::TextLanguage;
-use net::{FoldedModel, RecurrentModel};
+use net::RecurrentModel;
+use packed::PackedModel;
 use vocabulary::Vocabulary;
 
 /// The row of the table of architectures.
@@ -37,9 +39,28 @@ pub const ARCHITECTURE: Architecture = Architecture {
 };
 
 fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
-    let (network, language) = load(package, context.device, &context.media)?;
+    let (model, language) = load(package, context.device, &context.media)?;
+    if context.device.is_cpu() {
+        let network = PackedModel::new(&model, context.level).map_err(unusable)?;
+        serve(package, context, network, language)
+    } else {
+        serve(package, context, model.fold().map_err(unusable)?, language)
+    }
+}
+
+fn serve<N: Stepwise>(
+    package: &Package,
+    context: &OpenContext<'_>,
+    network: N,
+    language: TextLanguage,
+) -> Result<Box<dyn Endpoint>, OpenError> {
     check(package, &network, &language)?;
     Ok(context.engine.stepwise(&package.label(), network, language, context.limits))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]
+fn unusable(error: candle_core::Error) -> OpenError {
+    WeightError::Device { name: "rnn".to_owned(), reason: error.to_string() }.into()
 }
 
 /// The network and the language of a package, not yet checked against its golden samples.
@@ -47,7 +68,7 @@ fn load(
     package: &Package,
     device: &Device,
     media: &MediaLimits,
-) -> Result<(FoldedModel, TextLanguage), OpenError> {
+) -> Result<(RecurrentModel, TextLanguage), OpenError> {
     let manifest = &package.manifest;
     let config = Config::read(&manifest.architecture.config)?;
     let preprocessing = Preprocessing::read(&manifest.preprocessing)?;
@@ -57,17 +78,13 @@ fn load(
     let mut loader = Loader::new(package.file(WEIGHTS_FILE)?, device)?;
     let model = RecurrentModel::new(&mut loader, &config, rows)?;
     loader.finish()?;
-    let model = model.fold().map_err(|error| WeightError::Device {
-        name: "rnn".to_owned(),
-        reason: error.to_string(),
-    })?;
     Ok((model, TextLanguage::new(vocabulary, rows, &preprocessing, media)?))
 }
 
 /// Sampled text may differ between kinds of CPU, so what is compared is how surprising a fixed line is.
 fn check(
     package: &Package,
-    network: &FoldedModel,
+    network: &impl Stepwise,
     language: &TextLanguage,
 ) -> Result<(), OpenError> {
     for sample in golden::samples(package)? {
@@ -90,7 +107,7 @@ fn check(
 
 /// What a golden sample expects of a line.
 fn golden_figure(
-    network: &FoldedModel,
+    network: &impl Stepwise,
     language: &TextLanguage,
     line: &[TokenId],
 ) -> Result<Value, RunError> {

@@ -60,7 +60,24 @@ impl RecurrentModel {
         }
     }
 
-    /// The network in the form that runs. Gradients flow through it to the parameters, so training
+    /// [vocabulary, embedding].
+    #[must_use]
+    pub fn embedding(&self) -> &Tensor {
+        &self.embedding
+    }
+
+    #[must_use]
+    pub fn layers(&self) -> &[RecurrentLayer] {
+        &self.layers
+    }
+
+    /// Weight [vocabulary, hidden] and bias.
+    #[must_use]
+    pub fn head(&self) -> (&Tensor, &Tensor) {
+        (&self.head_weight, &self.head_bias)
+    }
+
+    /// The network in the form that candle runs. Gradients flow through it to the parameters, so training
     /// folds once a window, serving once at load.
     ///
     /// # Errors

@@ -7,11 +7,12 @@ use candle_core::Device;
 use crate::arch::golden::{GoldenSample, TOLERANCE};
 use crate::arch::gru::fit::{fit, measure};
 use crate::arch::gru::net::RecurrentModel;
+use crate::arch::gru::packed::PackedModel;
 use crate::arch::gru::plan::{Data, Plan, encode, twentieth};
 use crate::arch::gru::{golden_figure, load};
 use crate::arch::pack::{self, DataReceipt, Signature};
 use crate::arch::{EvalJob, EvalReport, TrainError, TrainJob, TrainReport, section};
-use crate::compute::{Loader, Trainable};
+use crate::compute::{Loader, Trainable, kernels};
 use crate::dataset::text;
 use crate::domain::{Datatype, MediaLimits, TensorSpec};
 use crate::package::{Package, WEIGHTS_FILE};
@@ -58,8 +59,13 @@ pub fn evaluate(
     };
     let text = text::read(&path, share).map_err(TrainError::Data)?;
     let tokens = encode(language.vocabulary(), &text.held_out)?;
+    let score = if device.is_cpu() {
+        measure(&PackedModel::new(&model, kernels::best())?, &language, &tokens)?
+    } else {
+        measure(&model.fold()?, &language, &tokens)?
+    };
     Ok(EvalReport {
-        metrics: measure(&model, &language, &tokens)?.metrics(),
+        metrics: score.metrics(),
         data_digest: text.digest,
         data_description: format!("the last {share} of {}", path.display()),
     })

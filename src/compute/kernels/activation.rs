@@ -42,6 +42,47 @@ impl Activation {
     }
 }
 
+/// Calls a macro of one argument, the activation, with each of them as a constant.
+macro_rules! each_activation {
+    ($self:expr, $with:ident) => {
+        match $self {
+            Activation::None => {}
+            Activation::Relu => $with!(Activation::Relu),
+            Activation::Relu6 => $with!(Activation::Relu6),
+            Activation::Silu => $with!(Activation::Silu),
+            Activation::HardSwish => $with!(Activation::HardSwish),
+            Activation::Gelu => $with!(Activation::Gelu),
+            Activation::Tanh => $with!(Activation::Tanh),
+            Activation::Sigmoid => $with!(Activation::Sigmoid),
+        }
+    };
+}
+
+impl Activation {
+    /// The choice is made once for all values.
+    ///
+    /// # Safety
+    /// As [`Lanes`].
+    #[inline(always)]
+    pub(super) unsafe fn apply_all<V: Lanes, const R: usize, const N: usize>(
+        self,
+        mut values: [[V; N]; R],
+    ) -> [[V; N]; R] {
+        macro_rules! all {
+            ($activation:expr) => {
+                for row in &mut values {
+                    for value in row {
+                        // SAFETY: the caller's.
+                        *value = unsafe { $activation.apply(*value) };
+                    }
+                }
+            };
+        }
+        each_activation!(self, all);
+        values
+    }
+}
+
 /// e^x to about 2 units in the last place. Below −87 it is 0 or denormal's neighbour, above 88 it stays
 /// at the largest power.
 ///

@@ -2,6 +2,7 @@
 
 use super::Level;
 use super::activation::Activation;
+use super::buffer::Buffer;
 use super::lanes::WIDTH;
 use super::rows::{exp_row, scale_row};
 use super::tile::{Panels, Run, Strides, Target, Walk, walk};
@@ -16,9 +17,9 @@ pub struct KeyValues {
     /// Positions there is room for: whole panels.
     capacity: usize,
     /// `[head][position / 16][depth][16]`.
-    keys: Vec<f32>,
+    keys: Buffer,
     /// `[head][depth / 16][position][16]`.
-    values: Vec<f32>,
+    values: Buffer,
 }
 
 impl KeyValues {
@@ -27,8 +28,8 @@ impl KeyValues {
     #[must_use]
     pub fn new(heads: usize, depth: usize, positions: usize) -> Self {
         let capacity = positions.next_multiple_of(WIDTH).max(WIDTH);
-        let keys = vec![0.0; heads * capacity * depth];
-        let values = vec![0.0; heads * capacity * depth.next_multiple_of(WIDTH)];
+        let keys = Buffer::zeros(heads * capacity * depth);
+        let values = Buffer::zeros(heads * capacity * depth.next_multiple_of(WIDTH));
         Self { heads, depth, length: 0, capacity, keys, values }
     }
 
@@ -143,7 +144,7 @@ pub struct Attention<'a> {
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// A line a query.
-    scores: Vec<f32>,
+    scores: Buffer,
     /// The sum of a query's line.
     totals: Vec<f32>,
 }
@@ -164,7 +165,7 @@ pub fn attend(level: Level, attention: Attention<'_>, scratch: &mut Scratch) {
     assert!(rows == 0 || (seen(0) > 0 && seen(rows - 1) <= memory.length), "positions are kept");
     let line = memory.length.next_multiple_of(WIDTH);
     let block = (SCORES_BYTES / 4 / line).next_multiple_of(12).min(rows);
-    scratch.scores.resize(block * line, 0.0);
+    scratch.scores.resize(block * line);
     for head in 0..memory.heads {
         let column = head * memory.depth;
         for start in (0..rows).step_by(block.max(1)) {

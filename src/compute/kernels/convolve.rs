@@ -193,7 +193,7 @@ impl Convolution {
             from: self.from,
             runs: &self.runs,
             m: band.lines * to.size[1],
-            width: to.size[1],
+            width: if self.is_one_line(residual) { band.lines * to.size[1] } else { to.size[1] },
             to: Target {
                 data: out[to.at(band.to.cast_signed(), 0)..].as_mut_ptr(),
                 strides,
@@ -205,6 +205,17 @@ impl Convolution {
         };
         // SAFETY: every window of the band lies within the input and every pixel within `out`.
         unsafe { walk(level, &pass) };
+    }
+}
+
+impl Convolution {
+    /// Whether all lines are as good as one, on every side.
+    fn is_one_line(&self, residual: Option<(&Frame, &[f32])>) -> bool {
+        let width = self.to.size[1];
+        let bare = |frame: &Frame| frame.line() == width * WIDTH;
+        self.from.line == width * self.from.pixel
+            && bare(&self.to)
+            && residual.is_none_or(|(frame, _)| bare(frame))
     }
 }
 

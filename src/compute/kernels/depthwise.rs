@@ -2,6 +2,7 @@
 
 use super::Level;
 use super::activation::Activation;
+use super::buffer::Buffer;
 use super::convolve::{Band, Filters, Geometry};
 use super::dispatch;
 use super::frame::Frame;
@@ -14,9 +15,9 @@ pub struct Depthwise {
     from: Frame,
     to: Frame,
     /// `[block][tap][16]`.
-    taps: Vec<f32>,
+    taps: Buffer,
     /// `[block][16]`.
-    bias: Vec<f32>,
+    bias: Buffer,
     activation: Activation,
 }
 
@@ -37,15 +38,15 @@ impl Depthwise {
         assert!(from.channels == to.channels, "as many channels go out");
         assert!(filters.bias.len() == to.channels, "a bias per channel");
         assert!(filters.weights.len() == to.channels * taps, "a filter per channel");
-        let mut packed = vec![0.0; to.blocks() * taps * WIDTH];
+        let mut packed = Buffer::zeros(to.blocks() * taps * WIDTH);
         for (channel, filter) in filters.weights.chunks_exact(taps).enumerate() {
             let start = channel / WIDTH * taps * WIDTH + channel % WIDTH;
             for (tap, &weight) in filter.iter().enumerate() {
                 packed[start + tap * WIDTH] = weight;
             }
         }
-        let mut bias = filters.bias.to_vec();
-        bias.resize(to.blocks() * WIDTH, 0.0);
+        let mut bias = Buffer::zeros(to.blocks() * WIDTH);
+        bias[..to.channels].copy_from_slice(filters.bias);
         Self { geometry: *geometry, from, to, taps: packed, bias, activation }
     }
 

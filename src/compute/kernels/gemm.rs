@@ -5,6 +5,7 @@
 
 use super::Level;
 use super::activation::Activation;
+use super::buffer::Buffer;
 use super::lanes::WIDTH;
 use super::tile::{Addend, Panels, Run, Strides, Target, Walk, walk};
 
@@ -13,8 +14,8 @@ use super::tile::{Addend, Panels, Run, Strides, Target, Walk, walk};
 pub struct Packed {
     k: usize,
     n: usize,
-    panels: Vec<f32>,
-    bias: Vec<f32>,
+    panels: Buffer,
+    bias: Buffer,
 }
 
 impl Packed {
@@ -26,14 +27,14 @@ impl Packed {
     pub fn new(weights: &[f32], bias: Option<&[f32]>, n: usize, k: usize) -> Self {
         assert_eq!(weights.len(), n * k, "weights are [n, k]");
         let padded = n.next_multiple_of(WIDTH);
-        let mut panels = vec![0.0; padded * k];
+        let mut panels = Buffer::zeros(padded * k);
         for (column, row) in weights.chunks_exact(k.max(1)).enumerate() {
             let (panel, lane) = (column / WIDTH, column % WIDTH);
             for (depth, &weight) in row.iter().enumerate() {
                 panels[(panel * k + depth) * WIDTH + lane] = weight;
             }
         }
-        let mut all = vec![0.0; padded];
+        let mut all = Buffer::zeros(padded);
         if let Some(bias) = bias {
             assert_eq!(bias.len(), n, "bias is [n]");
             all[..n].copy_from_slice(bias);

@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod buffer;
 mod convolve;
 mod depthwise;
 mod frame;
@@ -16,6 +17,7 @@ mod tile;
 pub use crate::domain::CpuLevel as Level;
 pub use activation::Activation;
 pub use attention::{Attention, KeyValues, Scratch, attend};
+pub use buffer::Buffer;
 pub use convolve::{Band, Convolution, Filters, Geometry};
 pub use depthwise::Depthwise;
 pub use frame::Frame;

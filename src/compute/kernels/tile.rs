@@ -121,27 +121,44 @@ unsafe fn block_rows<V: Lanes, const ROWS: usize, const NV: usize>(
 ) {
     let mut place = Place { line: start / walk.width, pixel: start % walk.width };
     let mut row = start;
+    // Pixels of a block of channels: their distance is known to the compiler.
+    let blocks = walk.from.pixel == WIDTH && walk.to.strides.pixel == WIDTH;
     // SAFETY: each tile stays within start..end.
     unsafe {
         while row + ROWS <= end {
-            tile::<V, ROWS, NV>(walk, &mut place, panel);
+            if place.pixel + ROWS > walk.width {
+                tile::<V, ROWS, NV, ANYWHERE>(walk, place, panel);
+            } else if blocks {
+                tile::<V, ROWS, NV, WIDTH>(walk, place, panel);
+            } else {
+                tile::<V, ROWS, NV, EVEN>(walk, place, panel);
+            }
+            place = place.after(ROWS, walk.width);
             row += ROWS;
         }
         // What is left in tiles of 4, 2 and 1: eight sums at once are enough.
         while ROWS > 4 && row + 4 <= end {
-            tile::<V, 4, NV>(walk, &mut place, panel);
+            tile::<V, 4, NV, ANYWHERE>(walk, place, panel);
+            place = place.after(4, walk.width);
             row += 4;
         }
         while ROWS > 2 && row + 2 <= end {
-            tile::<V, 2, NV>(walk, &mut place, panel);
+            tile::<V, 2, NV, ANYWHERE>(walk, place, panel);
+            place = place.after(2, walk.width);
             row += 2;
         }
         while row < end {
-            tile::<V, 1, NV>(walk, &mut place, panel);
+            tile::<V, 1, NV, EVEN>(walk, place, panel);
+            place = place.after(1, walk.width);
             row += 1;
         }
     }
 }
+
+/// How far apart the rows of a tile lie, where it is not a constant: as its strides say, on one line.
+const EVEN: usize = 1;
+/// The rows of a tile lie on several lines.
+const ANYWHERE: usize = 0;
 
 /// A row as a pixel in a line.
 #[derive(Clone, Copy)]
@@ -156,28 +173,44 @@ impl Place {
         self.line * strides.line + self.pixel * strides.pixel
     }
 
-    /// The next `R` rows, which may lie on several lines.
+    /// `rows` further, over the ends of lines.
     #[inline(always)]
-    fn next<const R: usize>(&mut self, width: usize) -> [Place; R] {
+    fn after(self, rows: usize, width: usize) -> Self {
+        let mut place = Self { pixel: self.pixel + rows, ..self };
+        while place.pixel >= width {
+            place = Self { line: place.line + 1, pixel: place.pixel - width };
+        }
+        place
+    }
+
+    /// Where this row and the next ones lie: `STEP` floats apart, or [`EVEN`], or [`ANYWHERE`].
+    #[inline(always)]
+    fn offsets<const R: usize, const STEP: usize>(
+        self,
+        strides: Strides,
+        width: usize,
+    ) -> [usize; R] {
+        let first = self.offset(strides);
+        if STEP != ANYWHERE {
+            let step = if STEP == EVEN { strides.pixel } else { STEP };
+            return std::array::from_fn(|r| first + r * step);
+        }
+        let mut place = self;
         std::array::from_fn(|_| {
-            let place = *self;
-            self.pixel += 1;
-            if self.pixel == width {
-                *self = Place { line: self.line + 1, pixel: 0 };
-            }
-            place
+            let here = place;
+            place = place.after(1, width);
+            here.offset(strides)
         })
     }
 }
 
 #[inline(always)]
-unsafe fn tile<V: Lanes, const R: usize, const NV: usize>(
+unsafe fn tile<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
     walk: &Walk<'_>,
-    place: &mut Place,
+    place: Place,
     panel: usize,
 ) {
     let Panels { data, stride, bias, .. } = walk.panels;
-    let places: [Place; R] = place.next(walk.width);
     // SAFETY: the R rows, panels panel..panel+NV and k columns exist.
     unsafe {
         let mut b: [*const f32; NV] = std::array::from_fn(|v| data.add((panel + v) * stride));
@@ -186,10 +219,15 @@ unsafe fn tile<V: Lanes, const R: usize, const NV: usize>(
             None => V::splat(0.0),
         });
         let mut sums = [first; R];
-        let rows: [*const f32; R] =
-            std::array::from_fn(|r| walk.input.add(places[r].offset(walk.from)));
+        let rows: [usize; R] = place.offsets::<R, STEP>(walk.from, walk.width);
         for run in walk.runs {
-            let a: [*const f32; R] = std::array::from_fn(|r| rows[r].add(run.offset));
+            let first = walk.input.add(run.offset);
+            let a: [*const f32; R] = if STEP > EVEN {
+                let first = first.add(rows[0]);
+                std::array::from_fn(|r| first.add(r * STEP))
+            } else {
+                std::array::from_fn(|r| first.add(rows[r]))
+            };
             for depth in 0..run.count {
                 let weights: [V; NV] = std::array::from_fn(|v| V::load(b[v].add(depth * WIDTH)));
                 for (r, sums) in sums.iter_mut().enumerate() {
@@ -203,32 +241,47 @@ unsafe fn tile<V: Lanes, const R: usize, const NV: usize>(
                 *b = b.add(run.count * WIDTH);
             }
         }
-        for (sums, place) in sums.iter().zip(&places) {
-            for (v, &sum) in sums.iter().enumerate() {
-                finish(walk, *place, panel + v, sum);
-            }
-        }
+        finish::<V, R, NV, STEP>(walk, place, panel, sums);
     }
 }
 
-/// Adds, activates and stores sixteen columns of one row.
+/// Adds, activates and stores a tile.
 #[inline(always)]
-unsafe fn finish<V: Lanes>(walk: &Walk<'_>, place: Place, panel: usize, mut sum: V) {
+unsafe fn finish<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
+    walk: &Walk<'_>,
+    place: Place,
+    panel: usize,
+    mut sums: [[V; NV]; R],
+) {
     let Target { data, strides, panel: apart, whole } = walk.to;
-    let part = if whole { WIDTH } else { (walk.panels.n - panel * WIDTH).min(WIDTH) };
-    // SAFETY: the row and the panel exist; stores beyond n are masked.
+    let part = |v: usize| {
+        if whole { WIDTH } else { (walk.panels.n - (panel + v) * WIDTH).min(WIDTH) }
+    };
+    // SAFETY: the rows and the panels exist; loads and stores beyond n are masked.
     unsafe {
         if let Some(add) = walk.residual {
-            let from = add.data.add(place.offset(add.strides) + panel * add.panel);
-            let value = if part == WIDTH { V::load(from) } else { V::load_part(from, part) };
-            sum = sum.add(value);
+            let rows: [usize; R] = place.offsets::<R, STEP>(add.strides, walk.width);
+            for v in 0..NV {
+                let from = add.data.add((panel + v) * add.panel);
+                for (sums, &row) in sums.iter_mut().zip(&rows) {
+                    let at = from.add(row);
+                    let more =
+                        if part(v) == WIDTH { V::load(at) } else { V::load_part(at, part(v)) };
+                    sums[v] = sums[v].add(more);
+                }
+            }
         }
-        let value = walk.activation.apply(sum);
-        let to = data.add(place.offset(strides) + panel * apart);
-        if part == WIDTH {
-            value.store(to);
-        } else {
-            value.store_part(to, part);
+        sums = walk.activation.apply_all(sums);
+        let rows: [usize; R] = place.offsets::<R, STEP>(strides, walk.width);
+        for v in 0..NV {
+            let to = data.add((panel + v) * apart);
+            for (sums, &row) in sums.iter().zip(&rows) {
+                if part(v) == WIDTH {
+                    sums[v].store(to.add(row));
+                } else {
+                    sums[v].store_part(to.add(row), part(v));
+                }
+            }
         }
     }
 }

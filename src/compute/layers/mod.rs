@@ -23,7 +23,7 @@ pub use dropout::Dropout;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use pool::{AveragePool, MaxPool, global_average_pool};
-pub use recurrent::{Cell, FoldedLayer, LayerState, RecurrentLayer, rows_matmul};
+pub use recurrent::{Cell, FoldedLayer, LayerState, PackedLayer, RecurrentLayer, rows_matmul};
 pub use window::{Padding, Placement, Window};
 
 /// What a forward pass is for.

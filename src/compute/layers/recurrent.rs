@@ -1,9 +1,13 @@
 //! Recurrent layers with the gates and the tensor layout of PyTorch's `nn.GRU` and `nn.LSTM`.
 
+mod packed;
+
 use candle_core::{D, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::compute::{Init, Parameters, WeightError};
+
+pub use packed::PackedLayer;
 
 /// Which gates a layer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

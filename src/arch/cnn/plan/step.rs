@@ -2,7 +2,7 @@
 
 use crate::arch::cnn::plan::bottleneck::{Bottleneck, Picture};
 use crate::compute::kernels::{
-    Activation, Band, Convolution, Depthwise, Frame, Geometry, Level, Pooling, activate,
+    Activation, Band, Buffer, Convolution, Depthwise, Frame, Geometry, Level, Pooling, activate,
 };
 
 /// A picture's place among an [`Arena`]'s.
@@ -28,12 +28,12 @@ pub enum StepKind {
 
 /// The pictures of one run. Borders are zero from the start, and nobody writes them.
 pub struct Arena {
-    slots: Vec<Vec<f32>>,
+    slots: Vec<Buffer>,
 }
 
 impl Arena {
     pub fn new(frames: &[Frame]) -> Self {
-        Self { slots: frames.iter().map(|frame| vec![0.0; frame.len()]).collect() }
+        Self { slots: frames.iter().map(|frame| Buffer::zeros(frame.len())).collect() }
     }
 
     pub fn slot(&mut self, slot: Slot) -> &mut [f32] {

@@ -1,0 +1,99 @@
+//! A recurrent layer for the kernels.
+
+use candle_core::{Result, Tensor};
+
+use super::{Cell, RecurrentLayer};
+use crate::compute::kernels::{Level, Packed, Product, gemm, gru_row, lstm_row};
+
+/// A [`RecurrentLayer`] with its weights packed.
+#[derive(Debug, Clone)]
+pub struct PackedLayer {
+    cell: Cell,
+    hidden: usize,
+    input: Packed,
+    recurrent: Packed,
+}
+
+impl RecurrentLayer {
+    /// Weights and biases for the kernels.
+    ///
+    /// # Errors
+    /// When the parameters cannot be copied from their device.
+    pub fn pack(&self) -> Result<PackedLayer> {
+        let pack = |weight: &Tensor, bias: &Tensor| {
+            let (rows, columns) = weight.dims2()?;
+            let values = weight.flatten_all()?.to_vec1::<f32>()?;
+            Ok::<_, candle_core::Error>(Packed::new(
+                &values,
+                Some(&bias.to_vec1::<f32>()?),
+                rows,
+                columns,
+            ))
+        };
+        Ok(PackedLayer {
+            cell: self.cell,
+            hidden: self.weight_hh.dim(1)?,
+            input: pack(&self.weight_ih, &self.bias_ih)?,
+            recurrent: pack(&self.weight_hh, &self.bias_hh)?,
+        })
+    }
+}
+
+impl PackedLayer {
+    /// Values that a row remembers without its cell.
+    #[must_use]
+    pub fn hidden(&self) -> usize {
+        self.hidden
+    }
+
+    #[must_use]
+    pub fn has_cell(&self) -> bool {
+        self.cell == Cell::Lstm
+    }
+
+    /// All values that a row remembers.
+    #[must_use]
+    pub fn state_len(&self) -> usize {
+        self.hidden * if self.has_cell() { 2 } else { 1 }
+    }
+
+    /// gates × hidden: values of a row's gates.
+    #[must_use]
+    pub fn gates(&self) -> usize {
+        self.cell.gates() * self.hidden
+    }
+
+    /// The input's part of the gates: [rows, input] to [rows, gates × hidden].
+    ///
+    /// # Panics
+    /// When the slices do not fit.
+    pub fn project(&self, level: Level, inputs: &[f32], gates: &mut [f32]) {
+        gemm(level, &self.input, Product::rows(&self.input, inputs, gates));
+    }
+
+    /// One step for every row of `hidden`, [rows, hidden], and of an LSTM's `cell`. The two halves of the
+    /// gates are [rows, gates × hidden]: the input's, and room for the state's.
+    ///
+    /// # Panics
+    /// When the slices do not fit, or an LSTM has no cell.
+    pub fn step(
+        &self,
+        level: Level,
+        (from_input, from_state): (&[f32], &mut [f32]),
+        hidden: &mut [f32],
+        cell: Option<&mut [f32]>,
+    ) {
+        gemm(level, &self.recurrent, Product::rows(&self.recurrent, hidden, from_state));
+        let halves =
+            from_input.chunks_exact(self.gates()).zip(from_state.chunks_exact(self.gates()));
+        let rows = halves.zip(hidden.chunks_exact_mut(self.hidden));
+        match (self.cell, cell) {
+            (Cell::Gru, _) => rows.for_each(|((x, h), state)| gru_row(level, x, h, state)),
+            (Cell::Lstm, cell) => {
+                let cells = cell.unwrap_or_default().chunks_exact_mut(self.hidden);
+                rows.zip(cells)
+                    .for_each(|(((x, h), state), cell)| lstm_row(level, x, h, cell, state));
+            }
+        }
+    }
+}
