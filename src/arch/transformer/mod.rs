@@ -35,7 +35,13 @@ const KINDS: &[Kind] = &[
         evaluate: Some(ctc::evaluate),
         import: None,
     },
-    Kind { name: "whisper", open: whisper::open, train: None, evaluate: None, import: None },
+    Kind {
+        name: "whisper",
+        open: whisper::open,
+        train: None,
+        evaluate: None,
+        import: Some(whisper::import),
+    },
 ];
 
 fn kind(config: &toml::Table) -> Result<&'static Kind, OpenError> {

@@ -7,6 +7,7 @@ mod codec;
 mod config;
 mod decode;
 mod graph;
+mod import;
 mod plan;
 mod recording;
 mod speech;
@@ -16,11 +17,15 @@ mod weights;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use serde_json::{Value, json};
+
 use crate::arch::transformer::waveform::Waveforms;
 use crate::arch::{OpenContext, OpenError, golden, section};
+use crate::compute::kernels::Level;
 use crate::compute::{Device, Loader, WeightError};
-use crate::domain::MediaLimits;
-use crate::engine::Endpoint;
+use crate::domain::{Item, MediaLimits, Params, Payload};
+use crate::engine::{Codec, Endpoint, Network, TokenId};
 use crate::media::mel::Mel;
 use crate::package::{Package, WEIGHTS_FILE};
 
@@ -33,18 +38,15 @@ use transcriber::Transcriber;
 use vocabulary::{TOKENIZER_FILE, Vocabulary};
 use weights::Weights;
 
+pub use import::import;
+
 pub fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
     let (graph, preprocessing) = load(package, context.device)?;
     let config = graph.config.clone();
     if !context.device.is_cpu() {
         return serve(package, context, config, &preprocessing, graph);
     }
-    let plan = Plan::new(&graph, context.level).map_err(|error| {
-        let reason = error.to_string();
-        WeightError::Device { name: "all of them".to_owned(), reason }
-    })?;
-    // Its weights are packed by now.
-    drop(graph);
+    let plan = planned(graph, context.level)?;
     serve(package, context, config, &preprocessing, plan)
 }
 
@@ -59,6 +61,17 @@ fn load(package: &Package, device: &Device) -> Result<(Graph, Preprocessing), Op
     Ok((Graph { config, weights, device: device.clone() }, preprocessing))
 }
 
+/// The network as a CPU runs it. The graph's weights are given back: they are packed by now.
+fn planned(graph: Graph, level: Level) -> Result<Plan, OpenError> {
+    let failed = |error: candle_core::Error| {
+        let name = "all of them".to_owned();
+        OpenError::Weights(WeightError::Device { name, reason: error.to_string() })
+    };
+    let plan = Plan::new(&graph, level).map_err(failed);
+    drop(graph);
+    plan
+}
+
 /// Checks the golden samples and hands the network to the engine, whichever way it computes.
 fn serve<S: Speech>(
     package: &Package,
@@ -68,7 +81,12 @@ fn serve<S: Speech>(
     speech: S,
 ) -> Result<Box<dyn Endpoint>, OpenError> {
     let (network, mut codec) = parts(package, config, preprocessing, speech)?;
-    golden::check(package, &network, &codec)?;
+    for sample in golden::samples(package)? {
+        let bytes = Bytes::copy_from_slice(package.file(&sample.input)?);
+        let answer = golden_answer(&network, &codec, bytes)
+            .map_err(|reason| OpenError::Golden { input: sample.input.clone(), reason })?;
+        golden::compare(&sample, &answer)?;
+    }
     codec.waveforms.limits = context.media;
     Ok(context.engine.one_shot(&package.label(), network, codec, context.limits))
 }
@@ -89,6 +107,41 @@ fn parts<S: Speech>(
     let codec =
         WhisperCodec { waveforms, tokens: tokens.clone(), vocabulary: Arc::clone(&vocabulary) };
     Ok((Transcriber { speech, config, tokens, mel, vocabulary }, codec))
+}
+
+/// What a package must still say to a golden sample: the transcript, its tokens, and the numbers that they
+/// come from, of the first window, which no answer to a caller holds.
+fn golden_answer<S: Speech>(
+    network: &Transcriber<S>,
+    codec: &WhisperCodec,
+    sound: Bytes,
+) -> Result<Value, String> {
+    let payload = Payload::single(Item::Audio(sound), "/body");
+    let (samples, ask) =
+        codec.decode(payload, &Params::default()).map_err(|error| error.to_string())?;
+    let outputs =
+        network.run(&samples.iter().collect::<Vec<_>>()).map_err(|error| error.to_string())?;
+    let heard = samples.first().map_or(&[][..], |recording| &recording.samples);
+    let mel = network.log_mels(&heard[..heard.len().min(network.sizes().window)]);
+    let positions = network.speech.positions(&mel).map_err(|error| error.to_string())?;
+    let segments = outputs.iter().flat_map(|transcript| &transcript.segments);
+    let tokens: Vec<TokenId> = segments.flat_map(|segment| &segment.tokens).copied().collect();
+    let outcomes = codec.encode(outputs, &ask).map_err(|error| error.to_string())?;
+    let mut answer = serde_json::to_value(outcomes.first()).map_err(|error| error.to_string())?;
+    answer["tokens"] = json!(tokens);
+    answer["mel"] = statistics(&mel.data);
+    answer["encoder"] = statistics(&positions);
+    Ok(answer)
+}
+
+/// Mean, standard deviation and the first values.
+#[expect(clippy::cast_precision_loss, reason = "a window has far fewer than 2^52 values")]
+fn statistics(values: &[f32]) -> Value {
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
+    let apart = |&value: &f32| (f64::from(value) - mean).powi(2);
+    let std = (values.iter().map(apart).sum::<f64>() / count).sqrt();
+    json!({ "mean": mean, "std": std, "first": values.get(..8) })
 }
 
 #[cfg(test)]
