@@ -9,6 +9,7 @@ use crate::arch::transformer::whisper::recording::{Options, Recording, Transcrip
 use crate::arch::transformer::whisper::vocabulary::Vocabulary;
 use crate::domain::{Kind, Outcome, Params, Payload, Problem, Segment};
 use crate::engine::{Codec, TokenId};
+use crate::media::windows;
 
 /// Beams that a caller may ask for: each costs as much as a recording of its own.
 const BEAMS_MAX: u64 = 10;
@@ -18,14 +19,23 @@ pub struct WhisperCodec {
     pub waveforms: Waveforms,
     pub tokens: Tokens,
     pub vocabulary: Arc<Vocabulary>,
+    /// Samples that are listened to in one go. Longer sound is cut where it is quiet: its parts can run on
+    /// several threads, and none holds one for long.
+    pub longest: usize,
 }
 
 /// What the answer needs to know of the request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ask {
     segments: bool,
-    /// Samples of each item.
-    lengths: Vec<usize>,
+    items: Vec<Parts>,
+}
+
+/// One item's parts: where each begins, and where the last ends, in samples.
+#[derive(Debug, Clone, PartialEq)]
+struct Parts {
+    starts: Vec<usize>,
+    end: usize,
 }
 
 impl WhisperCodec {
@@ -71,26 +81,29 @@ impl WhisperCodec {
         languages.find(|&(_, &known)| known == token).map(|(name, _)| name.clone())
     }
 
-    fn outcome(&self, transcript: &Transcript, length: usize, segments: bool) -> Outcome {
+    fn outcome(&self, parts: &Parts, made: &[Transcript], segments: bool) -> Outcome {
         let mut text = String::new();
         let mut told = Vec::new();
-        for segment in &transcript.segments {
+        for (start, segment) in parts.starts.iter().zip(made).flat_map(|(&start, transcript)| {
+            transcript.segments.iter().map(move |segment| (start, segment))
+        }) {
             let words = self.vocabulary.text(&segment.tokens);
             text.push_str(&words);
             if segments {
                 told.push(Segment {
-                    start: self.seconds(segment.start),
-                    end: self.seconds(segment.end),
+                    start: self.seconds(start + segment.start),
+                    end: self.seconds(start + segment.end),
                     text: words.trim().to_owned(),
                 });
             }
         }
+        let language = made.iter().find_map(|transcript| transcript.language);
         Outcome::Transcript {
             text: text.trim().to_owned(),
             words: Vec::new(),
             segments: told,
-            language: transcript.language.and_then(|token| self.language(token)),
-            duration: self.seconds(length),
+            language: language.and_then(|token| self.language(token)),
+            duration: self.seconds(parts.end),
         }
     }
 
@@ -110,19 +123,29 @@ impl Codec for WhisperCodec {
 
     fn decode(&self, payload: Payload, params: &Params) -> Result<(Vec<Recording>, Ask), Problem> {
         let options = self.options(params)?;
-        let waveforms = self.waveforms.read(payload)?;
-        let lengths = waveforms.iter().map(Vec::len).collect();
-        let recordings =
-            waveforms.into_iter().map(|samples| Recording { samples, options }).collect();
-        Ok((recordings, Ask { segments: options.segments, lengths }))
+        let mut recordings = Vec::new();
+        let mut items = Vec::new();
+        for sound in self.waveforms.read(payload)? {
+            let parts = windows::cut(&sound, self.longest, self.waveforms.sample_rate);
+            let starts = parts.iter().map(|part| part.start).collect();
+            items.push(Parts { starts, end: sound.len() });
+            recordings.extend(
+                parts.into_iter().map(|part| Recording { samples: sound[part].to_vec(), options }),
+            );
+        }
+        Ok((recordings, Ask { segments: options.segments, items }))
     }
 
     fn encode(&self, outputs: Vec<Transcript>, ask: &Ask) -> Result<Vec<Outcome>, Problem> {
-        if outputs.len() != ask.lengths.len() {
-            let detail = "the network answered another number of recordings than it was given";
-            return Err(Problem::new(Kind::Internal, detail));
+        let mut left = outputs.as_slice();
+        let mut outcomes = Vec::with_capacity(ask.items.len());
+        for parts in &ask.items {
+            let (made, rest) = left.split_at_checked(parts.starts.len()).ok_or_else(|| {
+                Problem::new(Kind::Internal, "the network answered fewer parts than it was given")
+            })?;
+            left = rest;
+            outcomes.push(self.outcome(parts, made, ask.segments));
         }
-        let both = outputs.iter().zip(&ask.lengths);
-        Ok(both.map(|(made, &length)| self.outcome(made, length, ask.segments)).collect())
+        Ok(outcomes)
     }
 }

@@ -40,6 +40,9 @@ use weights::Weights;
 
 pub use import::import;
 
+/// Windows that are listened to in one go, one after the other.
+const PART_WINDOWS: usize = 4;
+
 pub fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
     let (graph, preprocessing) = load(package, context.device)?;
     let config = graph.config.clone();

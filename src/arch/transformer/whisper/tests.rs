@@ -306,7 +306,7 @@ fn codec(multilingual: bool) -> WhisperCodec {
     }
     let vocabulary = Arc::new(Vocabulary::new(TOKENIZER.as_bytes(), 8).unwrap());
     let waveforms = Waveforms { sample_rate: 1000, limits: MediaLimits::default() };
-    WhisperCodec { waveforms, tokens, vocabulary }
+    WhisperCodec { waveforms, tokens, vocabulary, longest: 3200 }
 }
 
 #[test]
@@ -403,6 +403,27 @@ fn an_answer_has_the_text_and_the_segments_where_they_were_asked_for() {
     params.insert("timestamps", ParamValue::Text("segment".into()), String::new());
     let segments = r#"[{"start":0.0,"end":0.4,"text":"ab"},{"start":0.42,"end":0.8,"text":"ac"}]"#;
     assert!(answer(&params).contains(&format!(r#""segments":{segments}"#)));
+}
+
+#[test]
+fn long_sound_is_cut_where_it_is_quiet_and_joined_with_its_times() {
+    let codec = codec(false);
+    let mut samples = sound(5000, 1);
+    samples[2000..2400].fill(0.0);
+    let tensor = crate::domain::Tensor::new(vec![5000], samples).unwrap();
+    let payload = Payload::single(Item::Tensor(tensor), "/inputs/0");
+    let mut params = Params::default();
+    params.insert("timestamps", ParamValue::Text("segment".into()), String::new());
+    let (recordings, ask) = codec.decode(payload, &params).unwrap();
+    let lengths: Vec<usize> = recordings.iter().map(|part| part.samples.len()).collect();
+    assert!(lengths.len() == 2 && (2000..2400).contains(&lengths[0]), "{lengths:?}");
+    let segment = || recording::Segment { start: 100, end: 600, tokens: vec![0] };
+    let made = Transcript { segments: vec![segment()], language: None };
+    let outcomes = codec.encode(vec![made.clone(), made], &ask).unwrap();
+    let answer = serde_json::to_value(&outcomes[0]).unwrap();
+    assert_eq!((&answer["text"], &answer["duration"]), (&"a a".into(), &5.0.into()));
+    let start = answer["segments"][1]["start"].as_f64().unwrap();
+    assert!((start - (lengths[0] + 100) as f64 / 1000.0).abs() < 1e-6, "{start}");
 }
 
 #[test]

@@ -103,3 +103,7 @@ fn signature() -> Signature {
 fn refuse(path: &str, expected: impl Into<String>, got: impl Into<String>) -> ImportError {
     ImportError::File { path: path.to_owned(), expected: expected.into(), got: got.into() }
 }
+
+#[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "small numbers")]
+mod tests;
