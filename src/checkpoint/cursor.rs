@@ -44,6 +44,15 @@ impl<'a> Cursor<'a> {
         self.take(N)?.try_into().ok()
     }
 
+    /// The next line of at most `limit` bytes, without its end.
+    pub fn line(&mut self, limit: usize) -> Option<&'a [u8]> {
+        let rest = &self.bytes[self.at..];
+        let length = rest.iter().take(limit).position(|&byte| byte == b'\n')?;
+        let line = self.take(length)?;
+        self.take(1)?;
+        Some(line)
+    }
+
     pub fn u8(&mut self) -> Option<u8> {
         self.array().map(|[byte]| byte)
     }

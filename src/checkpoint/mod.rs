@@ -4,6 +4,7 @@
 mod ctranslate2;
 mod cursor;
 mod safetensors;
+mod state_dict;
 mod tensor;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub enum CheckpointError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
     Safetensors,
+    StateDict,
     /// The name of the model's specification (`WhisperSpec`) and its revision.
     CTranslate2 {
         specification: String,
@@ -52,8 +54,10 @@ pub fn read(file: &str, bytes: &Bytes) -> Result<Checkpoint, CheckpointError> {
         ctranslate2::read(source)
     } else if safetensors::is(bytes) {
         safetensors::read(source)
+    } else if state_dict::is(bytes) {
+        state_dict::read(source)
     } else {
-        let expected = "a safetensors file or a CTranslate2 model";
+        let expected = "a safetensors file, a PyTorch state dict or a CTranslate2 model";
         Err(source.format(expected, source.shown()))
     }
 }

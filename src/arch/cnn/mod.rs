@@ -4,6 +4,8 @@ mod augment;
 mod codec;
 mod config;
 mod evaluate;
+mod import;
+mod names;
 mod net;
 mod plan;
 mod samples;
@@ -30,7 +32,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
     open,
     train: train::train,
     evaluate: evaluate::evaluate,
-    import: None,
+    import: Some(import::import),
 };
 
 fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {

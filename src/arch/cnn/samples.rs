@@ -72,10 +72,17 @@ fn answered(
 
 /// Whether `class` is first, and each score that an answer shows is a tenth above the next.
 fn is_clear(scores: &[f32], class: usize) -> bool {
+    let best = scores.iter().copied().max_by(f32::total_cmp);
+    scores.get(class).copied() == best && are_apart(scores, 0.9)
+}
+
+/// Whether each score that an answer shows is so far above the next that the next is at most `ratio` of
+/// it: no other device can then put them in another order.
+pub fn are_apart(scores: &[f32], ratio: f32) -> bool {
     let mut sorted = scores.to_vec();
     sorted.sort_by(|a, b| b.total_cmp(a));
     sorted.truncate(TOP_K + 1);
-    scores.get(class) == sorted.first() && sorted.windows(2).all(|pair| pair[1] < 0.9 * pair[0])
+    sorted.windows(2).all(|pair| pair[1] < ratio * pair[0])
 }
 
 /// The label's last word, in small letters: `Ankle boot` is `boot`.

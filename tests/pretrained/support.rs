@@ -1,0 +1,75 @@
+//! A package of the pretrained store, opened as a server opens it.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use maas::domain::{CpuChoice, DeviceChoice, Item, MediaLimits, Outcome, Params, Payload};
+use maas::engine::{Endpoint, Engine, Limits, Reply, Request};
+use maas::package::Package;
+use maas::registry::{Placement, open_package};
+
+/// How long an answer may take: a dev build on a busy machine is slow.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Where the packages are: `MAAS_PRETRAINED`, else where `scripts/pretrained.sh` puts them.
+pub fn store() -> PathBuf {
+    if let Some(store) = std::env::var_os("MAAS_PRETRAINED") {
+        return store.into();
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
+    cache.unwrap_or_else(home).join("maas/pretrained/store")
+}
+
+/// A file of tests/pretrained/data.
+pub fn data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pretrained/data").join(path)
+}
+
+/// A model that answers, and the engine that it answers on.
+pub struct Model {
+    endpoint: Box<dyn Endpoint>,
+    _engine: Engine,
+}
+
+impl Model {
+    /// Opens `<store>/<label>` on the CPU. Its golden samples are answered on the way.
+    pub fn open(label: &str) -> Self {
+        let place = store().join(label);
+        assert!(
+            place.is_dir(),
+            "{} is not there: run scripts/pretrained.sh, which makes it, or let MAAS_PRETRAINED name the \
+             store that holds {label}",
+            place.display()
+        );
+        let package = Package::open(&place).unwrap();
+        let engine = Engine::start(1).unwrap();
+        let limits = Limits {
+            batch_rows_max: 32,
+            batch_cost_max: 1 << 20,
+            queue_rows_max: 64,
+            generated_tokens_max: MediaLimits::default().generated_tokens_max,
+        };
+        let placement = Placement {
+            device: DeviceChoice::Cpu,
+            cpu: CpuChoice::Auto,
+            limits,
+            media: MediaLimits::default(),
+            required: false,
+        };
+        let (_, endpoint) = open_package(&package, &placement, &engine).unwrap();
+        Self { endpoint, _engine: engine }
+    }
+
+    /// The answers to `items`, in order, as one request of many rows gets them.
+    pub fn answer(&self, items: Vec<Item>, params: Params) -> Vec<Outcome> {
+        let pointers = (0..items.len()).map(|index| format!("/inputs/{index}")).collect();
+        let payload = Payload { items, pointers };
+        let request = Request { payload, params, deadline: Instant::now() + PATIENCE };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        match runtime.block_on(self.endpoint.predict(request)).unwrap() {
+            Reply::Whole(answer) => answer.outcomes,
+            Reply::Stream(_) => panic!("expected a whole answer"),
+        }
+    }
+}
