@@ -107,8 +107,12 @@ fn parts<S: Speech>(
     let sample_rate = preprocessing.mel.sample_rate;
     // What a golden sample may be is the package's choice, not the server's.
     let waveforms = Waveforms { sample_rate, limits: MediaLimits::default() };
-    let codec =
-        WhisperCodec { waveforms, tokens: tokens.clone(), vocabulary: Arc::clone(&vocabulary) };
+    let codec = WhisperCodec {
+        longest: PART_WINDOWS * config.frames() * mel.config().hop,
+        waveforms,
+        tokens: tokens.clone(),
+        vocabulary: Arc::clone(&vocabulary),
+    };
     Ok((Transcriber { speech, config, tokens, mel, vocabulary }, codec))
 }
 
