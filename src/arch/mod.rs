@@ -6,19 +6,21 @@ mod cnn;
 pub mod golden;
 mod gru;
 mod import;
+mod measure;
 pub mod pack;
 mod train;
 mod transformer;
 
 use crate::compute::kernels::Level;
 use crate::compute::{Device, WeightError};
-use crate::domain::MediaLimits;
+use crate::domain::{Item, MediaLimits};
 use crate::engine::{Endpoint, Engine, Limits};
 use crate::package::{Package, PackageError};
 
 pub use import::{
     Files, ImportError, ImportJob, ImportRecipe, ImportReport, Sample, Source, Taker,
 };
+pub use measure::Timed;
 pub use train::{
     EpochReport, EvalJob, EvalReport, FitSection, Recipe, TrainError, TrainJob, TrainReport,
 };
@@ -51,6 +53,10 @@ pub struct OpenContext<'a> {
 /// Opens a package: builds the network, answers the golden samples, and hands it to the engine.
 pub type Open = fn(&Package, &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError>;
 
+/// Opens a package to be timed.
+pub type Measure =
+    fn(&Package, &OpenContext<'_>, Option<Item>) -> Result<Box<dyn Timed>, OpenError>;
+
 /// One kind of network: what it is called and what can be done with it.
 pub struct Architecture {
     pub name: &'static str,
@@ -59,6 +65,8 @@ pub struct Architecture {
     pub train: fn(&mut TrainJob<'_>, &Device) -> Result<TrainReport, TrainError>,
     /// Measures a package on data.
     pub evaluate: fn(&Package, &EvalJob, &Device) -> Result<EvalReport, TrainError>,
+    /// Opens a package to be timed on an input, or on its first golden sample.
+    pub measure: Measure,
     /// Makes a package of weights that others trained.
     pub import: Option<fn(&mut ImportJob) -> Result<ImportReport, ImportError>>,
 }

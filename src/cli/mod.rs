@@ -1,5 +1,6 @@
 //! One file a verb, the same shape in each: parse, settings, one call.
 
+mod bench;
 mod check;
 mod config;
 mod eval;
@@ -38,6 +39,8 @@ enum Verb {
     Eval(eval::Args),
     /// Open packages as a server would, and say which would not be served and why
     Check(check::Args),
+    /// Time a model in this process
+    Bench(bench::Args),
     /// Ask a running server whether it is ready
     Health(health::Args),
     /// Check or print the settings
@@ -62,6 +65,7 @@ pub fn run() -> ExitCode {
         Verb::Import(args) => import::run(args),
         Verb::Eval(args) => eval::run(args),
         Verb::Check(args) => check::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Health(args) => health::run(&args),
         Verb::Config(args) => config::run(args),
         Verb::Key(args) => key::run(args),

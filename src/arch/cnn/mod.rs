@@ -12,10 +12,10 @@ mod samples;
 mod serve;
 mod train;
 
-use crate::arch::{Architecture, OpenContext, OpenError, golden, section};
+use crate::arch::{Architecture, OpenContext, OpenError, Timed, golden, measure, section};
 use crate::compute::kernels::Level;
 use crate::compute::{Device, Loader};
-use crate::domain::{Datatype, MediaLimits, TensorSpec};
+use crate::domain::{Datatype, Item, MediaLimits, TensorSpec};
 use crate::engine::Endpoint;
 use crate::media::preprocessing::Preprocessing;
 use crate::package::{Manifest, Package, WEIGHTS_FILE};
@@ -32,6 +32,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
     open,
     train: train::train,
     evaluate: evaluate::evaluate,
+    measure,
     import: Some(import::import),
 };
 
@@ -40,6 +41,16 @@ fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint
     golden::check(package, &network, &codec)?;
     codec.media = context.media;
     Ok(context.engine.one_shot(&package.label(), network, codec, context.limits))
+}
+
+fn measure(
+    package: &Package,
+    context: &OpenContext<'_>,
+    input: Option<Item>,
+) -> Result<Box<dyn Timed>, OpenError> {
+    let (network, mut codec) = load(package, context.device, context.level)?;
+    codec.media = context.media;
+    measure::one_shot(package, (network, codec), input)
 }
 
 /// Builds a package's network and codec, and checks that they agree with its signature.

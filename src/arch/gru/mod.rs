@@ -17,7 +17,7 @@ mod tests;
 use candle_core::Device;
 use serde_json::{Value, json};
 
-use crate::arch::{Architecture, OpenContext, OpenError, golden};
+use crate::arch::{Architecture, OpenContext, OpenError, Timed, golden, measure};
 use crate::compute::{Loader, WeightError};
 use crate::domain::{Item, MediaLimits};
 use crate::engine::{Endpoint, RunError, Stepwise, TokenId};
@@ -35,6 +35,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
     open,
     train: train::train,
     evaluate: train::evaluate,
+    measure,
     import: None,
 };
 
@@ -46,6 +47,16 @@ fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint
     } else {
         serve(package, context, model.fold().map_err(unusable)?, language)
     }
+}
+
+fn measure(
+    package: &Package,
+    context: &OpenContext<'_>,
+    input: Option<Item>,
+) -> Result<Box<dyn Timed>, OpenError> {
+    let (model, language) = load(package, context.device, &context.media)?;
+    let network = PackedModel::new(&model, context.level).map_err(unusable)?;
+    measure::stepwise(package, (network, language), input)
 }
 
 fn serve<N: Stepwise>(

@@ -6,21 +6,23 @@ mod waveform;
 mod whisper;
 
 use crate::arch::{
-    Architecture, EvalJob, EvalReport, ImportError, ImportJob, ImportReport, OpenContext,
-    OpenError, TrainError, TrainJob, TrainReport,
+    Architecture, EvalJob, EvalReport, ImportError, ImportJob, ImportReport, Measure, OpenContext,
+    OpenError, Timed, TrainError, TrainJob, TrainReport,
 };
 use crate::compute::Device;
+use crate::domain::Item;
 use crate::engine::Endpoint;
 use crate::package::Package;
 
 /// This architecture's row.
 pub const ARCHITECTURE: Architecture =
-    Architecture { name: "transformer", open, train, evaluate, import: Some(import) };
+    Architecture { name: "transformer", open, train, evaluate, measure, import: Some(import) };
 
 /// What a kind can do.
 struct Kind {
     name: &'static str,
     open: fn(&Package, &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError>,
+    measure: Measure,
     train: Option<fn(&mut TrainJob<'_>, &Device) -> Result<TrainReport, TrainError>>,
     evaluate: Option<fn(&Package, &EvalJob, &Device) -> Result<EvalReport, TrainError>>,
     import: Option<fn(&mut ImportJob) -> Result<ImportReport, ImportError>>,
@@ -31,6 +33,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "ctc",
         open: ctc::open,
+        measure: ctc::measure,
         train: Some(ctc::train),
         evaluate: Some(ctc::evaluate),
         import: None,
@@ -38,6 +41,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "whisper",
         open: whisper::open,
+        measure: whisper::measure,
         train: None,
         evaluate: None,
         import: Some(whisper::import),
@@ -58,6 +62,14 @@ fn kind(config: &toml::Table) -> Result<&'static Kind, OpenError> {
 
 fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
     (kind(&package.manifest.architecture.config)?.open)(package, context)
+}
+
+fn measure(
+    package: &Package,
+    context: &OpenContext<'_>,
+    input: Option<Item>,
+) -> Result<Box<dyn Timed>, OpenError> {
+    (kind(&package.manifest.architecture.config)?.measure)(package, context, input)
 }
 
 fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, TrainError> {

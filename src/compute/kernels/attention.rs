@@ -5,6 +5,7 @@ use super::activation::Activation;
 use super::buffer::Buffer;
 use super::lanes::WIDTH;
 use super::rows::{exp_row, scale_row};
+use super::team;
 use super::tile::{Panels, Run, Strides, Target, Walk, walk};
 
 /// Keys and values of one sequence, in the panels that attention multiplies by. Positions are added at
@@ -152,6 +153,9 @@ pub struct Scratch {
 /// Scores that are kept at once, in bytes: they stay in the cache between the two products.
 const SCORES_BYTES: usize = 256 << 10;
 
+/// Multiply-adds that are worth a second thread: some microseconds.
+const SHARED_MIN: usize = 1 << 19;
+
 /// `softmax(q · kᵀ / √depth) · v`, head by head. A row's bits do not depend on the others.
 ///
 /// # Panics
@@ -161,30 +165,72 @@ pub fn attend(level: Level, attention: Attention<'_>, scratch: &mut Scratch) {
     let width = memory.heads * memory.depth;
     let reach = rows.checked_sub(1).map_or(0, |last| last * stride + width);
     assert!(queries.len() >= reach && out.len() >= rows * width, "rows of heads × depth values");
-    let seen = |row: usize| causal.map_or(memory.length, |first| first + row);
-    assert!(rows == 0 || (seen(0) > 0 && seen(rows - 1) <= memory.length), "positions are kept");
-    let line = memory.length.next_multiple_of(WIDTH);
-    let block = (SCORES_BYTES / 4 / line).next_multiple_of(12).min(rows);
-    scratch.scores.resize(block * line);
-    for head in 0..memory.heads {
-        let column = head * memory.depth;
+    let first = causal.unwrap_or(memory.length);
+    let last = causal.map_or(first, |first| first + rows - rows.min(1));
+    assert!(rows == 0 || (first > 0 && last <= memory.length), "positions are kept");
+    let pass = &Pass { level, queries, stride, rows, memory, causal, out: out.as_mut_ptr() };
+    let threads = if rows * memory.length * width < SHARED_MIN { 1 } else { team::threads() };
+    if threads == 1 {
+        // SAFETY: every row has its place.
+        return (0..memory.heads).for_each(|head| unsafe { pass.head(head, scratch) });
+    }
+    team::each(&|thread| {
+        let mut own = Scratch::default();
+        for head in (thread..memory.heads).step_by(threads) {
+            // SAFETY: as above, and no two threads write the same head.
+            unsafe { pass.head(head, &mut own) };
+        }
+    });
+}
+
+/// One call, whose heads several threads may do.
+struct Pass<'a> {
+    level: Level,
+    queries: &'a [f32],
+    stride: usize,
+    rows: usize,
+    memory: &'a KeyValues,
+    causal: Option<usize>,
+    /// rows × heads × depth.
+    out: *mut f32,
+}
+
+// SAFETY: what it points to is written at the columns of each thread's own heads.
+unsafe impl Sync for Pass<'_> {}
+
+impl Pass<'_> {
+    /// Positions that a row sees.
+    fn seen(&self, row: usize) -> usize {
+        self.causal.map_or(self.memory.length, |first| first + row)
+    }
+
+    /// # Safety
+    /// `out` must have room for all rows, and nobody else may use this head's columns of it.
+    unsafe fn head(&self, head: usize, scratch: &mut Scratch) {
+        let &Self { level, queries, stride, rows, memory, out, .. } = self;
+        let (depth, width) = (memory.depth, memory.heads * memory.depth);
+        let line = memory.length.next_multiple_of(WIDTH);
+        let block = (SCORES_BYTES / 4 / line).next_multiple_of(12).min(rows);
+        scratch.scores.resize(block * line);
         for start in (0..rows).step_by(block.max(1)) {
             let count = block.min(rows - start);
-            let most = seen(start + count - 1);
-            let from = queries[start * stride + column..].as_ptr();
+            let most = self.seen(start + count - 1);
+            let from = queries[start * stride + head * depth..].as_ptr();
             let keys = Part { panels: memory.key_panels(head, most), from, stride, count };
             // SAFETY: `count` queries from `start` on are there, and the scores have a line for each.
             unsafe { keys.times(level, scratch.scores.as_mut_ptr(), line) };
-            weigh(level, scratch, line, (0..count).map(|row| seen(start + row)), memory.depth);
+            weigh(level, scratch, line, (0..count).map(|row| self.seen(start + row)), depth);
             let from = scratch.scores.as_ptr();
             let values =
                 Part { panels: memory.value_panels(head, most), from, stride: line, count };
-            let to = &mut out[start * width + column..];
             // SAFETY: a line a row of `most` scores, and `count` rows of this head from `start` on.
-            unsafe { values.times(level, to.as_mut_ptr(), width) };
-            for (row, &total) in scratch.totals.iter().enumerate() {
-                let at = row * width;
-                scale_row(level, &mut to[at..at + memory.depth], 1.0 / total);
+            unsafe {
+                let to = out.add(start * width + head * depth);
+                values.times(level, to, width);
+                for (row, &total) in scratch.totals.iter().enumerate() {
+                    let row = std::slice::from_raw_parts_mut(to.add(row * width), depth);
+                    scale_row(level, row, 1.0 / total);
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Convolutions with one filter a channel.
 
+use std::ops::Range;
+
 use super::Level;
 use super::activation::Activation;
 use super::buffer::Buffer;
@@ -7,6 +9,7 @@ use super::convolve::{Band, Filters, Geometry};
 use super::dispatch;
 use super::frame::Frame;
 use super::lanes::{Lanes, WIDTH};
+use super::team;
 
 /// One filter a channel, over a picture in blocks.
 #[derive(Debug, Clone)]
@@ -67,20 +70,49 @@ impl Depthwise {
         assert!(fits && input.len() >= from.len(), "the band is there");
         assert!(out.len() >= to.len() && band.to + band.lines <= to.size[0], "it has a place");
         let column = -self.geometry.padding[1].cast_signed();
-        let pass = &Pass {
+        let shared = &Shared(Pass {
             depthwise: self,
             lines: band.lines,
+            blocks: 0..to.blocks(),
             input: input[from.at(band.top, column)..].as_ptr(),
             out: out[to.at(band.to.cast_signed(), 0)..].as_mut_ptr(),
-        };
-        // SAFETY: as asserted; `dispatch` runs only what the processor has.
-        unsafe { dispatch!(level, filters(pass: &Pass<'_>)) };
+        });
+        let work = to.channels * band.lines * to.size[1] * self.taps.len() / to.blocks() / WIDTH;
+        let threads = if work < SHARED_MIN { 1 } else { team::threads() };
+        if threads == 1 {
+            let pass = shared.pass();
+            // SAFETY: as asserted; `dispatch` runs only what the processor has.
+            return unsafe { dispatch!(level, filters(pass: &Pass<'_>)) };
+        }
+        team::each(&|thread| {
+            let blocks = to.blocks();
+            let own = blocks * thread / threads..blocks * (thread + 1) / threads;
+            let pass = &Pass { blocks: own, ..*shared.pass() };
+            // SAFETY: as above; no two threads write the same blocks.
+            unsafe { dispatch!(level, filters(pass: &Pass<'_>)) };
+        });
+    }
+}
+
+/// Multiply-adds that are worth a second thread: some microseconds.
+const SHARED_MIN: usize = 1 << 18;
+
+/// A pass that several threads do parts of.
+struct Shared<'a>(Pass<'a>);
+
+// SAFETY: its pointers are read by all, and written at blocks of each thread's own.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    fn pass(&self) -> &Pass<'a> {
+        &self.0
     }
 }
 
 struct Pass<'a> {
     depthwise: &'a Depthwise,
     lines: usize,
+    blocks: Range<usize>,
     /// The first block's first window, and its first pixel.
     input: *const f32,
     out: *mut f32,
@@ -90,7 +122,7 @@ struct Pass<'a> {
 unsafe fn filters<V: Lanes, const ROWS: usize, const PAIR: usize>(pass: &Pass<'_>) {
     let Depthwise { to, .. } = pass.depthwise;
     let width = to.size[1];
-    for block in 0..to.blocks() {
+    for block in pass.blocks.clone() {
         for y in 0..pass.lines {
             let mut x = 0;
             // SAFETY: every x below `width` is a pixel. Seven divides the widths of most networks.

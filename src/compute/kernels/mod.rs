@@ -12,6 +12,7 @@ mod level;
 mod pool;
 mod recurrent;
 mod rows;
+mod team;
 mod tile;
 
 pub use crate::domain::CpuLevel as Level;
@@ -26,6 +27,7 @@ pub use level::{LevelError, best, is_available, resolve};
 pub use pool::{Pool, Pooling, mean};
 pub use recurrent::{gru_row, lstm_row};
 pub use rows::{Norm, activate, softmax_row};
+pub use team::Team;
 
 /// Calls a kernel `f::<V, ROWS, PAIR>(argument)` compiled for the level: 16 lanes `V`, and the tile of
 /// rows and panels of 16 columns that fits its registers.

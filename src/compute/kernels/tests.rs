@@ -288,3 +288,68 @@ proptest! {
         }
     }
 }
+
+/// A product, a depthwise convolution and an attention large enough to be shared.
+fn large(level: Level) -> Vec<f32> {
+    let (m, n, k) = (100, 130, 64);
+    let packed = Packed::new(&values(n * k, 1), None, n, k);
+    let mut out = vec![POISON; m * n + n];
+    let (many, one) = out.split_at_mut(m * n);
+    gemm(level, &packed, Product::rows(&packed, &values(m * k, 2), many));
+    // One row of a wide matrix is shared by its columns.
+    let wide = Packed::new(&values(1040 * 600, 1), None, 1040, 600);
+    let mut row = vec![POISON; 1040];
+    gemm(level, &wide, Product::rows(&wide, &values(600, 2), &mut row));
+    one.copy_from_slice(&row[..n]);
+
+    let frame = Frame { channels: 70, size: [40, 40], before: [1, 1], after: [1, 1] };
+    let to = Frame::bare(70, [40, 40]);
+    let geometry = Geometry { kernel: [3, 3], padding: [1, 1], ..Geometry::POINT };
+    let (weights, bias) = (values(70 * 9, 3), values(70, 4));
+    let filters = Filters { weights: &weights, bias: &bias };
+    let depthwise = Depthwise::new(filters, &geometry, (frame, to), Activation::Relu);
+    let mut made = vec![POISON; to.len()];
+    depthwise.run(level, Band::whole(&geometry, &to), &values(frame.len(), 5), &mut made);
+    out.extend(made);
+
+    let (rows, width) = (100, 96);
+    let mut memory = KeyValues::new(3, 32, rows);
+    memory.push(&values(rows * width, 6), &values(rows * width, 7), width, rows);
+    let mut mixed = vec![POISON; rows * width];
+    let queries = &values(rows * width, 8);
+    let attention = Attention {
+        queries,
+        stride: width,
+        rows,
+        memory: &memory,
+        causal: Some(1),
+        out: &mut mixed,
+    };
+    attend(level, attention, &mut Scratch::default());
+    out.extend(mixed);
+    out
+}
+
+#[test]
+fn a_team_gives_the_same_bits_as_one_thread() {
+    for level in levels() {
+        let alone = large(level);
+        assert!(alone.iter().all(|value| value.is_finite()));
+        for threads in [1, 2, 3] {
+            let team = Team::new(threads);
+            for _ in 0..3 {
+                assert_eq!(team.install(|| large(level)), alone, "{level}, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_team_outlives_a_panic() {
+    let team = Team::new(2);
+    let panics = || {
+        team.install(|| team::each(&|thread| assert!(thread == 0, "thread {thread} panics")));
+    };
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err());
+    assert_eq!(team.install(|| large(Level::Portable)), large(Level::Portable));
+}

@@ -1,10 +1,13 @@
 //! The one loop that matrix products, convolutions and attention share: rows of input against panels of
 //! sixteen columns, a tile of both in registers.
 
+use std::ops::Range;
+
 use super::Level;
 use super::activation::Activation;
 use super::dispatch;
 use super::lanes::{Lanes, WIDTH};
+use super::team;
 
 /// Columns in panels of sixteen: `[panel][k][16]`, panels `stride` floats apart.
 #[derive(Clone, Copy)]
@@ -76,29 +79,80 @@ pub(super) struct Walk<'a> {
 /// Bytes of input that are walked over for every panel before the next rows come: half of a common L2.
 const BLOCK_BYTES: usize = 512 << 10;
 
+/// Multiply-adds that are worth a second thread: some microseconds.
+const SHARED_MIN: usize = 1 << 19;
+
+/// Rows that a thread takes at least, and a multiple of which it takes: the largest tile's.
+const SHARED_ROWS: usize = 12;
+
 /// # Safety
 /// The walk's pointers must reach all that its rows, runs and strides name.
 pub(super) unsafe fn walk(level: Level, walk: &Walk<'_>) {
-    // SAFETY: the caller's; `dispatch` runs only what the processor has.
-    unsafe { dispatch!(level, blocks(walk: &Walk<'_>)) };
+    let panels = walk.panels.n.div_ceil(WIDTH);
+    let threads = team::threads();
+    if threads == 1 || walk.m * walk.panels.k * walk.panels.n < SHARED_MIN {
+        // SAFETY: the caller's; `dispatch` runs only what the processor has.
+        return unsafe { part(level, &Part { walk, rows: 0..walk.m, panels: 0..panels }) };
+    }
+    let shared = &Shared(walk);
+    // Rows for each thread, or panels where rows are few.
+    let by_rows = walk.m >= threads * SHARED_ROWS;
+    let share = |count: usize, multiple: usize, thread: usize| {
+        let each = count.div_ceil(threads).next_multiple_of(multiple);
+        (thread * each).min(count)..((thread + 1) * each).min(count)
+    };
+    team::each(&|thread| {
+        let walk = shared.walk();
+        let own = if by_rows {
+            Part { walk, rows: share(walk.m, SHARED_ROWS, thread), panels: 0..panels }
+        } else {
+            Part { walk, rows: 0..walk.m, panels: share(panels, 4, thread) }
+        };
+        // SAFETY: as above; no two threads write the same rows and panels.
+        unsafe { part(level, &own) };
+    });
+}
+
+/// A walk that several threads do parts of.
+struct Shared<'a>(&'a Walk<'a>);
+
+// SAFETY: its pointers are read by all, and written at places of each thread's own.
+unsafe impl Sync for Shared<'_> {}
+
+impl Shared<'_> {
+    fn walk(&self) -> &Walk<'_> {
+        self.0
+    }
+}
+
+/// Some rows against some panels.
+struct Part<'a> {
+    walk: &'a Walk<'a>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+}
+
+unsafe fn part(level: Level, part: &Part<'_>) {
+    // SAFETY: the caller's.
+    unsafe { dispatch!(level, blocks(part: &Part<'_>)) };
 }
 
 #[inline(always)]
-unsafe fn blocks<V: Lanes, const ROWS: usize, const PAIR: usize>(walk: &Walk<'_>) {
-    let panels = walk.panels.n.div_ceil(WIDTH);
+unsafe fn blocks<V: Lanes, const ROWS: usize, const PAIR: usize>(part: &Part<'_>) {
+    let walk = part.walk;
     let block = (BLOCK_BYTES / (4 * walk.panels.k.max(1))).next_multiple_of(ROWS);
-    let mut start = 0;
-    while start < walk.m {
-        let end = (start + block).min(walk.m);
-        let mut panel = 0;
-        while panel < panels {
+    let mut start = part.rows.start;
+    while start < part.rows.end {
+        let end = (start + block).min(part.rows.end);
+        let mut panel = part.panels.start;
+        while panel < part.panels.end {
             // SAFETY: rows start..end and the panels named exist.
             unsafe {
-                if walk.m == 1 && panel + 4 <= panels {
+                if walk.m == 1 && panel + 4 <= part.panels.end {
                     // One row has too few sums for the multipliers: more columns at once keep them busy.
                     block_rows::<V, 1, 4>(walk, start, end, panel);
                     panel += 4;
-                } else if PAIR == 2 && panel + 1 < panels {
+                } else if PAIR == 2 && panel + 1 < part.panels.end {
                     block_rows::<V, ROWS, 2>(walk, start, end, panel);
                     panel += 2;
                 } else {

@@ -15,7 +15,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::arch::golden::{self, GoldenSample};
-use crate::arch::{EvalJob, EvalReport, OpenContext, OpenError, TrainError, pack, section};
+use crate::arch::{
+    EvalJob, EvalReport, OpenContext, OpenError, Timed, TrainError, measure, pack, section,
+};
 use crate::compute::{Device, Loader};
 use crate::domain::{Item, MediaLimits, Params, Payload};
 use crate::engine::{Codec, Endpoint, Network};
@@ -37,6 +39,15 @@ pub fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endp
     }
     codec.set_limits(context.media);
     Ok(context.engine.one_shot(&package.label(), network, codec, context.limits))
+}
+
+pub fn measure(
+    package: &Package,
+    context: &OpenContext<'_>,
+    input: Option<Item>,
+) -> Result<Box<dyn Timed>, OpenError> {
+    let parts = load(package, context.device, context.media)?;
+    measure::one_shot(package, parts, input)
 }
 
 fn load(

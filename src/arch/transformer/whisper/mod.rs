@@ -21,7 +21,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::arch::transformer::waveform::Waveforms;
-use crate::arch::{OpenContext, OpenError, golden, section};
+use crate::arch::{OpenContext, OpenError, Timed, golden, measure, section};
 use crate::compute::kernels::Level;
 use crate::compute::{Device, Loader, WeightError};
 use crate::domain::{Item, MediaLimits, Params, Payload};
@@ -51,6 +51,22 @@ pub fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endp
     }
     let plan = planned(graph, context.level)?;
     serve(package, context, config, &preprocessing, plan)
+}
+
+/// Opens a package to be timed.
+pub fn measure(
+    package: &Package,
+    context: &OpenContext<'_>,
+    input: Option<Item>,
+) -> Result<Box<dyn Timed>, OpenError> {
+    let (graph, preprocessing) = load(package, context.device)?;
+    let config = graph.config.clone();
+    if !context.device.is_cpu() {
+        let parts = parts(package, config, &preprocessing, graph)?;
+        return measure::one_shot(package, parts, input);
+    }
+    let plan = planned(graph, context.level)?;
+    measure::one_shot(package, parts(package, config, &preprocessing, plan)?, input)
 }
 
 fn load(package: &Package, device: &Device) -> Result<(Graph, Preprocessing), OpenError> {

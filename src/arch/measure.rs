@@ -1,0 +1,165 @@
+//! A package whose speed is measured in this process, without a server around it: what `maas bench` times.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::arch::{OpenError, golden};
+use crate::domain::{Item, Params, Payload, Problem};
+use crate::engine::{Codec, Language, Network, Row, Stepwise, TokenId};
+use crate::package::Package;
+
+/// Tokens that a generating model adds to its prompt, the likeliest each time.
+const GENERATED: usize = 100;
+
+/// A network with an input of its own.
+pub trait Timed: Sync {
+    /// Decodes `rows` copies of the input, runs them in one batch, and encodes the answers.
+    ///
+    /// # Errors
+    /// The reason, as text for people.
+    fn whole(&self, rows: usize) -> Result<(), String>;
+
+    /// Runs the network alone on `rows` ready samples; a generating one makes one step of as many texts.
+    ///
+    /// # Errors
+    /// The reason, as text for people.
+    fn network(&self, rows: usize) -> Result<(), String>;
+}
+
+/// Of one forward a request.
+struct OneShot<N: Network, C> {
+    network: N,
+    codec: C,
+    payload: Payload,
+    sample: N::Sample,
+}
+
+/// Of steps.
+struct Generator<N: Stepwise, L> {
+    network: N,
+    language: L,
+    payload: Payload,
+    /// One a text that was begun, used again.
+    states: Mutex<Vec<N::State>>,
+}
+
+/// A network of one forward a request on `input`, or on the package's first golden sample.
+///
+/// # Errors
+/// [`OpenError`] when the input cannot be read.
+pub fn one_shot<N, C>(
+    package: &Package,
+    (network, codec): (N, C),
+    input: Option<Item>,
+) -> Result<Box<dyn Timed>, OpenError>
+where
+    N: Network,
+    C: Codec<Sample = N::Sample, Output = N::Output>,
+{
+    let payload = payload(package, input)?;
+    let (samples, _) = codec.decode(payload.clone(), &Params::default()).map_err(unreadable)?;
+    let sample = samples.into_iter().next().ok_or_else(|| {
+        let reason = "there is nothing in it that the network would run on".to_owned();
+        OpenError::Golden { input: "the input".to_owned(), reason }
+    })?;
+    Ok(Box::new(OneShot { network, codec, payload, sample }))
+}
+
+/// A network of steps on `input`, or on the package's first golden sample.
+///
+/// # Errors
+/// [`OpenError`] when the input cannot be read.
+pub fn stepwise<N: Stepwise, L: Language>(
+    package: &Package,
+    (network, language): (N, L),
+    input: Option<Item>,
+) -> Result<Box<dyn Timed>, OpenError> {
+    let payload = payload(package, input)?;
+    language.prompts(payload.clone()).map_err(unreadable)?;
+    Ok(Box::new(Generator { network, language, payload, states: Mutex::default() }))
+}
+
+fn payload(package: &Package, input: Option<Item>) -> Result<Payload, OpenError> {
+    match (input, golden::samples(package)?.first()) {
+        (Some(item), _) => Ok(Payload::single(item, "/body")),
+        (None, Some(sample)) => golden::payload(package, sample),
+        (None, None) => Ok(Payload::default()),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]
+fn unreadable(problem: Problem) -> OpenError {
+    OpenError::Golden { input: "the input".to_owned(), reason: problem.to_string() }
+}
+
+impl<N, C> Timed for OneShot<N, C>
+where
+    N: Network,
+    C: Codec<Sample = N::Sample, Output = N::Output>,
+{
+    fn whole(&self, rows: usize) -> Result<(), String> {
+        let decode = |_| self.codec.decode(self.payload.clone(), &Params::default());
+        let decoded: Vec<_> =
+            (0..rows).map(decode).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+        let batch: Vec<&N::Sample> = decoded.iter().flat_map(|(samples, _)| samples).collect();
+        let mut outputs = self.network.run(&batch).map_err(|e| e.to_string())?.into_iter();
+        for (samples, ask) in &decoded {
+            let own = outputs.by_ref().take(samples.len()).collect();
+            self.codec.encode(own, ask).map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn network(&self, rows: usize) -> Result<(), String> {
+        self.network.run(&vec![&self.sample; rows]).map(drop).map_err(|e| e.to_string())
+    }
+}
+
+impl<N: Stepwise, L: Language> Generator<N, L> {
+    /// One step of every text; the likeliest token of each.
+    fn step(
+        &self,
+        states: &mut [N::State],
+        tokens: &[Vec<TokenId>],
+    ) -> Result<Vec<TokenId>, String> {
+        let row = |(state, tokens)| Row { state, tokens, want_logits: true };
+        let tokens = tokens.iter().map(Vec::as_slice);
+        let mut rows: Vec<Row<'_, N::State>> = states.iter_mut().zip(tokens).map(row).collect();
+        let logits = self.network.step(&mut rows).map_err(|e| e.to_string())?;
+        let best = |logits: &Vec<f32>| {
+            let scored = (0..).zip(logits);
+            scored.max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(token, _)| token)
+        };
+        Ok(logits.iter().flatten().map(best).collect())
+    }
+}
+
+impl<N: Stepwise, L: Language> Timed for Generator<N, L> {
+    fn whole(&self, rows: usize) -> Result<(), String> {
+        let prompts = |_| self.language.prompts(self.payload.clone());
+        let prompts: Vec<_> =
+            (0..rows).map(prompts).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+        let mut tokens = prompts.concat();
+        let mut states: Vec<N::State> = tokens.iter().map(|_| self.network.begin()).collect();
+        let mut texts = vec![Vec::new(); tokens.len()];
+        for _ in 0..GENERATED {
+            let next = self.step(&mut states, &tokens)?;
+            texts.iter_mut().zip(&next).for_each(|(text, &token)| text.push(token));
+            tokens = next.into_iter().map(|token| vec![token]).collect();
+        }
+        texts.iter().for_each(|text| drop(self.language.text(text)));
+        Ok(())
+    }
+
+    fn network(&self, rows: usize) -> Result<(), String> {
+        let idle = || self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states: Vec<N::State> = {
+            let mut idle = idle();
+            let left = idle.len().saturating_sub(rows);
+            idle.drain(left..).collect()
+        };
+        states.resize_with(rows, || self.network.begin());
+        let stepped = self.step(&mut states, &vec![vec![0]; rows]);
+        idle().append(&mut states);
+        stepped.map(drop)
+    }
+}

@@ -1,0 +1,202 @@
+//! `maas bench MODEL --in-process`
+
+use std::path::PathBuf;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::arch::{self, OpenContext, Timed};
+use crate::cli::Outcome;
+use crate::cli::settings::{SettingsArgs, placement};
+use crate::compute::{Device, kernels};
+use crate::domain::{Item, ModelName, Version};
+use crate::engine::Engine;
+use crate::package::{Package, Store};
+
+/// How long each row of the table is measured, and how often at least.
+const MEASURED: Duration = Duration::from_secs(1);
+const RUNS_MIN: usize = 11;
+const WARM_UP_RUNS: usize = 3;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A model of the store, by name or as name@version; without a version the newest
+    model: String,
+    /// What each row reads: a picture, a sound or a text [default: the package's first golden sample]
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Measure in this process, without a server (the only way there is)
+    #[arg(long, required = true)]
+    in_process: bool,
+    /// Rows in a batch
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,8,32")]
+    batch: Vec<usize>,
+    /// Threads that share the rows of a batch
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1")]
+    threads: Vec<usize>,
+    /// Time the network alone: a ready sample, no decoding; of a generating model one step
+    #[arg(long)]
+    network: bool,
+    /// Print one JSON line a row
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// One row of the table.
+#[derive(Debug, Serialize)]
+struct Figure {
+    model: String,
+    batch: usize,
+    threads: usize,
+    cpu: String,
+    median_us: f64,
+    p90_us: f64,
+    rows_per_s: f64,
+    peak_rss_bytes: u64,
+}
+
+pub fn run(args: &Args) -> Outcome {
+    if args.batch.contains(&0) || args.threads.contains(&0) {
+        return Err("--batch and --threads: expected numbers above 0".into());
+    }
+    let settings = args.settings.read()?;
+    let package = newest(&Store::open(&settings.store)?, &args.model)?;
+    let level = kernels::resolve(settings.cpu)?;
+    let placement = placement(&settings, Some(&package.manifest.name));
+    let engine = Engine::start(1)?;
+    let context = OpenContext {
+        device: &Device::Cpu,
+        level,
+        engine: &engine,
+        limits: placement.limits,
+        media: placement.media,
+    };
+    let input = args.input.as_ref().map(|path| {
+        std::fs::read(path)
+            .map(|bytes| Item::Opaque(bytes.into()))
+            .map_err(|error| format!("{}: {error}", path.display()))
+    });
+    let architecture = arch::find(&package.manifest.architecture.name)?;
+    let measured = (architecture.measure)(&package, &context, input.transpose()?)?;
+    if !args.json {
+        println!(
+            "{:<24} {:>5} {:>7} {:>12} {:>12} {:>10} {:>9}",
+            "model", "batch", "threads", "median µs", "p90 µs", "rows/s", "peak MB"
+        );
+    }
+    for &threads in &args.threads {
+        for &batch in &args.batch {
+            let whole = !args.network;
+            let (median, p90) = time(measured.as_ref(), whole, batch, threads)?;
+            #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
+            let rows_per_s = batch as f64 / median.as_secs_f64();
+            let figure = Figure {
+                model: package.label(),
+                batch,
+                threads,
+                cpu: level.to_string(),
+                median_us: microseconds(median),
+                p90_us: microseconds(p90),
+                rows_per_s: (rows_per_s * 10.0).round() / 10.0,
+                peak_rss_bytes: peak_rss_bytes(),
+            };
+            print(&figure, args.json)?;
+        }
+    }
+    Ok(())
+}
+
+/// `name`, `name@version` or `name/version`.
+fn newest(store: &Store, model: &str) -> Result<Package, crate::cli::Failure> {
+    let (name, version) = match model.split_once(['@', '/']) {
+        Some((name, version)) => (name, Some(version.parse::<Version>()?)),
+        None => (model, None),
+    };
+    let name: ModelName = name.parse()?;
+    let mut entries = store.entries()?;
+    entries.retain(|entry| entry.name == name && version.is_none_or(|v| v == entry.version));
+    let entry = entries.last().ok_or_else(|| {
+        format!("{} holds no {model}: --store names another store", store.root().display())
+    })?;
+    Ok(store.package(entry)?)
+}
+
+/// Median and 90th percentile of running a batch whose rows are shared among threads.
+fn time(
+    measured: &dyn Timed,
+    whole: bool,
+    batch: usize,
+    threads: usize,
+) -> Result<(Duration, Duration), String> {
+    let run = |rows| if whole { measured.whole(rows) } else { measured.network(rows) };
+    let helpers = threads.min(batch) - 1;
+    let share = |helper: usize| batch / (helpers + 1) + usize::from(helper < batch % (helpers + 1));
+    let (go, done, over) =
+        (Barrier::new(helpers + 1), Barrier::new(helpers + 1), AtomicBool::new(false));
+    let team = kernels::Team::new(threads - helpers);
+    std::thread::scope(|scope| {
+        for helper in 1..=helpers {
+            let (run, go, done, over) = (&run, &go, &done, &over);
+            scope.spawn(move || {
+                loop {
+                    go.wait();
+                    if over.load(Ordering::Acquire) {
+                        return;
+                    }
+                    // The same rows fail on the first thread, which says so.
+                    let _ = run(share(helper));
+                    done.wait();
+                }
+            });
+        }
+        let once = || {
+            let began = Instant::now();
+            go.wait();
+            let outcome = team.install(|| run(share(0)));
+            done.wait();
+            outcome.map(|()| began.elapsed())
+        };
+        let times = (0..WARM_UP_RUNS).try_for_each(|_| once().map(drop)).and_then(|()| {
+            let began = Instant::now();
+            let mut times = Vec::new();
+            while began.elapsed() < MEASURED || times.len() < RUNS_MIN {
+                times.push(once()?);
+            }
+            Ok(times)
+        });
+        over.store(true, Ordering::Release);
+        go.wait();
+        let mut times = times?;
+        times.sort();
+        Ok((times[times.len() / 2], times[times.len() * 9 / 10]))
+    })
+}
+
+fn microseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e7).round() / 10.0
+}
+
+/// The most memory that the process has held at once; 0 where the system does not say.
+fn peak_rss_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = kilobytes.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    number.unwrap_or(0) * 1024
+}
+
+fn print(figure: &Figure, json: bool) -> Outcome {
+    if json {
+        println!("{}", serde_json::to_string(figure)?);
+    } else {
+        let Figure { model, batch, threads, median_us, p90_us, rows_per_s, .. } = figure;
+        let megabytes = figure.peak_rss_bytes / 1_000_000;
+        println!(
+            "{model:<24} {batch:>5} {threads:>7} {median_us:>12.1} {p90_us:>12.1} {rows_per_s:>10.1} {megabytes:>9}"
+        );
+    }
+    Ok(())
+}
