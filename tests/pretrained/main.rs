@@ -3,3 +3,4 @@
 
 mod efficientnet;
 mod support;
+mod whisper;
