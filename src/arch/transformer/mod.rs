@@ -4,8 +4,8 @@
 mod ctc;
 
 use crate::arch::{
-    Architecture, EvalJob, EvalReport, ImportError, ImportJob, ImportReport, Measure, OpenContext,
-    OpenError, Timed, TrainError, TrainJob, TrainReport,
+    Architecture, EvalJob, EvalReport, Import, ImportError, ImportJob, ImportReport, Measure,
+    OpenContext, OpenError, Timed, TrainError, TrainJob, TrainReport,
 };
 use crate::compute::Device;
 use crate::domain::Item;
@@ -23,7 +23,7 @@ struct Kind {
     measure: Measure,
     train: Option<fn(&mut TrainJob<'_>, &Device) -> Result<TrainReport, TrainError>>,
     evaluate: Option<fn(&Package, &EvalJob, &Device) -> Result<EvalReport, TrainError>>,
-    import: Option<fn(&mut ImportJob) -> Result<ImportReport, ImportError>>,
+    import: Option<Import>,
 }
 
 /// Every kind; the first is that of packages which do not say.
