@@ -21,8 +21,8 @@ pub struct Manifest {
     pub format: u32,
     pub name: ModelName,
     pub version: Version,
-    /// What the model is for: `image-classification`, `image-regression`, `text-generation` or
-    /// `speech-recognition`.
+    /// What the model is for: `image-classification`, `image-regression`, `text-generation`,
+    /// `text-embedding` or `speech-recognition`.
     pub task: String,
     pub description: String,
     pub author: String,

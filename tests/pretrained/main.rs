@@ -6,3 +6,4 @@
 mod efficientnet;
 #[cfg(test)]
 mod support;
+mod whisper;

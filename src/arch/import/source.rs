@@ -56,7 +56,7 @@ impl Source {
         } else {
             self.path.clone()
         };
-        let bytes = self.read(&path, WEIGHTS_BYTES_MAX)?;
+        let bytes = self.read(&path, &name_of(&path), WEIGHTS_BYTES_MAX)?;
         Ok(checkpoint::read(&path.display().to_string(), &bytes)?)
     }
 
@@ -72,7 +72,7 @@ impl Source {
     /// [`ImportError`] when the source is no directory, or the file is missing, too large or unreadable.
     pub fn file(&mut self, name: &str) -> Result<Bytes, ImportError> {
         let path = self.path.join(name);
-        self.read(&path, FILE_BYTES_MAX)
+        self.read(&path, name, FILE_BYTES_MAX)
     }
 
     /// A JSON file of the directory, such as `config.json`, as the type that says what is wanted of it.
@@ -93,15 +93,18 @@ impl Source {
     /// # Errors
     /// As [`Source::file`].
     pub fn other(&mut self, path: &Path) -> Result<Bytes, ImportError> {
-        self.read(path, FILE_BYTES_MAX)
+        self.read(path, &name_of(path), FILE_BYTES_MAX)
     }
 
-    fn read(&mut self, path: &Path, limit: u64) -> Result<Bytes, ImportError> {
+    fn read(&mut self, path: &Path, name: &str, limit: u64) -> Result<Bytes, ImportError> {
         let bytes = read(path, limit)?;
-        let name = path.file_name().map_or_else(String::new, |name| name.display().to_string());
-        self.read.insert(name, sha256(&bytes));
+        self.read.insert(name.to_owned(), sha256(&bytes));
         Ok(bytes)
     }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.display().to_string())
 }
 
 /// The bytes of a regular file of at most `limit` bytes.

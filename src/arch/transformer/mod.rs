@@ -1,7 +1,10 @@
 //! Transformers. `architecture.config.kind` says which: each kind is a folder, with a configuration and
 //! tensor names of its own.
 
+mod bert;
 mod ctc;
+mod waveform;
+mod whisper;
 
 use crate::arch::{
     Architecture, EvalJob, EvalReport, Import, ImportError, ImportJob, ImportReport, Measure,
@@ -27,14 +30,32 @@ struct Kind {
 }
 
 /// Every kind; the first is that of packages which do not say.
-const KINDS: &[Kind] = &[Kind {
-    name: "ctc",
-    open: ctc::open,
-    measure: ctc::measure,
-    train: Some(ctc::train),
-    evaluate: Some(ctc::evaluate),
-    import: None,
-}];
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "ctc",
+        open: ctc::open,
+        measure: ctc::measure,
+        train: Some(ctc::train),
+        evaluate: Some(ctc::evaluate),
+        import: None,
+    },
+    Kind {
+        name: "bert",
+        open: bert::open,
+        measure: bert::measure,
+        train: None,
+        evaluate: None,
+        import: Some(bert::import),
+    },
+    Kind {
+        name: "whisper",
+        open: whisper::open,
+        measure: whisper::measure,
+        train: None,
+        evaluate: None,
+        import: Some(whisper::import),
+    },
+];
 
 fn kind(config: &toml::Table) -> Result<&'static Kind, OpenError> {
     let said = match config.get("kind") {
@@ -92,6 +113,7 @@ mod tests {
         let of = |text: &str| kind(&toml::from_str(text).unwrap());
         assert_eq!(of("").unwrap().name, "ctc");
         assert_eq!(of("kind = \"ctc\"").unwrap().name, "ctc");
+        assert_eq!(of("kind = \"bert\"").unwrap().name, "bert");
         for bad in ["kind = \"rnn\"", "kind = 3"] {
             let Err(error) = of(bad) else { panic!("{bad} passed") };
             assert!(error.to_string().contains("expected one of ctc"), "{error}");

@@ -34,6 +34,11 @@ impl KeyValues {
         Self { heads, depth, length: 0, capacity, keys, values }
     }
 
+    /// Forgets every position, and keeps the room.
+    pub fn clear(&mut self) {
+        self.length = 0;
+    }
+
     /// Positions that are kept.
     #[must_use]
     pub fn len(&self) -> usize {

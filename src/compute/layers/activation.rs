@@ -1,10 +1,12 @@
 //! Element-wise non-linearities.
 
 use candle_core::{Result, Tensor};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use crate::compute::kernels;
 
 /// A non-linearity by the name that a manifest gives it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
     Relu,
@@ -19,6 +21,18 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// The same for the kernels.
+    #[must_use]
+    pub fn kernel(self) -> kernels::Activation {
+        match self {
+            Self::Relu => kernels::Activation::Relu,
+            Self::Relu6 => kernels::Activation::Relu6,
+            Self::Silu => kernels::Activation::Silu,
+            Self::HardSwish => kernels::Activation::HardSwish,
+            Self::Gelu => kernels::Activation::Gelu,
+        }
+    }
+
     /// # Errors
     /// When the arithmetic fails.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {

@@ -39,6 +39,25 @@ impl Attention {
         })
     }
 
+    /// From queries, keys and values that were trained as layers of their own, [width, width] each.
+    ///
+    /// # Errors
+    /// When they cannot be joined into one.
+    pub fn of_parts(qkv: &[Linear; 3], out: Linear, config: AttentionConfig) -> Result<Self> {
+        Ok(Self { config, qkv: Linear::join(qkv)?, out })
+    }
+
+    /// [3 · width, width]: queries, keys and values, one after the other.
+    #[must_use]
+    pub fn qkv(&self) -> &Linear {
+        &self.qkv
+    }
+
+    #[must_use]
+    pub fn out(&self) -> &Linear {
+        &self.out
+    }
+
     /// From [batch · time, width] to the same, where row `b` of the batch is `lengths[b]` long: nothing
     /// sees the positions after its row's end.
     ///

@@ -10,8 +10,10 @@ use crate::compute::{Init, Parameters, WeightError};
 pub struct LayerNorm {
     weight: Tensor,
     bias: Tensor,
+    epsilon: f32,
 }
 
+/// What is added to a variance where nobody says.
 const EPSILON: f32 = 1e-5;
 
 impl LayerNorm {
@@ -24,9 +26,23 @@ impl LayerNorm {
         name: &str,
         width: usize,
     ) -> std::result::Result<Self, WeightError> {
+        Self::with_epsilon(parameters, name, width, EPSILON)
+    }
+
+    /// The same with another `epsilon`, which is added to a variance before its root is taken.
+    ///
+    /// # Errors
+    /// As [`LayerNorm::new`].
+    pub fn with_epsilon(
+        parameters: &mut dyn Parameters,
+        name: &str,
+        width: usize,
+        epsilon: f32,
+    ) -> std::result::Result<Self, WeightError> {
         Ok(Self {
             weight: parameters.get(&format!("{name}.weight"), &[width], Init::Constant(1.0))?,
             bias: parameters.get(&format!("{name}.bias"), &[width], Init::Constant(0.0))?,
+            epsilon,
         })
     }
 
@@ -36,7 +52,7 @@ impl LayerNorm {
     /// When the parameters cannot be copied from their device.
     pub fn kernel(&self) -> Result<Norm> {
         let (scale, shift) = (self.weight.to_vec1()?, self.bias.to_vec1()?);
-        Ok(Norm { scale, shift, epsilon: EPSILON })
+        Ok(Norm { scale, shift, epsilon: self.epsilon })
     }
 
     /// [rows, width] to the same.
@@ -45,7 +61,7 @@ impl LayerNorm {
     /// When the shapes do not fit.
     pub fn forward(&self, rows: &Tensor) -> Result<Tensor> {
         if rows.device().is_cpu() {
-            rows.apply_op3(&self.weight, &self.bias, NormaliseRows { epsilon: EPSILON })
+            rows.apply_op3(&self.weight, &self.bias, NormaliseRows { epsilon: self.epsilon })
         } else {
             self.forward_plain(rows)
         }
@@ -55,7 +71,7 @@ impl LayerNorm {
     fn forward_plain(&self, rows: &Tensor) -> Result<Tensor> {
         let centred = rows.broadcast_sub(&rows.mean_keepdim(D::Minus1)?)?;
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-        let scaled = centred.broadcast_div(&(variance + f64::from(EPSILON))?.sqrt()?)?;
+        let scaled = centred.broadcast_div(&(variance + f64::from(self.epsilon))?.sqrt()?)?;
         scaled.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)
     }
 }
@@ -69,7 +85,11 @@ mod tests {
         let var = |values: &[f32]| Var::new(values, &Device::Cpu).unwrap();
         let (weight, bias) = (var(&[1.0, -0.5, 2.0]), var(&[0.1, 0.0, -0.3]));
         let rows = Var::new(&[[1.0_f32, 2.0, 6.0], [-4.0, 0.0, 4.5]], &Device::Cpu).unwrap();
-        let norm = LayerNorm { weight: weight.as_tensor().clone(), bias: bias.as_tensor().clone() };
+        let norm = LayerNorm {
+            weight: weight.as_tensor().clone(),
+            bias: bias.as_tensor().clone(),
+            epsilon: EPSILON,
+        };
         (norm, [rows, weight, bias])
     }
 

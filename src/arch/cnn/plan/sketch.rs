@@ -92,7 +92,7 @@ impl Sketch {
         {
             at = match node {
                 Node::Convolution(layer) => self.convolution(layer, nodes, at)?,
-                Node::Activation(layer) => self.elementwise(at, None, kernel(*layer)),
+                Node::Activation(layer) => self.elementwise(at, None, layer.kernel()),
                 Node::MaxPool(layer) => self.pool(Pool::Maximum, &layer.0, at)?,
                 Node::AveragePool(layer) => self.pool(Pool::Average, &layer.0, at)?,
                 Node::Dropout(_) => at,
@@ -155,11 +155,11 @@ impl Sketch {
             None => None,
         };
         let end = self.pictures(&mut block.body.iter().peekable(), from)?;
-        let mut activation = block.activation.map_or(Activation::None, kernel);
+        let mut activation = block.activation.map_or(Activation::None, layers::Activation::kernel);
         if activation == Activation::None
             && let Some(Node::Activation(next)) = nodes.peek()
         {
-            activation = kernel(*next);
+            activation = next.kernel();
             nodes.next();
         }
         match self.ops.last_mut() {
@@ -217,7 +217,7 @@ fn fold(weight: &Tensor, bias: Option<&Tensor>, nodes: &mut Nodes<'_>) -> Result
     };
     let mut folded = Folded::new(weight, bias, norm)?;
     if let Some(Node::Activation(activation)) = nodes.peek() {
-        folded.activation = kernel(*activation);
+        folded.activation = activation.kernel();
         nodes.next();
     }
     Ok(folded)
@@ -235,14 +235,4 @@ fn dense(nodes: &mut Nodes<'_>) -> Option<Vec<Folded>> {
     }
     // Without a linear layer a flattened picture would be in the wrong order.
     (!dense.is_empty()).then_some(dense)
-}
-
-fn kernel(activation: layers::Activation) -> Activation {
-    match activation {
-        layers::Activation::Relu => Activation::Relu,
-        layers::Activation::Relu6 => Activation::Relu6,
-        layers::Activation::Silu => Activation::Silu,
-        layers::Activation::HardSwish => Activation::HardSwish,
-        layers::Activation::Gelu => Activation::Gelu,
-    }
 }

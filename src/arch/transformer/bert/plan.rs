@@ -1,0 +1,339 @@
+//! The encoder on a CPU: the graph's layers with their weights packed once, at load. The texts of a
+//! batch lie one after the other, each at its own length, so that none is padded.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use candle_core::Result;
+
+use crate::arch::transformer::bert::config::{Config, Pooling};
+use crate::arch::transformer::bert::net::{self, Encoder, LENGTH_MIN};
+use crate::compute::kernels::{
+    Activation, Attention, KeyValues, Level, Norm, Packed, Product, Scratch, attend, gemm,
+};
+use crate::engine::{RunError, TokenId};
+
+/// Tokens that go through a block together: enough that its weights are read for many of them, and few
+/// enough that what lies between two layers stays in the cache.
+const TOKENS_AT_ONCE: usize = 256;
+
+/// An encoder ready to run, shared by all threads.
+pub struct Plan {
+    level: Level,
+    config: Config,
+    /// [vocabulary, width].
+    words: Vec<f32>,
+    /// [positions, width], with the first token type's row added.
+    positions: Vec<f32>,
+    norm: Norm,
+    blocks: Vec<Block>,
+    /// One set of buffers per thread that has run it.
+    idle: Mutex<Vec<Buffers>>,
+}
+
+struct Block {
+    qkv: Packed,
+    out: Packed,
+    attention_norm: Norm,
+    up: Packed,
+    activation: Activation,
+    down: Packed,
+    norm: Norm,
+}
+
+/// Buffers that were used and can be used again.
+struct Buffers {
+    /// What blocks read and write, and a sum before its norm: [tokens, width].
+    x: Vec<f32>,
+    y: Vec<f32>,
+    /// Queries, keys and values, and the feed-forward part's inside.
+    wide: Vec<f32>,
+    memory: KeyValues,
+    scratch: Scratch,
+}
+
+impl Plan {
+    /// # Errors
+    /// When the graph's tensors cannot be copied.
+    pub fn new(encoder: &Encoder, level: Level) -> Result<Self> {
+        Ok(Self {
+            level,
+            config: encoder.config.clone(),
+            words: encoder.words.flatten_all()?.to_vec1()?,
+            positions: encoder.positions.flatten_all()?.to_vec1()?,
+            norm: encoder.norm.kernel()?,
+            blocks: encoder.blocks.iter().map(Block::new).collect::<Result<_>>()?,
+            idle: Mutex::default(),
+        })
+    }
+
+    /// One embedding a row of tokens. A row's embedding is the same bits in every batch.
+    ///
+    /// # Errors
+    /// When a row has more tokens than there are positions, or one that is not in the vocabulary.
+    pub fn embed(&self, rows: &[&[TokenId]]) -> std::result::Result<Vec<Vec<f32>>, RunError> {
+        let mut buffers = self.idle().pop().unwrap_or_else(|| self.buffers());
+        let mut embeddings = Vec::with_capacity(rows.len());
+        let mut left = rows;
+        while !left.is_empty() {
+            let (rows, rest) = left.split_at(fitting(left));
+            self.embed_together(rows, &mut buffers, &mut embeddings)?;
+            left = rest;
+        }
+        self.idle().push(buffers);
+        Ok(embeddings)
+    }
+
+    fn embed_together(
+        &self,
+        rows: &[&[TokenId]],
+        buffers: &mut Buffers,
+        embeddings: &mut Vec<Vec<f32>>,
+    ) -> std::result::Result<(), RunError> {
+        self.look_up(rows, &mut buffers.y)?;
+        buffers.x.resize(buffers.y.len(), 0.0);
+        self.norm.rows(self.level, &buffers.y, &mut buffers.x);
+        for block in &self.blocks {
+            self.pass(block, rows, buffers);
+        }
+        let mut x = buffers.x.as_slice();
+        for row in rows {
+            let (own, rest) = x.split_at(row.len() * self.config.width);
+            embeddings.push(self.pool(own));
+            x = rest;
+        }
+        Ok(())
+    }
+
+    /// The sum of each token's and its position's row.
+    fn look_up(
+        &self,
+        rows: &[&[TokenId]],
+        sums: &mut Vec<f32>,
+    ) -> std::result::Result<(), RunError> {
+        let width = self.config.width;
+        sums.clear();
+        for row in rows {
+            if row.len() > self.config.positions_max {
+                return Err(RunError(format!("a row of {} tokens", row.len())));
+            }
+            for (&token, position) in row.iter().zip(self.positions.chunks_exact(width)) {
+                let start = token as usize * width;
+                let word = self.words.get(start..start + width);
+                let word = word.ok_or_else(|| RunError(format!("no token {token} is known")))?;
+                sums.extend(word.iter().zip(position).map(|(word, position)| word + position));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the rows through a block, from `x` to `x`.
+    fn pass(&self, block: &Block, rows: &[&[TokenId]], buffers: &mut Buffers) {
+        let Buffers { x, y, wide, memory, scratch } = buffers;
+        let width = self.config.width;
+        let tokens = x.len() / width;
+        let inside = |wide: &mut Vec<f32>, width: usize| wide.resize(tokens * width, 0.0);
+
+        inside(wide, 3 * width);
+        self.times(&block.qkv, x, wide, None, Activation::None);
+        let mut first = 0;
+        for row in rows {
+            let qkv = &wide[3 * width * first..];
+            memory.clear();
+            memory.push(&qkv[width..], &qkv[2 * width..], 3 * width, row.len());
+            let own = first * width..(first + row.len()) * width;
+            let attention = Attention {
+                queries: qkv,
+                stride: 3 * width,
+                rows: row.len(),
+                memory,
+                causal: None,
+                out: &mut y[own],
+            };
+            attend(self.level, attention, scratch);
+            first += row.len();
+        }
+        inside(wide, width);
+        self.times(&block.out, y, wide, Some(x), Activation::None);
+        block.attention_norm.rows(self.level, wide, x);
+
+        inside(wide, self.config.hidden);
+        self.times(&block.up, x, wide, None, block.activation);
+        self.times(&block.down, wide, y, Some(x), Activation::None);
+        block.norm.rows(self.level, y, x);
+    }
+
+    fn times(
+        &self,
+        weights: &Packed,
+        a: &[f32],
+        out: &mut [f32],
+        residual: Option<&[f32]>,
+        activation: Activation,
+    ) {
+        let product = Product { residual, activation, ..Product::rows(weights, a, out) };
+        gemm(self.level, weights, product);
+    }
+
+    /// A row's positions to its embedding.
+    #[expect(clippy::cast_precision_loss, reason = "a row has at most 8192 tokens")]
+    fn pool(&self, row: &[f32]) -> Vec<f32> {
+        let width = self.config.width;
+        let mut embedding = row[..width].to_vec();
+        if self.config.pooling == Pooling::Mean {
+            for position in row.chunks_exact(width).skip(1) {
+                embedding.iter_mut().zip(position).for_each(|(sum, value)| *sum += value);
+            }
+            let share = 1.0 / (row.len() / width) as f32;
+            scale(&mut embedding, share);
+        }
+        if self.config.normalise {
+            let length = embedding.iter().map(|value| value * value).sum::<f32>().sqrt();
+            scale(&mut embedding, 1.0 / length.max(LENGTH_MIN));
+        }
+        embedding
+    }
+
+    fn buffers(&self) -> Buffers {
+        let Config { width, heads, .. } = self.config;
+        Buffers {
+            x: Vec::new(),
+            y: Vec::new(),
+            wide: Vec::new(),
+            memory: KeyValues::new(heads, width / heads, 0),
+            scratch: Scratch::default(),
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Buffers>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn scale(values: &mut [f32], by: f32) {
+    for value in values {
+        *value *= by;
+    }
+}
+
+/// How many rows, from the first on, go through the blocks together: at least one.
+fn fitting(rows: &[&[TokenId]]) -> usize {
+    let mut tokens = 0;
+    let fits = |row: &&&[TokenId]| {
+        tokens += row.len();
+        tokens <= TOKENS_AT_ONCE
+    };
+    rows.iter().take_while(fits).count().max(1)
+}
+
+impl Block {
+    fn new(block: &net::Block) -> Result<Self> {
+        Ok(Self {
+            qkv: block.attention.qkv().pack()?,
+            out: block.attention.out().pack()?,
+            attention_norm: block.attention_norm.kernel()?,
+            up: block.up.pack()?,
+            activation: block.activation.kernel(),
+            down: block.down.pack()?,
+            norm: block.norm.kernel()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::kernels::{best, is_available};
+    use crate::compute::layers::Activation as Layer;
+    use crate::compute::{Device, Trainable};
+    use proptest::prelude::*;
+
+    fn encoder(config: &Config) -> Encoder {
+        Encoder::new(&mut Trainable::new(9, &Device::Cpu), config, &Device::Cpu).unwrap()
+    }
+
+    /// Tokens that depend on `seed`.
+    fn tokens(seed: usize, count: usize, vocabulary: usize) -> Vec<TokenId> {
+        (0..count)
+            .map(|i| TokenId::try_from((seed * 7 + i * i + 3 * i) % vocabulary).unwrap())
+            .collect()
+    }
+
+    fn slices(rows: &[Vec<TokenId>]) -> Vec<&[TokenId]> {
+        rows.iter().map(Vec::as_slice).collect()
+    }
+
+    fn configs() -> impl Strategy<Value = Config> {
+        let sizes = (1_usize..4, 1_usize..20, 1_usize..3, 1_usize..50);
+        let pooling = prop_oneof![Just(Pooling::Mean), Just(Pooling::Cls)];
+        let activation = prop_oneof![Just(Layer::Gelu), Just(Layer::Relu), Just(Layer::Silu)];
+        (sizes, pooling, activation, any::<bool>()).prop_map(
+            |((heads, depth, layers, hidden), pooling, activation, normalise)| Config {
+                width: heads * depth,
+                heads,
+                layers,
+                hidden,
+                pooling,
+                activation,
+                normalise,
+                layer_norm_eps: 1e-6,
+                ..Config::tiny()
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn it_answers_as_the_graph_at_every_level(
+            config in configs(),
+            lengths in prop::collection::vec(1_usize..=20, 1..5),
+        ) {
+            let encoder = encoder(&config);
+            let rows: Vec<_> =
+                lengths.iter().enumerate().map(|(seed, &n)| tokens(seed, n, 12)).collect();
+            let expected = encoder.embed(&slices(&rows)).unwrap();
+            for level in Level::ALL.into_iter().filter(|&level| is_available(level)) {
+                let got = Plan::new(&encoder, level).unwrap().embed(&slices(&rows)).unwrap();
+                for (expected, got) in expected.iter().zip(&got) {
+                    let largest = expected.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
+                    for (e, g) in expected.iter().zip(got) {
+                        prop_assert!((e - g).abs() <= 1e-5 * largest.max(1e-3), "{level:?} {e} {g}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_the_same_bits_alone_and_among_31_others() {
+        let config = Config { positions_max: 130, ..Config::tiny() };
+        let encoder = encoder(&config);
+        for level in Level::ALL.into_iter().filter(|&level| is_available(level)) {
+            let plan = Plan::new(&encoder, level).unwrap();
+            // Some go through the blocks together, and one alone has more tokens than half of a pass.
+            let rows: Vec<_> = (0..32).map(|i| tokens(i, 1 + i * 37 % 130, 12)).collect();
+            let together = plan.embed(&slices(&rows)).unwrap();
+            for (row, among) in rows.iter().zip(&together) {
+                let alone = plan.embed(&[row.as_slice()]).unwrap().remove(0);
+                let bits = |row: &[f32]| row.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&alone), bits(among), "{level:?}, {} tokens", row.len());
+            }
+        }
+    }
+
+    #[test]
+    fn rows_go_together_while_they_fit() {
+        let rows: Vec<_> = [200, 56, 1, 300, 2].iter().map(|&n| tokens(0, n, 12)).collect();
+        let rows = slices(&rows);
+        let counts = [fitting(&rows), fitting(&rows[2..]), fitting(&rows[3..])];
+        assert_eq!(counts, [2, 1, 1]);
+    }
+
+    #[test]
+    fn too_long_a_row_and_an_unknown_token_are_errors() {
+        let plan = Plan::new(&encoder(&Config::tiny()), best()).unwrap();
+        assert!(plan.embed(&[&[1; 21]]).is_err());
+        assert!(plan.embed(&[&[12]]).is_err());
+        assert!(plan.embed(&[]).unwrap().is_empty());
+    }
+}
