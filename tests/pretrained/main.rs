@@ -2,4 +2,5 @@
 //! `scripts/pretrained.sh` makes, so it is run by name: `cargo test --test pretrained`.
 
 mod efficientnet;
+mod minilm;
 mod support;
