@@ -5,5 +5,8 @@
 #[cfg(test)]
 mod efficientnet;
 #[cfg(test)]
+mod minilm;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
 mod whisper;
