@@ -1,7 +1,8 @@
 """Times this program, ONNX Runtime and OpenVINO on packages' networks, and prints one JSON line a row.
 
-A picture is the network's own input, a text its token ids: nothing is decoded. Every engine gets the same weights and
-as many threads, and they take turns row by row, so that what else the machine does falls on all alike.
+A picture is the network's own input and a text its token ids, nothing is decoded; what generates text makes one step.
+Every engine gets the same weights and as many threads, and they take turns row by row, so that what else the machine
+does falls on all alike.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import openvino
 
@@ -66,11 +68,16 @@ class Subject:
     def inputs(self, onnx_model, batch):
         """The same ones at every call."""
         chance = np.random.default_rng(1)
-        value = onnx_model.graph.input[0]
-        if self.reads_text:
-            return {value.name: chance.integers(1000, 20000, (batch, self.tokens), dtype=np.int64)}
-        sizes = [size.dim_value for size in value.type.tensor_type.shape.dim][1:]
-        return {value.name: chance.standard_normal((batch, *sizes), dtype=np.float32)}
+        free = {"batch": batch, "time": self.tokens}
+        inputs = {}
+        for value in onnx_model.graph.input:
+            kind = value.type.tensor_type
+            shape = [free.get(size.dim_param, size.dim_value) for size in kind.shape.dim]
+            if kind.elem_type == onnx.TensorProto.INT64:
+                inputs[value.name] = chance.integers(0, 60, shape, dtype=np.int64)
+            else:
+                inputs[value.name] = chance.standard_normal(shape, dtype=np.float32)
+        return inputs
 
 
 def maas(program, subject, batch, threads):

@@ -187,6 +187,38 @@ def bert(manifest, weights):
     return graph.model([ids], x, manifest["outputs"][0]["shape"])
 
 
+class Gru(Graph):
+    """One step: token ids [batch] and states [layers, batch, hidden] to logits."""
+
+    def gates(self, name):
+        """From the order of PyTorch (reset, update, new) to that of ONNX (update, reset, hidden)."""
+        reset, update, new = np.split(self.weights[name].astype(np.float32), 3)
+        return np.concatenate([update, reset, new])[None]
+
+    def step(self, x, state, layer, hidden):
+        w, r = (self.constant(self.gates(f"rnn.weight_{part}_l{layer}")) for part in ("ih", "hh"))
+        biases = [self.gates(f"rnn.bias_{part}_l{layer}") for part in ("ih", "hh")]
+        inputs = [x, w, r, self.constant(np.concatenate(biases, axis=1)), "", state]
+        y = self.add("GRU", *inputs, hidden_size=hidden, linear_before_reset=1)
+        return self.add("Squeeze", y, self.constant(np.array([1], np.int64)))
+
+
+def gru(manifest, weights):
+    config, graph = manifest["architecture"]["config"], Gru(weights)
+    if config["cell"] != "gru":
+        sys.exit(f"{manifest['name']}: a cell of {config['cell']} is not known here: expected gru")
+    layers, hidden = config.get("layers", 1), config["hidden"]
+    x = graph.add("Gather", graph.weight("embedding.weight"), "tokens")
+    x = graph.add("Unsqueeze", x, graph.constant(np.array([0], np.int64)))
+    for layer in range(layers):
+        place = [graph.constant(np.array([at], np.int64)) for at in (layer, layer + 1, 0)]
+        x = graph.step(x, graph.add("Slice", "state", *place), layer, hidden)
+    x = graph.linear(graph.add("Squeeze", x, graph.constant(np.array([0], np.int64))), "head")
+    tokens = helper.make_tensor_value_info("tokens", TensorProto.INT64, ["batch"])
+    state = helper.make_tensor_value_info("state", TensorProto.FLOAT, [layers, "batch", hidden])
+    return graph.model([tokens, state], x, [weights["head.weight"].shape[0]])
+
+
 def onnx_of(package):
     """The ONNX model of the package in a directory."""
     package = Path(package)
@@ -194,7 +226,7 @@ def onnx_of(package):
     weights = load_file(package / "weights.safetensors")
     architecture = manifest["architecture"]
     kind = architecture["config"].get("kind", architecture["name"])
-    writers = {"cnn": cnn, "bert": bert}
+    writers = {"cnn": cnn, "bert": bert, "gru": gru}
     if kind not in writers:
         sys.exit(f"{package}: {kind} is not known here: expected one of {', '.join(writers)}")
     model = writers[kind](manifest, weights)

@@ -57,6 +57,9 @@ pub type Open = fn(&Package, &OpenContext<'_>) -> Result<Box<dyn Endpoint>, Open
 pub type Measure =
     fn(&Package, &OpenContext<'_>, Option<Item>) -> Result<Box<dyn Timed>, OpenError>;
 
+/// Makes a package of weights that others trained.
+pub type Import = fn(&mut ImportJob) -> Result<ImportReport, ImportError>;
+
 /// One kind of network: what it is called and what can be done with it.
 pub struct Architecture {
     pub name: &'static str,
@@ -68,7 +71,7 @@ pub struct Architecture {
     /// Opens a package to be timed on an input, or on its first golden sample.
     pub measure: Measure,
     /// Makes a package of weights that others trained.
-    pub import: Option<fn(&mut ImportJob) -> Result<ImportReport, ImportError>>,
+    pub import: Option<Import>,
 }
 
 /// Every architecture there is.

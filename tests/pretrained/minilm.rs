@@ -65,7 +65,8 @@ fn sentences_have_the_reference_s_tokens_and_embeddings() {
 #[test]
 fn a_sentence_has_the_same_bits_alone_and_among_31_others() {
     let (model, sentences) = (model(), sentences());
-    let longer = sentences.iter().map(|sentence| sentence.text.as_str()).collect::<Vec<_>>().join(" ");
+    let longer =
+        sentences.iter().map(|sentence| sentence.text.as_str()).collect::<Vec<_>>().join(" ");
     let mut texts: Vec<&str> =
         sentences.iter().cycle().take(31).map(|sentence| sentence.text.as_str()).collect();
     texts.push(&longer);

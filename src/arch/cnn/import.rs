@@ -112,11 +112,11 @@ fn labels(job: &mut ImportJob) -> Result<Vec<u8>, ImportError> {
 
 /// The answer to a picture, when no other processor can put its classes in another order.
 fn answer(network: &CnnNetwork, codec: &CnnCodec, bytes: Bytes) -> Result<Value, String> {
-    let item = || Payload::single(Item::Image(bytes.clone()), "/body");
-    let answer = golden::answer(network, codec, item())?;
+    let payload = Payload::single(Item::Image(bytes), "/body");
+    let answer = golden::answer(network, codec, payload.clone())?;
     if codec.head == Head::Softmax {
         let (samples, _) =
-            codec.decode(item(), &Params::default()).map_err(|error| error.to_string())?;
+            codec.decode(payload, &Params::default()).map_err(|error| error.to_string())?;
         let batch: Vec<&Vec<f32>> = samples.iter().collect();
         let scores = network.run(&batch).map_err(|error| error.to_string())?;
         if !scores.iter().all(|scores| are_apart(scores, APART)) {

@@ -8,8 +8,8 @@ mod waveform;
 mod whisper;
 
 use crate::arch::{
-    Architecture, EvalJob, EvalReport, ImportError, ImportJob, ImportReport, Measure, OpenContext,
-    OpenError, Timed, TrainError, TrainJob, TrainReport,
+    Architecture, EvalJob, EvalReport, Import, ImportError, ImportJob, ImportReport, Measure,
+    OpenContext, OpenError, Timed, TrainError, TrainJob, TrainReport,
 };
 use crate::compute::Device;
 use crate::domain::Item;
@@ -27,7 +27,7 @@ struct Kind {
     measure: Measure,
     train: Option<fn(&mut TrainJob<'_>, &Device) -> Result<TrainReport, TrainError>>,
     evaluate: Option<fn(&Package, &EvalJob, &Device) -> Result<EvalReport, TrainError>>,
-    import: Option<fn(&mut ImportJob) -> Result<ImportReport, ImportError>>,
+    import: Option<Import>,
 }
 
 /// Every kind; the first is that of packages which do not say.

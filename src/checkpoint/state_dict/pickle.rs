@@ -272,18 +272,15 @@ impl Machine {
         let (Some(module), Some(name)) = (line(), line()) else {
             return refuse("a module and a name, a line each", "neither");
         };
-        match GLOBALS.iter().find(|global| (global.0, global.1) == (module, name)) {
-            Some((.., global)) => {
-                self.push(Value::Global(*global));
-                Ok(())
-            }
-            None => {
-                let shown: String = format!("{module}.{name}").chars().take(NAME_SHOWN).collect();
-                let expected = "a state dict, which names only tensors and what they are made of \
-                                (save one with torch.save(model.state_dict(), path))";
-                refuse(expected, format!("{shown}, which is not called"))
-            }
-        }
+        let known = GLOBALS.iter().find(|global| (global.0, global.1) == (module, name));
+        let Some((.., global)) = known else {
+            let shown: String = format!("{module}.{name}").chars().take(NAME_SHOWN).collect();
+            let expected = "a state dict, which names only tensors and what they are made of (save one \
+                            with torch.save(model.state_dict(), path))";
+            return refuse(expected, format!("{shown}, which is not called"));
+        };
+        self.push(Value::Global(*global));
+        Ok(())
     }
 
     /// Makes what one of the known names makes of its arguments.

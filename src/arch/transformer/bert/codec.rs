@@ -4,6 +4,10 @@ use crate::arch::transformer::bert::tokens::{Refusal, Tokens};
 use crate::domain::{Item, Kind, Outcome, Params, Payload, Problem};
 use crate::engine::{Codec, TokenId};
 
+/// A text with more bytes for each token that the network reads has too many tokens, or hardly any sense:
+/// the tokenizer is not asked.
+const BYTES_A_TOKEN: usize = 64;
+
 /// Reads texts for an encoder.
 pub struct TextCodec {
     pub tokens: Tokens,
@@ -19,7 +23,7 @@ impl TextCodec {
             Item::Text(text) => self.tokens(&text, truncate, pointer),
             Item::Opaque(bytes) => {
                 // Before anything reads it.
-                self.bounded(bytes.len(), pointer)?;
+                bounded(bytes.len(), self.bytes_max, SPLIT, pointer)?;
                 let text = std::str::from_utf8(&bytes).map_err(|error| {
                     Problem::fault(
                         Kind::Undecodable,
@@ -42,45 +46,57 @@ impl TextCodec {
     }
 
     fn tokens(&self, text: &str, truncate: bool, pointer: &str) -> Result<Vec<TokenId>, Problem> {
-        self.bounded(text.len(), pointer)?;
+        bounded(text.len(), self.bytes_max, SPLIT, pointer)?;
         let most = self.tokens_max;
-        self.tokens.encode(text, truncate).map_err(|refusal| match refusal {
-            Refusal::Empty => Problem::fault(
-                Kind::InvalidInput,
-                pointer,
-                "a text of at least one token",
-                "none",
-                "send at least one word",
-            ),
-            Refusal::TooLong(count) => Problem::fault(
-                Kind::TooLarge,
-                pointer,
-                format!("at most {most} tokens, those that frame a text included"),
-                format!("{count} tokens"),
-                "split the text, or set truncate to true: only its beginning is read then",
-            ),
-            Refusal::Unreadable => Problem::fault(
-                Kind::InvalidInput,
-                pointer,
-                "a text that the model's tokenizer can read",
-                "another",
-                "leave out what is no text",
-            ),
-        })
+        let reach = most * BYTES_A_TOKEN;
+        let text = if truncate {
+            &text[..text.floor_char_boundary(reach)]
+        } else {
+            bounded(text.len(), reach, SHORTEN, pointer)?;
+            text
+        };
+        self.tokens.encode(text, truncate).map_err(|refusal| refused(refusal, most, pointer))
     }
+}
 
-    fn bounded(&self, bytes: usize, pointer: &str) -> Result<(), Problem> {
-        if bytes <= self.bytes_max {
-            return Ok(());
-        }
-        Err(Problem::fault(
+fn refused(refusal: Refusal, most: usize, pointer: &str) -> Problem {
+    match refusal {
+        Refusal::Empty => Problem::fault(
+            Kind::InvalidInput,
+            pointer,
+            "a text of at least one token",
+            "none",
+            "send at least one word",
+        ),
+        Refusal::TooLong(count) => Problem::fault(
             Kind::TooLarge,
             pointer,
-            format!("at most {} bytes", self.bytes_max),
-            format!("{bytes} bytes"),
-            "split the text",
-        ))
+            format!("at most {most} tokens, those that frame a text included"),
+            format!("{count} tokens"),
+            SHORTEN,
+        ),
+        Refusal::Unreadable => Problem::fault(
+            Kind::InvalidInput,
+            pointer,
+            "a text that the model's tokenizer can read",
+            "another",
+            "leave out what is no text",
+        ),
     }
+}
+
+/// How a text that is too long is mended.
+const SHORTEN: &str = "split the text, or set truncate to true: only its beginning is read then";
+
+/// How one is that the server does not take at all.
+const SPLIT: &str = "split the text";
+
+fn bounded(bytes: usize, most: usize, hint: &str, pointer: &str) -> Result<(), Problem> {
+    if bytes <= most {
+        return Ok(());
+    }
+    let (expected, got) = (format!("at most {most} bytes"), format!("{bytes} bytes"));
+    Err(Problem::fault(Kind::TooLarge, pointer, expected, got, hint))
 }
 
 impl Codec for TextCodec {
@@ -125,7 +141,7 @@ mod tests {
 
     fn codec() -> TextCodec {
         let tokens = Tokens::read(TINY.as_bytes(), 10, 6).unwrap();
-        TextCodec { tokens, bytes_max: 40, tokens_max: 6 }
+        TextCodec { tokens, bytes_max: 1000, tokens_max: 6 }
     }
 
     fn decode(items: Vec<Item>, truncate: Option<bool>) -> Result<Vec<Vec<TokenId>>, Problem> {
@@ -163,12 +179,22 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_not_tokenised_beyond_what_its_tokens_can_take() {
+        // One token, and a character of two bytes where it is cut.
+        let wide = || vec![text(&format!("{}é{}", "a".repeat(383), "a".repeat(400)))];
+        let problem = decode(wide(), None).unwrap_err();
+        assert_eq!(problem.faults[0].expected, "at most 384 bytes");
+        assert_eq!(decode(wide(), Some(true)).unwrap(), [[1, 3, 2]]);
+        let problem = decode(vec![text(&"a".repeat(1001))], Some(true)).unwrap_err();
+        assert_eq!(problem.faults[0].expected, "at most 1000 bytes");
+    }
+
+    #[test]
     fn what_is_no_text_is_refused_by_kind() {
         let kind = |item| decode(vec![item], None).unwrap_err().kind;
         assert_eq!(kind(text("")), Kind::InvalidInput);
         assert_eq!(kind(text("  ")), Kind::InvalidInput);
-        assert_eq!(kind(text(&"a".repeat(41))), Kind::TooLarge);
-        assert_eq!(kind(Item::Opaque(vec![b'a'; 41].into())), Kind::TooLarge);
+        assert_eq!(kind(Item::Opaque(vec![b'a'; 1001].into())), Kind::TooLarge);
         assert_eq!(kind(Item::Opaque(b"\xff"[..].into())), Kind::Undecodable);
         assert_eq!(kind(Item::Image(b"\x89PNG"[..].into())), Kind::UnsupportedMedia);
         let mut params = Params::default();
