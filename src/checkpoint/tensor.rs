@@ -1,6 +1,7 @@
 //! One tensor at rest: its type, its shape and its bytes, which agree with each other.
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -85,6 +86,20 @@ impl Tensor {
         &self.data
     }
 
+    /// Some rows of the first dimension, which share the bytes; `None` where there are not so many.
+    #[must_use]
+    pub fn rows(&self, rows: Range<usize>) -> Option<Self> {
+        let (&count, rest) = self.shape.split_first()?;
+        if rows.start > rows.end || rows.end > count {
+            return None;
+        }
+        // Within the bytes, since the whole shape is.
+        let row = byte_count(self.dtype, rest)?;
+        let data = self.data.slice(rows.start * row..rows.end * row);
+        let shape = std::iter::once(rows.len()).chain(rest.iter().copied()).collect();
+        Self::new(self.dtype, shape, data)
+    }
+
     /// The index of the first element that is infinite or not a number; `None` where all are finite.
     #[must_use]
     pub fn not_finite(&self) -> Option<usize> {
@@ -129,6 +144,18 @@ mod tests {
             assert!(tensor(Dtype::F16, shape, vec![0; bytes]).is_none(), "{shape:?}");
         }
         assert!(tensor(Dtype::U8, &[1; 9], vec![0]).is_none());
+    }
+
+    #[test]
+    fn rows_are_a_part_of_the_bytes() {
+        let whole = tensor(Dtype::F16, &[3, 2], (0..12).collect()).unwrap();
+        let last = whole.rows(1..3).unwrap();
+        assert_eq!(
+            (last.shape(), &last.data()[..]),
+            (&[2, 2][..], &[4, 5, 6, 7, 8, 9, 10, 11][..])
+        );
+        assert!(whole.rows(2..4).is_none());
+        assert!(tensor(Dtype::F16, &[], vec![0; 2]).unwrap().rows(0..1).is_none());
     }
 
     #[test]

@@ -23,6 +23,14 @@ pub struct Word {
     pub confidence: f32,
 }
 
+/// A stretch of a transcript. Times are seconds from the start of the item.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Segment {
+    pub start: f32,
+    pub end: f32,
+    pub text: String,
+}
+
 /// Why a generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,6 +62,12 @@ pub enum Outcome {
     Transcript {
         text: String,
         words: Vec<Word>,
+        /// Where they were asked for.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        segments: Vec<Segment>,
+        /// As an ISO 639 code, where the network knows several.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        language: Option<String>,
         /// Seconds of sound that were read.
         duration: f32,
     },

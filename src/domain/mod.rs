@@ -10,7 +10,7 @@ mod params;
 mod payload;
 mod problem;
 
-pub use answer::{Answer, Class, Finish, Outcome, Piece, Timings, TokenTimings, Word};
+pub use answer::{Answer, Class, Finish, Outcome, Piece, Segment, Timings, TokenTimings, Word};
 pub use card::{Card, Datatype, State, Status, TensorSpec};
 pub use cpu::{CpuChoice, CpuLevel};
 pub use device::DeviceChoice;

@@ -33,6 +33,12 @@ impl Params {
         self.values.is_empty()
     }
 
+    /// Where one came from, as an error names it.
+    #[must_use]
+    pub fn pointer(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(|(_, pointer)| pointer.as_str())
+    }
+
     /// Starts reading. Every fault is collected and reported at [`Reader::finish`].
     #[must_use]
     pub fn reader(&self) -> Reader<'_> {
@@ -85,6 +91,15 @@ impl Reader<'_> {
         self.read(name, "true or false", |value| match value {
             ParamValue::Bool(flag) => Some(*flag),
             ParamValue::Text(text) => bool::from_str(text).ok(),
+            _ => None,
+        })
+    }
+
+    /// One of the texts that there are.
+    pub fn choice<'c>(&mut self, name: &'static str, choices: &[&'c str]) -> Option<&'c str> {
+        let expected = format!("one of: {}", choices.join(", "));
+        self.read(name, &expected, |value| match value {
+            ParamValue::Text(text) => choices.iter().copied().find(|choice| choice == text),
             _ => None,
         })
     }
@@ -203,6 +218,16 @@ mod tests {
             assert_eq!(reader.integer("top_k", 1..=10), Some(3));
             reader.finish().unwrap();
         }
+    }
+
+    #[test]
+    fn a_choice_is_one_of_the_texts_there_are() {
+        let params = params(&[("task", ParamValue::Text("sing".into()))]);
+        let mut reader = params.reader();
+        assert_eq!(reader.choice("task", &["sing", "dance"]), Some("sing"));
+        assert_eq!(reader.choice("task", &["dance", "walk"]), None);
+        assert_eq!(reader.finish().unwrap_err().faults[0].expected, "one of: dance, walk");
+        assert_eq!(params.pointer("task"), Some("/parameters/task"));
     }
 
     #[test]

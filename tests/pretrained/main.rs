@@ -4,3 +4,4 @@
 mod efficientnet;
 mod minilm;
 mod support;
+mod whisper;

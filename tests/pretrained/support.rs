@@ -13,12 +13,14 @@ const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Where the packages are: `MAAS_PRETRAINED`, else where `scripts/pretrained.sh` puts them.
 pub fn store() -> PathBuf {
-    if let Some(store) = std::env::var_os("MAAS_PRETRAINED") {
-        return store.into();
-    }
+    std::env::var_os("MAAS_PRETRAINED").map_or_else(|| cache().join("store"), PathBuf::from)
+}
+
+/// Where scripts/pretrained.sh puts what it fetches.
+pub fn cache() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
-    cache.unwrap_or_else(home).join("maas/pretrained/store")
+    cache.unwrap_or_else(home).join("maas/pretrained")
 }
 
 /// A file of tests/pretrained/data.

@@ -3,6 +3,8 @@
 
 mod bert;
 mod ctc;
+mod waveform;
+mod whisper;
 
 use crate::arch::{
     Architecture, EvalJob, EvalReport, ImportError, ImportJob, ImportReport, Measure, OpenContext,
@@ -44,6 +46,14 @@ const KINDS: &[Kind] = &[
         train: None,
         evaluate: None,
         import: Some(bert::import),
+    },
+    Kind {
+        name: "whisper",
+        open: whisper::open,
+        measure: whisper::measure,
+        train: None,
+        evaluate: None,
+        import: Some(whisper::import),
     },
 ];
 

@@ -52,6 +52,16 @@ impl Packed {
         self.k
     }
 
+    /// The `k` weights of one output, in order.
+    ///
+    /// # Panics
+    /// When there is no such output.
+    pub fn weights_of(&self, output: usize) -> impl Iterator<Item = f32> + '_ {
+        assert!(output < self.n, "one of n outputs");
+        let first = output / WIDTH * self.k * WIDTH + output % WIDTH;
+        self.panels[first..].iter().step_by(WIDTH).take(self.k).copied()
+    }
+
     pub(super) fn panels(&self) -> Panels {
         Panels {
             data: self.panels.as_ptr(),
@@ -66,6 +76,7 @@ impl Packed {
 /// One product. Strides are floats from one row to the next.
 pub struct Product<'a> {
     pub a: &'a [f32],
+    /// Less than k where rows overlap, as those of a convolution over time do.
     pub a_stride: usize,
     pub m: usize,
     pub out: &'a mut [f32],
@@ -100,7 +111,7 @@ pub fn gemm(level: Level, weights: &Packed, product: Product<'_>) {
         return;
     }
     let reach = |stride: usize, width: usize| (m - 1) * stride + width;
-    assert!(a_stride >= weights.k && a.len() >= reach(a_stride, weights.k), "a is [m, k]");
+    assert!(a.len() >= reach(a_stride, weights.k), "a is [m, k]");
     let last = reach(out_stride, weights.n);
     assert!(out_stride >= weights.n && out.len() >= last, "out is [m, n]");
     assert!(residual.is_none_or(|residual| residual.len() >= last), "the residual is [m, n]");

@@ -48,6 +48,10 @@ macro_rules! dispatch {
             $crate::compute::kernels::Level::Avx512 => avx512($argument),
             #[cfg(target_arch = "x86_64")]
             $crate::compute::kernels::Level::Avx2 => avx2($argument),
+            #[cfg(target_arch = "aarch64")]
+            $crate::compute::kernels::Level::Neon => {
+                $f::<$crate::compute::kernels::lanes::Neon, 6, 1>($argument)
+            }
             _ => $f::<$crate::compute::kernels::lanes::Portable, 4, 1>($argument),
         }
     }};

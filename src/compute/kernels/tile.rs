@@ -79,6 +79,9 @@ pub(super) struct Walk<'a> {
 /// Bytes of input that are walked over for every panel before the next rows come: half of a common L2.
 const BLOCK_BYTES: usize = 512 << 10;
 
+/// Floats ahead at which weights are fetched: they come from memory once, in the order of use.
+const AHEAD: usize = 64 * WIDTH;
+
 /// Multiply-adds that are worth a second thread: some microseconds.
 const SHARED_MIN: usize = 1 << 19;
 
@@ -283,7 +286,14 @@ unsafe fn tile<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
                 std::array::from_fn(|r| first.add(rows[r]))
             };
             for depth in 0..run.count {
-                let weights: [V; NV] = std::array::from_fn(|v| V::load(b[v].add(depth * WIDTH)));
+                let weights: [V; NV] = std::array::from_fn(|v| {
+                    let at = b[v].add(depth * WIDTH);
+                    // A few rows are done before what was asked for has come.
+                    if R > 4 {
+                        V::prefetch(at.wrapping_add(AHEAD));
+                    }
+                    V::load(at)
+                });
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let value = V::splat(*a[r].add(depth));
                     for (sum, &weight) in sums.iter_mut().zip(&weights) {

@@ -5,9 +5,9 @@ use crate::arch::transformer::ctc::config::{Config, Preprocessing};
 use crate::arch::transformer::ctc::lexicon::Lexicon;
 use crate::arch::transformer::ctc::net::Frames;
 use crate::arch::transformer::ctc::transcript::{self, Characters};
-use crate::domain::{Item, Kind, MediaLimits, Outcome, Params, Payload, Problem, Tensor, Word};
+use crate::arch::transformer::waveform::Waveforms;
+use crate::domain::{Kind, MediaLimits, Outcome, Params, Payload, Problem, Word};
 use crate::engine::Codec;
-use crate::media::audio::{self, Wanted};
 use crate::media::mel::{Mel, Spectrogram};
 use crate::media::windows;
 
@@ -129,51 +129,6 @@ impl SpeechCodec {
     fn seconds(&self, samples: usize) -> f32 {
         (samples as f64 / f64::from(self.mel.config().sample_rate)) as f32
     }
-
-    /// `seconds_max` is what the request's other items have left of its limit.
-    fn samples(&self, item: Item, seconds_max: u32, pointer: &str) -> Result<Vec<f32>, Problem> {
-        match item {
-            Item::Audio(bytes) | Item::Opaque(bytes) => {
-                let wanted = Wanted { sample_rate: self.mel.config().sample_rate, seconds_max };
-                audio::decode(bytes, wanted, pointer)
-            }
-            Item::Tensor(tensor) => self.waveform(tensor, seconds_max, pointer),
-            other => Err(Problem::fault(
-                Kind::UnsupportedMedia,
-                pointer,
-                "audio, or a tensor of one dimension that is a waveform",
-                other.kind(),
-                "send WAV, FLAC, MP3 or OGG Vorbis",
-            )),
-        }
-    }
-
-    fn waveform(
-        &self,
-        tensor: Tensor,
-        seconds_max: u32,
-        pointer: &str,
-    ) -> Result<Vec<f32>, Problem> {
-        let rate = self.mel.config().sample_rate;
-        let expected = format!("a waveform of one dimension at {rate} Hz, finite and in about ±1");
-        let hint = "resample it on your side, or send the audio file itself";
-        let refuse = |kind, got: String| Problem::fault(kind, pointer, &expected, got, hint);
-        if tensor.shape().len() != 1 {
-            return Err(refuse(Kind::InvalidInput, format!("shape {:?}", tensor.shape())));
-        }
-        let seconds = tensor.data().len() / rate as usize;
-        if seconds > seconds_max as usize {
-            let got = format!("{seconds} seconds: at most {seconds_max} are taken");
-            return Err(refuse(Kind::TooLarge, got));
-        }
-        if tensor.data().is_empty() {
-            return Err(refuse(Kind::InvalidInput, "no sample".to_owned()));
-        }
-        match tensor.data().iter().position(|sample| !sample.is_finite() || sample.abs() > 1e3) {
-            None => Ok(tensor.into_data()),
-            Some(at) => Err(refuse(Kind::InvalidInput, format!("{} at {at}", tensor.data()[at]))),
-        }
-    }
 }
 
 /// Seconds to the millisecond: a position lasts tens of them.
@@ -194,12 +149,8 @@ impl Codec for SpeechCodec {
         params.reader().finish()?;
         let mut samples = Vec::new();
         let mut recordings = Vec::new();
-        // The limit is on the request: many items must not bring what one may not.
-        let mut seconds_left = self.limits.audio_seconds_max;
-        for (item, pointer) in payload.into_pairs() {
-            let sound = self.samples(item, seconds_left, &pointer)?;
-            let seconds = sound.len().div_ceil(self.mel.config().sample_rate as usize);
-            seconds_left = seconds_left.saturating_sub(u32::try_from(seconds).unwrap_or(u32::MAX));
+        let sample_rate = self.mel.config().sample_rate;
+        for sound in (Waveforms { sample_rate, limits: self.limits }).read(payload)? {
             let (windows, recording) = self.windows(&sound);
             samples.extend(windows);
             recordings.push(recording);
@@ -227,7 +178,8 @@ impl Codec for SpeechCodec {
             let words = self.words(recording, own);
             let text = transcript::text(&words);
             let duration = milliseconds(recording.duration);
-            outcomes.push(Outcome::Transcript { text, words, duration });
+            let (segments, language) = (Vec::new(), None);
+            outcomes.push(Outcome::Transcript { text, words, segments, language, duration });
         }
         Ok(outcomes)
     }
@@ -237,7 +189,7 @@ impl Codec for SpeechCodec {
 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
 mod tests {
     use super::*;
-    use crate::domain::ParamValue;
+    use crate::domain::{Item, ParamValue, Tensor};
     use crate::media::mel::{MelConfig, MelScale, Normalisation};
 
     /// 16 mels at 8 kHz, a position every 20 ms, windows of one second.
@@ -288,7 +240,7 @@ mod tests {
         assert_eq!(samples.len(), 2);
         let outputs = samples.iter().map(|s| says_a(s.frames().div_ceil(2))).collect();
         let outcomes = codec.encode(outputs, &ask).unwrap();
-        let [Outcome::Transcript { text, words, duration }] = outcomes.as_slice() else {
+        let [Outcome::Transcript { text, words, duration, .. }] = outcomes.as_slice() else {
             panic!("one transcript: {outcomes:?}")
         };
         assert_eq!((text.as_str(), *duration), ("a a", 1.5));

@@ -1,0 +1,269 @@
+//! The network as candle's operations: what runs on a GPU, and what the plan is tested against.
+
+use candle_core::{D, Device, Result, Tensor};
+
+use crate::arch::transformer::whisper::config::Config;
+use crate::arch::transformer::whisper::speech::{Row, Speech};
+use crate::arch::transformer::whisper::weights::{Attention, Conv1d, Feed, Weights};
+use crate::engine::{Logits, RunError, TokenId};
+use crate::media::mel::Spectrogram;
+
+/// A Whisper on a device.
+pub struct Graph {
+    pub config: Config,
+    pub weights: Weights,
+    pub device: Device,
+}
+
+/// Keys and values [heads, time, depth] of one layer.
+#[derive(Clone)]
+pub struct Memory {
+    keys: Tensor,
+    values: Tensor,
+}
+
+/// What one sequence has read: a memory per layer.
+#[derive(Clone, Default)]
+pub struct Cache {
+    layers: Vec<Memory>,
+    length: usize,
+}
+
+impl Graph {
+    /// [windows, `audio_positions`, width] of windows [windows, mels, frames].
+    fn encoder(&self, mels: &Tensor) -> Result<Tensor> {
+        let encoder = &self.weights.encoder;
+        let x = encoder.conv1.forward(mels, 1)?.gelu_erf()?;
+        let x = encoder.conv2.forward(&x, 2)?.gelu_erf()?;
+        let x = x.transpose(1, 2)?.contiguous()?.broadcast_add(&encoder.positions)?;
+        let (windows, time, width) = x.dims3()?;
+        let mut x = x.reshape((windows * time, width))?;
+        for block in &encoder.blocks {
+            let attention = &block.attention;
+            let normal = attention.norm.forward(&x)?;
+            let heads = |rows: Tensor| split(&rows, windows, self.config.encoder_heads);
+            let memory = Memory {
+                keys: heads(attention.key.forward(&normal)?)?,
+                values: heads(attention.value.forward(&normal)?)?,
+            };
+            let queries = heads(attention.query.forward(&normal)?)?;
+            x = (x + attention.out.forward(&merge(&memory.read(&queries, false)?)?)?)?;
+            x = (&x + block.feed.forward(&x)?)?;
+        }
+        encoder.norm.forward(&x)?.reshape((windows, time, width))
+    }
+
+    fn stack(&self, windows: &[&Spectrogram]) -> Result<Tensor> {
+        let (mels, frames) = (self.config.mels, self.config.frames());
+        let rows = windows.iter().map(|window| {
+            let data = window.data.clone();
+            Tensor::from_vec(data, (frames, mels), &self.device)?.t()?.contiguous()
+        });
+        Tensor::stack(&rows.collect::<Result<Vec<_>>>()?, 0)
+    }
+
+    /// The cross-attention's keys and values of one window [`audio_positions`, width].
+    fn hear(&self, encoded: &Tensor) -> Result<Vec<Memory>> {
+        let heads = |rows: Tensor| split(&rows, 1, self.config.decoder_heads)?.squeeze(0);
+        let memory = |cross: &Attention| {
+            let keys = heads(cross.key.forward(encoded)?)?;
+            Ok(Memory { keys, values: heads(cross.value.forward(encoded)?)? })
+        };
+        self.weights.decoder.blocks.iter().map(|block| memory(&block.cross)).collect()
+    }
+
+    /// Logits [rows, vocabulary]. Linear layers take all rows at once, attention one by one.
+    fn decoder(&self, rows: &mut [Row<'_, Vec<Memory>, Cache>]) -> Result<Tensor> {
+        let decoder = &self.weights.decoder;
+        let counts: Vec<usize> = rows.iter().map(|row| row.tokens.len()).collect();
+        let mut x = self.embed(rows)?;
+        for (layer, block) in decoder.blocks.iter().enumerate() {
+            let normal = block.attention.norm.forward(&x)?;
+            let [queries, keys, values] =
+                [&block.attention.query, &block.attention.key, &block.attention.value]
+                    .map(|linear| linear.forward(&normal));
+            let (queries, keys, values) = (queries?, keys?, values?);
+            let attended = self.each(rows, &counts, |row, range| {
+                let part = |all: &Tensor| self.heads_of(all, range);
+                let memory = row.cache.extend(layer, &part(&keys)?, &part(&values)?)?;
+                memory.read(&part(&queries)?, true)
+            })?;
+            x = (x + block.attention.out.forward(&attended)?)?;
+            let queries = block.cross.query.forward(&block.cross.norm.forward(&x)?)?;
+            let attended = self.each(rows, &counts, |row, range| {
+                row.audio[layer].read(&self.heads_of(&queries, range)?, false)
+            })?;
+            x = (x + block.cross.out.forward(&attended)?)?;
+            x = (&x + block.feed.forward(&x)?)?;
+        }
+        for row in rows.iter_mut() {
+            row.cache.length += row.tokens.len();
+        }
+        let last: Vec<u32> = counts.iter().scan(0, |end, &count| last_row(end, count)).collect();
+        let last = Tensor::new(last, &self.device)?;
+        decoder.norm.forward(&x.index_select(&last, 0)?)?.matmul(&decoder.tokens.t()?)
+    }
+
+    /// Tokens and positions of all rows, one after the other: [tokens, width].
+    fn embed(&self, rows: &[Row<'_, Vec<Memory>, Cache>]) -> Result<Tensor> {
+        let decoder = &self.weights.decoder;
+        let tokens: Vec<TokenId> = rows.iter().flat_map(|row| row.tokens).copied().collect();
+        let tokens = Tensor::new(tokens, &self.device)?;
+        let positions: Vec<Tensor> = rows
+            .iter()
+            .map(|row| decoder.positions.narrow(0, row.cache.length, row.tokens.len()))
+            .collect::<Result<_>>()?;
+        decoder.tokens.index_select(&tokens, 0)? + Tensor::cat(&positions, 0)?
+    }
+
+    /// What `attend` makes of each row and its range of tokens, as rows [tokens, width] again.
+    fn each<'a>(
+        &self,
+        rows: &mut [Row<'a, Vec<Memory>, Cache>],
+        counts: &[usize],
+        attend: impl Fn(&mut Row<'a, Vec<Memory>, Cache>, [usize; 2]) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let mut start = 0;
+        let mut all = Vec::with_capacity(rows.len());
+        for (row, &count) in rows.iter_mut().zip(counts) {
+            all.push(merge(&attend(row, [start, count])?.unsqueeze(0)?)?);
+            start += count;
+        }
+        Tensor::cat(&all, 0)
+    }
+
+    /// A range of rows as [heads, tokens, depth].
+    fn heads_of(&self, rows: &Tensor, [start, count]: [usize; 2]) -> Result<Tensor> {
+        split(&rows.narrow(0, start, count)?, 1, self.config.decoder_heads)?.squeeze(0)
+    }
+
+    fn check(&self, row: &Row<'_, Vec<Memory>, Cache>) -> std::result::Result<(), RunError> {
+        let known = |&token: &TokenId| (token as usize) < self.config.vocabulary;
+        let fits = row.cache.length + row.tokens.len() <= self.config.text_positions;
+        if row.tokens.is_empty() || !fits || !row.tokens.iter().all(known) {
+            return Err(RunError("a step's tokens do not fit the network".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+fn last_row(end: &mut u32, count: usize) -> Option<u32> {
+    *end += u32::try_from(count).ok()?;
+    end.checked_sub(1)
+}
+
+impl Speech for Graph {
+    type Audio = Vec<Memory>;
+    type Cache = Cache;
+
+    fn positions(&self, window: &Spectrogram) -> std::result::Result<Vec<f32>, RunError> {
+        let encoded = self.stack(&[window]).and_then(|mels| self.encoder(&mels));
+        encoded.and_then(|encoded| encoded.flatten_all()?.to_vec1()).map_err(failed)
+    }
+
+    fn encode(&self, windows: &[&Spectrogram]) -> std::result::Result<Vec<Vec<Memory>>, RunError> {
+        let encode = |windows: &[&Spectrogram]| {
+            let encoded = self.encoder(&self.stack(windows)?)?;
+            (0..windows.len()).map(|i| self.hear(&encoded.get(i)?)).collect::<Result<Vec<_>>>()
+        };
+        let mut all = Vec::with_capacity(windows.len());
+        for part in windows.chunks(self.at_once(windows.len())) {
+            all.extend(encode(part).map_err(failed)?);
+        }
+        Ok(all)
+    }
+
+    fn begin(&self) -> Cache {
+        Cache::default()
+    }
+
+    fn step(
+        &self,
+        rows: &mut [Row<'_, Vec<Memory>, Cache>],
+    ) -> std::result::Result<Vec<Logits>, RunError> {
+        rows.iter().try_for_each(|row| self.check(row))?;
+        let at_once = self.at_once(rows.len());
+        let mut all = Vec::with_capacity(rows.len());
+        for part in rows.chunks_mut(at_once) {
+            let logits = self.decoder(part).and_then(|logits| logits.to_vec2());
+            all.extend(logits.map_err(failed)?);
+        }
+        Ok(all)
+    }
+}
+
+impl Graph {
+    /// On a CPU one by one, so that an answer is the same bits whatever else is in the batch.
+    fn at_once(&self, rows: usize) -> usize {
+        if self.device.is_cpu() { 1 } else { rows.max(1) }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
+fn failed(error: candle_core::Error) -> RunError {
+    RunError(error.to_string())
+}
+
+impl Cache {
+    /// Adds keys and values [heads, tokens, depth] to a layer's memory.
+    fn extend(&mut self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<&Memory> {
+        match self.layers.get_mut(layer) {
+            Some(memory) => {
+                memory.keys = Tensor::cat(&[&memory.keys, keys], 1)?;
+                memory.values = Tensor::cat(&[&memory.values, values], 1)?;
+            }
+            None => self.layers.push(Memory { keys: keys.clone(), values: values.clone() }),
+        }
+        Ok(&self.layers[layer])
+    }
+}
+
+impl Memory {
+    /// What queries [.., heads, tokens, depth] read. A `causal` memory ends in the queries' own tokens,
+    /// and none of them sees those after it.
+    fn read(&self, queries: &Tensor, causal: bool) -> Result<Tensor> {
+        let (tokens, depth) = (queries.dim(D::Minus2)?, queries.dim(D::Minus1)?);
+        let time = self.keys.dim(D::Minus2)?;
+        #[expect(clippy::cast_precision_loss, reason = "a head's depth is small")]
+        let scale = 1.0 / (depth as f64).sqrt();
+        let keys = self.keys.transpose(D::Minus2, D::Minus1)?.contiguous()?;
+        let mut scores = ((queries * scale)?.matmul(&keys))?;
+        if causal && tokens > 1 {
+            let before = time - tokens;
+            let mask = |i: usize| {
+                (0..time).map(move |t| if t <= before + i { 0.0 } else { f32::NEG_INFINITY })
+            };
+            let mask: Vec<f32> = (0..tokens).flat_map(mask).collect();
+            let mask = Tensor::from_vec(mask, (tokens, time), queries.device())?;
+            scores = scores.broadcast_add(&mask)?;
+        }
+        candle_nn::ops::softmax_last_dim(&scores)?.matmul(&self.values)
+    }
+}
+
+/// [batch · time, heads · depth] to [batch, heads, time, depth].
+fn split(rows: &Tensor, batch: usize, heads: usize) -> Result<Tensor> {
+    let (all, width) = rows.dims2()?;
+    let parts = rows.reshape((batch, all / batch, heads, width / heads))?;
+    parts.transpose(1, 2)?.contiguous()
+}
+
+/// [batch, heads, time, depth] to [batch · time, heads · depth].
+fn merge(parts: &Tensor) -> Result<Tensor> {
+    let (batch, heads, time, depth) = parts.dims4()?;
+    parts.transpose(1, 2)?.contiguous()?.reshape((batch * time, heads * depth))
+}
+
+impl Conv1d {
+    /// [batch, input, time] to [batch, output, time / stride].
+    fn forward(&self, x: &Tensor, stride: usize) -> Result<Tensor> {
+        let y = x.conv1d(&self.weight, 1, stride, 1, 1)?;
+        y.broadcast_add(&self.bias.reshape((1, (), 1))?)
+    }
+}
+
+impl Feed {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.down.forward(&self.up.forward(&self.norm.forward(x)?)?.gelu_erf()?)
+    }
+}

@@ -1,0 +1,172 @@
+//! Whisper (Radford et al. 2022): an encoder of half a minute of sound, and a decoder of its words.
+//!
+//! The network is described once, in [`weights`], and computed in two ways: as a [`graph`] and as a
+//! [`plan`]. Both are a [`speech::Speech`], which is all that decoding knows.
+
+mod codec;
+mod config;
+mod decode;
+mod graph;
+mod import;
+mod plan;
+mod recording;
+mod speech;
+mod transcriber;
+mod vocabulary;
+mod weights;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::arch::transformer::waveform::Waveforms;
+use crate::arch::{OpenContext, OpenError, Timed, golden, measure, section};
+use crate::compute::kernels::Level;
+use crate::compute::{Device, Loader, WeightError};
+use crate::domain::{Item, MediaLimits, Params, Payload};
+use crate::engine::{Codec, Endpoint, Network, TokenId};
+use crate::media::mel::Mel;
+use crate::package::{Package, WEIGHTS_FILE};
+
+use codec::WhisperCodec;
+use config::{Config, Preprocessing};
+use graph::Graph;
+use plan::Plan;
+use speech::Speech;
+use transcriber::Transcriber;
+use vocabulary::{TOKENIZER_FILE, Vocabulary};
+use weights::Weights;
+
+pub use import::import;
+
+/// Windows that are listened to in one go, one after the other.
+const PART_WINDOWS: usize = 4;
+
+pub fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
+    let (graph, preprocessing) = load(package, context.device)?;
+    let config = graph.config.clone();
+    if !context.device.is_cpu() {
+        return serve(package, context, config, &preprocessing, graph);
+    }
+    let plan = planned(graph, context.level)?;
+    serve(package, context, config, &preprocessing, plan)
+}
+
+/// Opens a package to be timed.
+pub fn measure(
+    package: &Package,
+    context: &OpenContext<'_>,
+    input: Option<Item>,
+) -> Result<Box<dyn Timed>, OpenError> {
+    let (graph, preprocessing) = load(package, context.device)?;
+    let config = graph.config.clone();
+    if !context.device.is_cpu() {
+        let parts = parts(package, config, &preprocessing, graph)?;
+        return measure::one_shot(package, parts, input);
+    }
+    let plan = planned(graph, context.level)?;
+    measure::one_shot(package, parts(package, config, &preprocessing, plan)?, input)
+}
+
+fn load(package: &Package, device: &Device) -> Result<(Graph, Preprocessing), OpenError> {
+    let config: Config = section("architecture.config", &package.manifest.architecture.config)?;
+    config.check()?;
+    let preprocessing: Preprocessing = section("preprocessing", &package.manifest.preprocessing)?;
+    preprocessing.check(&config)?;
+    let mut loader = Loader::new(package.file(WEIGHTS_FILE)?, device)?;
+    let weights = Weights::new(&mut loader, &config)?;
+    loader.finish()?;
+    Ok((Graph { config, weights, device: device.clone() }, preprocessing))
+}
+
+/// The network as a CPU runs it. The graph's weights are given back: they are packed by now.
+fn planned(graph: Graph, level: Level) -> Result<Plan, OpenError> {
+    let failed = |error: candle_core::Error| {
+        let name = "all of them".to_owned();
+        OpenError::Weights(WeightError::Device { name, reason: error.to_string() })
+    };
+    let plan = Plan::new(&graph, level).map_err(failed);
+    drop(graph);
+    plan
+}
+
+/// Checks the golden samples and hands the network to the engine, whichever way it computes.
+fn serve<S: Speech>(
+    package: &Package,
+    context: &OpenContext<'_>,
+    config: Config,
+    preprocessing: &Preprocessing,
+    speech: S,
+) -> Result<Box<dyn Endpoint>, OpenError> {
+    let (network, mut codec) = parts(package, config, preprocessing, speech)?;
+    for sample in golden::samples(package)? {
+        let bytes = Bytes::copy_from_slice(package.file(&sample.input)?);
+        let answer = golden_answer(&network, &codec, bytes)
+            .map_err(|reason| OpenError::Golden { input: sample.input.clone(), reason })?;
+        golden::compare(&sample, &answer)?;
+    }
+    codec.waveforms.limits = context.media;
+    Ok(context.engine.one_shot(&package.label(), network, codec, context.limits))
+}
+
+fn parts<S: Speech>(
+    package: &Package,
+    config: Config,
+    preprocessing: &Preprocessing,
+    speech: S,
+) -> Result<(Transcriber<S>, WhisperCodec), OpenError> {
+    let tokens = preprocessing.tokens.clone();
+    let vocabulary = Arc::new(Vocabulary::new(package.file(TOKENIZER_FILE)?, tokens.end)?);
+    let mel = Mel::new(preprocessing.mel.clone())
+        .map_err(|reason| OpenError::Config { section: "preprocessing.mel", reason })?;
+    let sample_rate = preprocessing.mel.sample_rate;
+    // What a golden sample may be is the package's choice, not the server's.
+    let waveforms = Waveforms { sample_rate, limits: MediaLimits::default() };
+    let codec = WhisperCodec {
+        longest: PART_WINDOWS * config.frames() * mel.config().hop,
+        waveforms,
+        tokens: tokens.clone(),
+        vocabulary: Arc::clone(&vocabulary),
+    };
+    Ok((Transcriber { speech, config, tokens, mel, vocabulary }, codec))
+}
+
+/// What a package must still say to a golden sample: the transcript, its tokens, and the numbers that they
+/// come from, of the first window, which no answer to a caller holds.
+fn golden_answer<S: Speech>(
+    network: &Transcriber<S>,
+    codec: &WhisperCodec,
+    sound: Bytes,
+) -> Result<Value, String> {
+    let payload = Payload::single(Item::Audio(sound), "/body");
+    let (samples, ask) =
+        codec.decode(payload, &Params::default()).map_err(|error| error.to_string())?;
+    let outputs =
+        network.run(&samples.iter().collect::<Vec<_>>()).map_err(|error| error.to_string())?;
+    let heard = samples.first().map_or(&[][..], |recording| &recording.samples);
+    let mel = network.log_mels(&heard[..heard.len().min(network.sizes().window)]);
+    let positions = network.speech.positions(&mel).map_err(|error| error.to_string())?;
+    let segments = outputs.iter().flat_map(|transcript| &transcript.segments);
+    let tokens: Vec<TokenId> = segments.flat_map(|segment| &segment.tokens).copied().collect();
+    let outcomes = codec.encode(outputs, &ask).map_err(|error| error.to_string())?;
+    let mut answer = serde_json::to_value(outcomes.first()).map_err(|error| error.to_string())?;
+    answer["tokens"] = json!(tokens);
+    answer["mel"] = statistics(&mel.data);
+    answer["encoder"] = statistics(&positions);
+    Ok(answer)
+}
+
+/// Mean, standard deviation and the first values.
+#[expect(clippy::cast_precision_loss, reason = "a window has far fewer than 2^52 values")]
+fn statistics(values: &[f32]) -> Value {
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
+    let apart = |&value: &f32| (f64::from(value) - mean).powi(2);
+    let std = (values.iter().map(apart).sum::<f64>() / count).sqrt();
+    json!({ "mean": mean, "std": std, "first": values.get(..8) })
+}
+
+#[cfg(test)]
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small numbers")]
+mod tests;

@@ -1,0 +1,148 @@
+//! The parts that both sides are made of.
+
+use candle_core::{Result, Tensor};
+
+use crate::arch::transformer::whisper::weights;
+use crate::compute::kernels::{Activation, Level, Norm, Packed, Product, gemm};
+use crate::compute::layers::Linear;
+
+/// Self-attention: queries, keys and values of a row come from one product, one after the other.
+pub struct SelfAttention {
+    norm: Norm,
+    qkv: Packed,
+    out: Packed,
+}
+
+/// Cross-attention. Keys and values of what is heard are computed once a window.
+pub struct CrossAttention {
+    norm: Norm,
+    query: Packed,
+    key_value: Packed,
+    out: Packed,
+}
+
+/// Two linear layers with a GELU between them.
+pub struct Feed {
+    norm: Norm,
+    up: Packed,
+    down: Packed,
+}
+
+/// Buffers of one pass, each as long as its last use needed.
+#[derive(Default)]
+pub struct Room {
+    /// [rows, width]: what the blocks hand on.
+    pub x: Vec<f32>,
+    /// [rows, width]: what attention mixed.
+    pub mixed: Vec<f32>,
+    normal: Vec<f32>,
+    wide: Vec<f32>,
+    next: Vec<f32>,
+}
+
+impl Room {
+    pub fn new(x: Vec<f32>) -> Self {
+        Self { x, ..Self::default() }
+    }
+
+    /// Adds what `weights` make of the mixed rows to x.
+    fn add_mixed(&mut self, level: Level, weights: &Packed) {
+        self.next.resize(self.x.len(), 0.0);
+        let product = Product::rows(weights, &self.mixed, &mut self.next);
+        gemm(level, weights, Product { residual: Some(&self.x), ..product });
+        std::mem::swap(&mut self.x, &mut self.next);
+    }
+
+    /// What `weights` make of x normalised: [rows, n].
+    fn project(
+        &mut self,
+        level: Level,
+        norm: &Norm,
+        weights: &Packed,
+        activation: Activation,
+    ) -> &[f32] {
+        self.normal.resize(self.x.len(), 0.0);
+        norm.rows(level, &self.x, &mut self.normal);
+        self.wide.resize(self.x.len() / weights.k() * weights.n(), 0.0);
+        let product = Product::rows(weights, &self.normal, &mut self.wide);
+        gemm(level, weights, Product { activation, ..product });
+        &self.wide
+    }
+}
+
+impl SelfAttention {
+    pub fn new(from: &weights::Attention) -> Result<Self> {
+        Ok(Self {
+            norm: from.norm.kernel()?,
+            qkv: together(&[&from.query, &from.key, &from.value])?,
+            out: from.out.pack()?,
+        })
+    }
+
+    /// Attends by `mix`, which is given the rows [rows, 3 · width] and fills the mixed ones.
+    pub fn run(&self, level: Level, room: &mut Room, mix: impl FnOnce(&[f32], &mut [f32])) {
+        let mut mixed = std::mem::take(&mut room.mixed);
+        mixed.resize(room.x.len(), 0.0);
+        mix(room.project(level, &self.norm, &self.qkv, Activation::None), &mut mixed);
+        room.mixed = mixed;
+        room.add_mixed(level, &self.out);
+    }
+}
+
+impl CrossAttention {
+    pub fn new(from: &weights::Attention) -> Result<Self> {
+        Ok(Self {
+            norm: from.norm.kernel()?,
+            query: from.query.pack()?,
+            key_value: together(&[&from.key, &from.value])?,
+            out: from.out.pack()?,
+        })
+    }
+
+    /// Keys and values [positions, 2 · width] of encoded positions.
+    pub fn key_values(&self, level: Level, encoded: &[f32]) -> Vec<f32> {
+        let weights = &self.key_value;
+        let mut made = vec![0.0; encoded.len() / weights.k() * weights.n()];
+        gemm(level, weights, Product::rows(weights, encoded, &mut made));
+        made
+    }
+
+    /// Attends by `mix`, which is given the queries [rows, width] and fills the mixed rows.
+    pub fn run(&self, level: Level, room: &mut Room, mix: impl FnOnce(&[f32], &mut [f32])) {
+        let mut mixed = std::mem::take(&mut room.mixed);
+        mixed.resize(room.x.len(), 0.0);
+        mix(room.project(level, &self.norm, &self.query, Activation::None), &mut mixed);
+        room.mixed = mixed;
+        room.add_mixed(level, &self.out);
+    }
+}
+
+impl Feed {
+    pub fn new(from: &weights::Feed) -> Result<Self> {
+        let norm = from.norm.kernel()?;
+        Ok(Self { norm, up: from.up.pack()?, down: from.down.pack()? })
+    }
+
+    pub fn run(&self, level: Level, room: &mut Room) {
+        room.project(level, &self.norm, &self.up, Activation::Gelu);
+        room.next.resize(room.x.len(), 0.0);
+        let product = Product::rows(&self.down, &room.wide, &mut room.next);
+        gemm(level, &self.down, Product { residual: Some(&room.x), ..product });
+        std::mem::swap(&mut room.x, &mut room.next);
+    }
+}
+
+/// Linear layers of one input as one product, whose outputs lie one after the other.
+fn together(linears: &[&Linear]) -> Result<Packed> {
+    let weights: Vec<&Tensor> = linears.iter().map(|linear| linear.weight()).collect();
+    let weights = Tensor::cat(&weights, 0)?;
+    let mut bias: Vec<f32> = Vec::new();
+    for linear in linears {
+        match linear.bias() {
+            Some(own) => bias.extend(own.to_vec1::<f32>()?),
+            None => bias.resize(bias.len() + linear.weight().dim(0)?, 0.0),
+        }
+    }
+    let (output, input) = weights.dims2()?;
+    Ok(Packed::new(&weights.flatten_all()?.to_vec1::<f32>()?, Some(&bias), output, input))
+}

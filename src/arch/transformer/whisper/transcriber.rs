@@ -1,0 +1,114 @@
+//! Recordings to transcripts: the windows of a batch are encoded and decoded together, round by round.
+
+use std::sync::Arc;
+
+use crate::arch::transformer::whisper::config::{Config, Tokens};
+use crate::arch::transformer::whisper::decode::{Attempt, decode};
+use crate::arch::transformer::whisper::recording::{Recording, Session, Sizes, Transcript};
+use crate::arch::transformer::whisper::speech::Speech;
+use crate::arch::transformer::whisper::vocabulary::Vocabulary;
+use crate::engine::{Network, RunError};
+use crate::media::mel::{Mel, Spectrogram};
+
+/// A network that listens. A sample is one recording, however long; its windows follow one another,
+/// since where one begins is known when the last one has been understood.
+pub struct Transcriber<S> {
+    pub speech: S,
+    pub config: Config,
+    pub tokens: Tokens,
+    pub mel: Mel,
+    pub vocabulary: Arc<Vocabulary>,
+}
+
+/// A recording and what the decoder hears of its window.
+struct Listening<'a, A> {
+    session: Session<'a>,
+    /// None where the window is new.
+    audio: Option<A>,
+}
+
+impl<S: Speech> Transcriber<S> {
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        let hop = self.mel.config().hop;
+        Sizes { window: self.config.frames() * hop, time: 2 * hop }
+    }
+
+    /// The log-mels of a window, which is filled with silence to its whole length.
+    #[must_use]
+    pub fn log_mels(&self, window: &[f32]) -> Spectrogram {
+        let mut padded = window.to_vec();
+        padded.resize(self.sizes().window, 0.0);
+        self.mel.spectrogram(&padded)
+    }
+
+    /// Encodes every window that is new.
+    fn listen(&self, all: &mut [Listening<'_, S::Audio>]) -> Result<(), RunError> {
+        let new: Vec<&mut Listening<'_, S::Audio>> =
+            all.iter_mut().filter(|one| one.audio.is_none()).collect();
+        let mels: Vec<Spectrogram> =
+            new.iter().map(|one| self.log_mels(one.session.window().unwrap_or_default())).collect();
+        let encoded = self.speech.encode(&mels.iter().collect::<Vec<_>>())?;
+        for (one, audio) in new.into_iter().zip(encoded) {
+            one.audio = Some(audio);
+        }
+        Ok(())
+    }
+
+    /// Decodes each recording's window once.
+    fn round(&self, all: &mut [Listening<'_, S::Audio>]) -> Result<(), RunError> {
+        self.listen(all)?;
+        let mut attempts: Vec<Attempt<'_, S::Audio>> = all
+            .iter_mut()
+            .filter_map(|Listening { session, audio }| {
+                let manner = session.manner();
+                Some(Attempt { audio: audio.as_ref()?, manner, rng: &mut session.rng })
+            })
+            .collect();
+        let decoded = decode(&self.speech, &self.config, &self.tokens, &mut attempts)?;
+        for (one, decoded) in all.iter_mut().zip(decoded) {
+            let text = self.vocabulary.text(&decoded.tokens);
+            if one.session.take(&decoded, &text, &self.tokens) {
+                one.audio = None;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<S: Speech> Network for Transcriber<S> {
+    type Sample = Recording;
+    type Output = Transcript;
+
+    /// The encoder's positions, those of a last window that is filled up included.
+    fn cost(&self, sample: &Recording) -> usize {
+        let windows = sample.samples.len().div_ceil(self.sizes().window);
+        windows.max(1) * self.config.audio_positions
+    }
+
+    fn run(&self, batch: &[&Recording]) -> Result<Vec<Transcript>, RunError> {
+        let sizes = self.sizes();
+        let mut done: Vec<Option<Transcript>> = vec![None; batch.len()];
+        let mut places: Vec<usize> = (0..batch.len()).collect();
+        let mut all: Vec<Listening<'_, S::Audio>> = batch
+            .iter()
+            .map(|recording| Listening { session: Session::new(recording, sizes), audio: None })
+            .collect();
+        loop {
+            let (mut left, mut left_places) = (Vec::new(), Vec::new());
+            for (one, place) in all.into_iter().zip(places) {
+                if one.session.window().is_some() {
+                    left.push(one);
+                    left_places.push(place);
+                } else {
+                    done[place] = Some(one.session.finish());
+                }
+            }
+            (all, places) = (left, left_places);
+            if all.is_empty() {
+                return Ok(done.into_iter().flatten().collect());
+            }
+            self.round(&mut all)?;
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Tokens to text.
+
+use tokenizers::Tokenizer;
+
+use crate::arch::OpenError;
+use crate::engine::TokenId;
+
+/// Where a package keeps its byte-pair tokens, as Hugging Face writes them.
+pub const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// The words behind the tokens.
+pub struct Vocabulary {
+    tokenizer: Tokenizer,
+    /// Tokens from this on are no text.
+    end: TokenId,
+}
+
+impl Vocabulary {
+    /// # Errors
+    /// [`OpenError::Config`] when the bytes are not a tokenizer.json.
+    pub fn new(bytes: &[u8], end: TokenId) -> Result<Self, OpenError> {
+        let tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| OpenError::Config {
+            section: TOKENIZER_FILE,
+            reason: error.to_string(),
+        })?;
+        Ok(Self { tokenizer, end })
+    }
+
+    /// The text of some tokens, its leading space kept; special tokens are passed over.
+    #[must_use]
+    pub fn text(&self, tokens: &[TokenId]) -> String {
+        let words: Vec<TokenId> =
+            tokens.iter().copied().filter(|&token| token < self.end).collect();
+        self.tokenizer.decode(&words, true).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A byte-pair vocabulary of the letters a to h: token 0 is a space and an a.
+    pub const TOKENIZER: &str = r#"{
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": null, "post_processor": null,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "vocab": {"Ġa": 0, "b": 1, "c": 2, "d": 3, "e": 4, "f": 5, "g": 6, "h": 7, "<end>": 8},
+                  "merges": []}
+    }"#;
+
+    #[test]
+    fn spaces_are_kept_and_special_tokens_are_not() {
+        let vocabulary = Vocabulary::new(TOKENIZER.as_bytes(), 8).unwrap();
+        assert_eq!(vocabulary.text(&[0, 1, 8, 0, 12]), " ab a");
+        assert_eq!(vocabulary.text(&[]), "");
+        assert!(Vocabulary::new(b"{}", 8).is_err());
+    }
+}

@@ -1,0 +1,189 @@
+//! Sixteen floats in one register of AVX-512 or in two of AVX2.
+
+#![expect(clippy::wildcard_imports, reason = "intrinsics")]
+
+use std::arch::x86_64::*;
+
+use super::{Lanes, WIDTH};
+
+#[derive(Clone, Copy)]
+pub struct Avx512(__m512);
+
+#[inline(always)]
+fn mask(count: usize) -> __mmask16 {
+    // `count` is at most 16.
+    #[expect(clippy::cast_possible_truncation, reason = "16 bits are meant")]
+    {
+        ((1_u32 << count.min(WIDTH)) - 1) as __mmask16
+    }
+}
+
+// SAFETY: each method is one or two AVX-512F instructions; the trait's contract covers them.
+unsafe impl Lanes for Avx512 {
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Self(unsafe { _mm512_set1_ps(value) })
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        Self(unsafe { _mm512_loadu_ps(from) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { _mm512_storeu_ps(to, self.0) };
+    }
+    #[inline(always)]
+    unsafe fn load_part(from: *const f32, count: usize) -> Self {
+        Self(unsafe { _mm512_maskz_loadu_ps(mask(count), from) })
+    }
+    #[inline(always)]
+    unsafe fn store_part(self, to: *mut f32, count: usize) {
+        unsafe { _mm512_mask_storeu_ps(to, mask(count), self.0) };
+    }
+    #[inline(always)]
+    unsafe fn fma(self, by: Self, plus: Self) -> Self {
+        Self(unsafe { _mm512_fmadd_ps(self.0, by.0, plus.0) })
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        Self(unsafe { _mm512_add_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        Self(unsafe { _mm512_sub_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        Self(unsafe { _mm512_mul_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        Self(unsafe { _mm512_div_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn min(self, other: Self) -> Self {
+        Self(unsafe { _mm512_min_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        Self(unsafe { _mm512_max_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn round(self) -> Self {
+        Self(unsafe { _mm512_roundscale_ps::<0x08>(self.0) })
+    }
+    #[inline(always)]
+    unsafe fn exp2_whole(self) -> Self {
+        Self(unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), self.0) })
+    }
+    #[inline(always)]
+    unsafe fn prefetch(from: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) };
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Avx2(__m256, __m256);
+
+/// All bits set in the first `count` of 16 words, as two halves.
+#[inline(always)]
+unsafe fn masks(count: usize) -> (__m256i, __m256i) {
+    const BITS: [i32; 32] = {
+        let mut bits = [0; 32];
+        let mut i = 0;
+        while i < 16 {
+            bits[i] = -1;
+            i += 1;
+        }
+        bits
+    };
+    let from = 16 - count.min(WIDTH);
+    // SAFETY: 16 words from `from` lie within the 32.
+    unsafe {
+        let start = BITS.as_ptr().add(from);
+        (_mm256_loadu_si256(start.cast()), _mm256_loadu_si256(start.add(8).cast()))
+    }
+}
+
+// SAFETY: each method is a few AVX2 and FMA instructions; the trait's contract covers them.
+unsafe impl Lanes for Avx2 {
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        unsafe { Self(_mm256_set1_ps(value), _mm256_set1_ps(value)) }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        unsafe { Self(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe {
+            _mm256_storeu_ps(to, self.0);
+            _mm256_storeu_ps(to.add(8), self.1);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_part(from: *const f32, count: usize) -> Self {
+        unsafe {
+            let (low, high) = masks(count);
+            let second = from.wrapping_add(8);
+            Self(_mm256_maskload_ps(from, low), _mm256_maskload_ps(second, high))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_part(self, to: *mut f32, count: usize) {
+        unsafe {
+            let (low, high) = masks(count);
+            _mm256_maskstore_ps(to, low, self.0);
+            _mm256_maskstore_ps(to.wrapping_add(8), high, self.1);
+        }
+    }
+    #[inline(always)]
+    unsafe fn fma(self, by: Self, plus: Self) -> Self {
+        unsafe {
+            Self(_mm256_fmadd_ps(self.0, by.0, plus.0), _mm256_fmadd_ps(self.1, by.1, plus.1))
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        unsafe { Self(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
+    }
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        unsafe { Self(_mm256_div_ps(self.0, other.0), _mm256_div_ps(self.1, other.1)) }
+    }
+    #[inline(always)]
+    unsafe fn min(self, other: Self) -> Self {
+        unsafe { Self(_mm256_min_ps(self.0, other.0), _mm256_min_ps(self.1, other.1)) }
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        unsafe { Self(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
+    }
+    #[inline(always)]
+    unsafe fn round(self) -> Self {
+        unsafe { Self(_mm256_round_ps::<0x08>(self.0), _mm256_round_ps::<0x08>(self.1)) }
+    }
+    #[inline(always)]
+    unsafe fn prefetch(from: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) };
+    }
+    #[inline(always)]
+    unsafe fn exp2_whole(self) -> Self {
+        unsafe {
+            let one = |x| {
+                let biased = _mm256_add_epi32(_mm256_cvtps_epi32(x), _mm256_set1_epi32(127));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+            };
+            Self(one(self.0), one(self.1))
+        }
+    }
+}
