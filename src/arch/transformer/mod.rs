@@ -2,6 +2,7 @@
 //! tensor names of its own.
 
 mod bert;
+mod block;
 mod ctc;
 mod waveform;
 mod whisper;

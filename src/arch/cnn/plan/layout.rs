@@ -3,7 +3,7 @@
 use crate::arch::cnn::plan::bottleneck::Bottleneck;
 use crate::arch::cnn::plan::sketch::{Op, OpKind, Sketch, Value};
 use crate::arch::cnn::plan::step::{Slot, Step, StepKind};
-use crate::compute::kernels::{Convolution, Depthwise, Frame, Geometry, Pooling};
+use crate::compute::kernels::{Convolution, Depthwise, Frame, Geometry, Narrow, Pooling};
 
 /// Steps, and the frames of their slots. Slot 0 is the sample's.
 pub struct Layout {
@@ -108,6 +108,14 @@ fn bottleneck(ops: &[Op], sketch: &Sketch) -> Option<usize> {
 fn single(op: &Op, sketch: &Sketch, planar: bool) -> StepKind {
     let frames = (sketch.values[op.from], sketch.values[op.to]);
     match &op.kind {
+        OpKind::Convolution { filters, geometry }
+            if planar
+                && op.from == 0
+                && op.residual.is_none()
+                && Narrow::takes(geometry, frames.1.channels) =>
+        {
+            StepKind::Narrow(Narrow::new(filters.filters(), geometry, frames, op.activation))
+        }
         OpKind::Convolution { filters, geometry } => {
             let new = if planar && op.from == 0 { Convolution::planar } else { Convolution::new };
             StepKind::Convolution(

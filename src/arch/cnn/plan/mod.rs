@@ -100,7 +100,7 @@ impl Plan {
         }
         let last = arena.slot(self.last);
         match self.reduction {
-            Reduction::Flatten => features.copy_from_slice(last),
+            Reduction::Flatten => features.copy_from_slice(&last[..features.len()]),
             Reduction::Mean => mean(self.level, &self.frames[self.last], last, features),
         }
     }

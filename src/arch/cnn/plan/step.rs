@@ -2,7 +2,8 @@
 
 use crate::arch::cnn::plan::bottleneck::{Bottleneck, Picture};
 use crate::compute::kernels::{
-    Activation, Band, Buffer, Convolution, Depthwise, Frame, Geometry, Level, Pooling, activate,
+    Activation, Band, Buffer, Convolution, Depthwise, Frame, Geometry, Level, Narrow, Pooling,
+    activate,
 };
 
 /// A picture's place among an [`Arena`]'s.
@@ -19,6 +20,8 @@ pub struct Step {
 pub enum StepKind {
     Convolution(Convolution, Geometry),
     Depthwise(Depthwise, Geometry),
+    /// Of a sample's planes.
+    Narrow(Narrow),
     Pooling(Pooling),
     /// activation(from + residual)
     Elementwise(Activation),
@@ -33,7 +36,8 @@ pub struct Arena {
 
 impl Arena {
     pub fn new(frames: &[Frame]) -> Self {
-        Self { slots: frames.iter().map(|frame| Buffer::zeros(frame.len())).collect() }
+        // Planes are read in whole vectors, to sixteen floats after their end.
+        Self { slots: frames.iter().map(|frame| Buffer::zeros(frame.len() + 32)).collect() }
     }
 
     pub fn slot(&mut self, slot: Slot) -> &mut [f32] {
@@ -55,6 +59,7 @@ impl Step {
             StepKind::Depthwise(layer, geometry) => {
                 layer.run(level, Band::whole(geometry, layer.to()), input.data, &mut out);
             }
+            StepKind::Narrow(layer) => layer.run(level, input.data, &mut out),
             StepKind::Pooling(layer) => layer.run(level, input.data, &mut out),
             StepKind::Elementwise(activation) => {
                 elementwise(level, *activation, input, residual, (&frames[self.to], &mut out));

@@ -7,9 +7,8 @@ use candle_core::Result;
 
 use crate::arch::transformer::bert::config::{Config, Pooling};
 use crate::arch::transformer::bert::net::{self, Encoder, LENGTH_MIN};
-use crate::compute::kernels::{
-    Activation, Attention, KeyValues, Level, Norm, Packed, Product, Scratch, attend, gemm,
-};
+use crate::arch::transformer::block::{Block, Buffers, Layers, NormPlace};
+use crate::compute::kernels::{Level, Norm};
 use crate::engine::{RunError, TokenId};
 
 /// Tokens that go through a block together: enough that its weights are read for many of them, and few
@@ -30,27 +29,6 @@ pub struct Plan {
     idle: Mutex<Vec<Buffers>>,
 }
 
-struct Block {
-    qkv: Packed,
-    out: Packed,
-    attention_norm: Norm,
-    up: Packed,
-    activation: Activation,
-    down: Packed,
-    norm: Norm,
-}
-
-/// Buffers that were used and can be used again.
-struct Buffers {
-    /// What blocks read and write, and a sum before its norm: [tokens, width].
-    x: Vec<f32>,
-    y: Vec<f32>,
-    /// Queries, keys and values, and the feed-forward part's inside.
-    wide: Vec<f32>,
-    memory: KeyValues,
-    scratch: Scratch,
-}
-
 impl Plan {
     /// # Errors
     /// When the graph's tensors cannot be copied.
@@ -61,7 +39,7 @@ impl Plan {
             words: encoder.words.flatten_all()?.to_vec1()?,
             positions: encoder.positions.flatten_all()?.to_vec1()?,
             norm: encoder.norm.kernel()?,
-            blocks: encoder.blocks.iter().map(Block::new).collect::<Result<_>>()?,
+            blocks: encoder.blocks.iter().map(packed).collect::<Result<_>>()?,
             idle: Mutex::default(),
         })
     }
@@ -71,7 +49,8 @@ impl Plan {
     /// # Errors
     /// When a row has more tokens than there are positions, or one that is not in the vocabulary.
     pub fn embed(&self, rows: &[&[TokenId]]) -> std::result::Result<Vec<Vec<f32>>, RunError> {
-        let mut buffers = self.idle().pop().unwrap_or_else(|| self.buffers());
+        let mut buffers =
+            self.idle().pop().unwrap_or_else(|| Buffers::new(self.config.width, self.config.heads));
         let mut embeddings = Vec::with_capacity(rows.len());
         let mut left = rows;
         while !left.is_empty() {
@@ -93,7 +72,7 @@ impl Plan {
         buffers.x.resize(buffers.y.len(), 0.0);
         self.norm.rows(self.level, &buffers.y, &mut buffers.x);
         for block in &self.blocks {
-            self.pass(block, rows, buffers);
+            block.run(self.level, rows.iter().map(|row| row.len()), buffers);
         }
         let mut x = buffers.x.as_slice();
         for row in rows {
@@ -126,54 +105,6 @@ impl Plan {
         Ok(())
     }
 
-    /// Takes the rows through a block, from `x` to `x`.
-    fn pass(&self, block: &Block, rows: &[&[TokenId]], buffers: &mut Buffers) {
-        let Buffers { x, y, wide, memory, scratch } = buffers;
-        let width = self.config.width;
-        let tokens = x.len() / width;
-        let inside = |wide: &mut Vec<f32>, width: usize| wide.resize(tokens * width, 0.0);
-
-        inside(wide, 3 * width);
-        self.times(&block.qkv, x, wide, None, Activation::None);
-        let mut first = 0;
-        for row in rows {
-            let qkv = &wide[3 * width * first..];
-            memory.clear();
-            memory.push(&qkv[width..], &qkv[2 * width..], 3 * width, row.len());
-            let own = first * width..(first + row.len()) * width;
-            let attention = Attention {
-                queries: qkv,
-                stride: 3 * width,
-                rows: row.len(),
-                memory,
-                causal: None,
-                out: &mut y[own],
-            };
-            attend(self.level, attention, scratch);
-            first += row.len();
-        }
-        inside(wide, width);
-        self.times(&block.out, y, wide, Some(x), Activation::None);
-        block.attention_norm.rows(self.level, wide, x);
-
-        inside(wide, self.config.hidden);
-        self.times(&block.up, x, wide, None, block.activation);
-        self.times(&block.down, wide, y, Some(x), Activation::None);
-        block.norm.rows(self.level, y, x);
-    }
-
-    fn times(
-        &self,
-        weights: &Packed,
-        a: &[f32],
-        out: &mut [f32],
-        residual: Option<&[f32]>,
-        activation: Activation,
-    ) {
-        let product = Product { residual, activation, ..Product::rows(weights, a, out) };
-        gemm(self.level, weights, product);
-    }
-
     /// A row's positions to its embedding.
     #[expect(clippy::cast_precision_loss, reason = "a row has at most 8192 tokens")]
     fn pool(&self, row: &[f32]) -> Vec<f32> {
@@ -191,17 +122,6 @@ impl Plan {
             scale(&mut embedding, 1.0 / length.max(LENGTH_MIN));
         }
         embedding
-    }
-
-    fn buffers(&self) -> Buffers {
-        let Config { width, heads, .. } = self.config;
-        Buffers {
-            x: Vec::new(),
-            y: Vec::new(),
-            wide: Vec::new(),
-            memory: KeyValues::new(heads, width / heads, 0),
-            scratch: Scratch::default(),
-        }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Buffers>> {
@@ -225,18 +145,10 @@ fn fitting(rows: &[&[TokenId]]) -> usize {
     rows.iter().take_while(fits).count().max(1)
 }
 
-impl Block {
-    fn new(block: &net::Block) -> Result<Self> {
-        Ok(Self {
-            qkv: block.attention.qkv().pack()?,
-            out: block.attention.out().pack()?,
-            attention_norm: block.attention_norm.kernel()?,
-            up: block.up.pack()?,
-            activation: block.activation.kernel(),
-            down: block.down.pack()?,
-            norm: block.norm.kernel()?,
-        })
-    }
+fn packed(block: &net::Block) -> Result<Block> {
+    let net::Block { attention, attention_norm, up, down, norm, activation } = block;
+    let activation = activation.kernel();
+    Block::new(&Layers { attention, attention_norm, up, down, norm, activation }, NormPlace::Post)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::arch::OpenError;
+pub use crate::arch::transformer::block::NormPlace;
 use crate::compute::layers::Activation;
 use crate::media::mel::MelConfig;
 
@@ -52,17 +53,6 @@ pub enum Positions {
     Sinusoidal,
     /// The tensor `positions`, [`positions_max`, width].
     Learned,
-}
-
-/// Where a block normalises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NormPlace {
-    /// Before attention and feed-forward, and once after the last block (Xiong et al. 2020).
-    #[default]
-    Pre,
-    /// After the sum of each with its input (Vaswani et al. 2017); there is no tensor `norm`.
-    Post,
 }
 
 /// `[preprocessing]`.

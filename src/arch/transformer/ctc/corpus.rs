@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::arch::TrainError;
 use crate::arch::transformer::ctc::codec::SpeechCodec;
 use crate::arch::transformer::ctc::config::{Config, Preprocessing};
-use crate::arch::transformer::ctc::net::Transformer;
+use crate::arch::transformer::ctc::net::Recognises;
 use crate::arch::transformer::ctc::score::{self, Example};
 use crate::arch::transformer::ctc::transcript::Characters;
 use crate::dataset::speech::{self, Clip, Split};
@@ -134,7 +134,7 @@ impl Measured {
     /// When the arithmetic fails.
     pub fn score(
         &self,
-        network: &Transformer,
+        network: &impl Recognises,
         codec: &SpeechCodec,
     ) -> Result<BTreeMap<String, f64>, TrainError> {
         let mut metrics = BTreeMap::new();
@@ -149,7 +149,7 @@ impl Measured {
     /// [`TrainError::Data`] when the test split has no small clip of four words.
     pub fn golden(
         &self,
-        network: &Transformer,
+        network: &impl Recognises,
         codec: &SpeechCodec,
     ) -> Result<Vec<u8>, TrainError> {
         for (place, bytes) in &self.candidates {

@@ -7,6 +7,7 @@ mod corpus;
 mod lexicon;
 mod loss;
 mod net;
+mod plan;
 mod score;
 mod train;
 mod transcript;
@@ -18,22 +19,25 @@ use crate::arch::golden::{self, GoldenSample};
 use crate::arch::{
     EvalJob, EvalReport, OpenContext, OpenError, Timed, TrainError, measure, pack, section,
 };
-use crate::compute::{Device, Loader};
+use crate::compute::kernels::{self, Level};
+use crate::compute::{Device, Loader, WeightError};
 use crate::domain::{Item, MediaLimits, Params, Payload};
-use crate::engine::{Codec, Endpoint, Network};
+use crate::engine::{Codec, Endpoint};
 use crate::media::mel::Spectrogram;
 use crate::package::{Package, WEIGHTS_FILE};
 use codec::SpeechCodec;
 use config::{Config, Preprocessing};
 use corpus::Measured;
-use net::Transformer;
+use net::{Recognises, Transformer};
+use plan::Recogniser;
 use transcript::{CHARACTERS_FILE, Characters};
 
 pub use train::train;
 
 pub fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
     // What a golden sample may be is the package's choice, not the server's.
-    let (network, mut codec) = load(package, context.device, MediaLimits::default())?;
+    let (network, mut codec) =
+        load(package, context.device, context.level, MediaLimits::default())?;
     for sample in golden::samples(package)? {
         check(package, &sample, &network, &codec)?;
     }
@@ -46,15 +50,16 @@ pub fn measure(
     context: &OpenContext<'_>,
     input: Option<Item>,
 ) -> Result<Box<dyn Timed>, OpenError> {
-    let parts = load(package, context.device, context.media)?;
+    let parts = load(package, context.device, context.level, context.media)?;
     measure::one_shot(package, parts, input)
 }
 
 fn load(
     package: &Package,
     device: &Device,
+    level: Level,
     limits: MediaLimits,
-) -> Result<(Transformer, SpeechCodec), OpenError> {
+) -> Result<(Recogniser, SpeechCodec), OpenError> {
     let config: Config = section("architecture.config", &package.manifest.architecture.config)?;
     config.check()?;
     let preprocessing: Preprocessing = section("preprocessing", &package.manifest.preprocessing)?;
@@ -65,13 +70,17 @@ fn load(
     let mut loader = Loader::new(package.file(WEIGHTS_FILE)?, device)?;
     let network = Transformer::new(&mut loader, &config, preprocessing.mel.mels, classes, device)?;
     loader.finish()?;
+    let network = Recogniser::new(network, level).map_err(|error| WeightError::Device {
+        name: "blocks".to_owned(),
+        reason: error.to_string(),
+    })?;
     Ok((network, codec))
 }
 
 fn check(
     package: &Package,
     sample: &GoldenSample,
-    network: &Transformer,
+    network: &impl Recognises,
     codec: &SpeechCodec,
 ) -> Result<(), OpenError> {
     let bytes = Bytes::copy_from_slice(package.file(&sample.input)?);
@@ -83,7 +92,7 @@ fn check(
 /// What a package must still say to a golden sample: the transcript, and the log-probabilities that it
 /// comes from, which no answer to a caller holds.
 fn golden_answer(
-    network: &Transformer,
+    network: &impl Recognises,
     codec: &SpeechCodec,
     sound: Bytes,
 ) -> Result<Value, String> {
@@ -108,7 +117,7 @@ pub fn evaluate(
     job: &EvalJob,
     device: &Device,
 ) -> Result<EvalReport, TrainError> {
-    let (network, codec) = load(package, device, MediaLimits::default())?;
+    let (network, codec) = load(package, device, kernels::best(), MediaLimits::default())?;
     let directory = match &job.data {
         Some(directory) => directory.clone(),
         None => section::<train::DataSection>("data", &pack::recipe(package)?.data)?.directory,
@@ -235,7 +244,8 @@ mod tests {
         let (again, _) = trained(clips.path(), second.path(), |_| {});
         assert_eq!(package.manifest.files, again.manifest.files);
 
-        let (network, codec) = load(&package, &Device::Cpu, MediaLimits::default()).unwrap();
+        let (network, codec) =
+            load(&package, &Device::Cpu, kernels::best(), MediaLimits::default()).unwrap();
         let mut sample = golden::samples(&package).unwrap().remove(0);
         check(&package, &sample, &network, &codec).unwrap();
         let value = sample.expected["log_probabilities"][3].as_f64().unwrap();
@@ -254,7 +264,7 @@ mod tests {
         data(clips.path());
         let (package, epochs) = trained(clips.path(), out.path(), |r| r.fit.epochs = 0);
         assert_eq!(epochs, 0);
-        load(&package, &Device::Cpu, MediaLimits::default()).unwrap();
+        load(&package, &Device::Cpu, kernels::best(), MediaLimits::default()).unwrap();
     }
 
     #[test]

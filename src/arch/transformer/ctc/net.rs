@@ -10,24 +10,24 @@ use crate::media::mel::Spectrogram;
 
 /// An encoder of attention and feed-forward blocks (Vaswani et al. 2017).
 pub struct Transformer {
-    config: Config,
+    pub config: Config,
     mels: usize,
     device: Device,
-    input: Linear,
+    pub input: Linear,
     /// [positions, width].
-    positions: Tensor,
-    blocks: Vec<Block>,
+    pub positions: Tensor,
+    pub blocks: Vec<Block>,
     /// After the last block, where blocks normalise first.
-    norm: Option<LayerNorm>,
-    output: Linear,
+    pub norm: Option<LayerNorm>,
+    pub output: Linear,
 }
 
-struct Block {
-    norm1: LayerNorm,
-    attention: Attention,
-    norm2: LayerNorm,
-    up: Linear,
-    down: Linear,
+pub struct Block {
+    pub norm1: LayerNorm,
+    pub attention: Attention,
+    pub norm2: LayerNorm,
+    pub up: Linear,
+    pub down: Linear,
 }
 
 /// Log-probabilities of one window, position after position.
@@ -44,6 +44,11 @@ impl Frames {
         self.log_probabilities.chunks_exact(self.classes.max(1))
     }
 }
+
+/// A network that hears: as a graph in training and on other devices, by its plan on a CPU.
+pub trait Recognises: Network<Sample = Spectrogram, Output = Frames> {}
+
+impl<N: Network<Sample = Spectrogram, Output = Frames>> Recognises for N {}
 
 impl Transformer {
     /// `classes` counts the blank.
@@ -97,7 +102,9 @@ impl Transformer {
         let lengths: Vec<usize> = batch.iter().map(|row| self.positions(row)).collect();
         let time = lengths.iter().copied().max().unwrap_or(0);
         let (rows, width) = (batch.len(), self.config.width);
-        let x = self.input.forward(&self.stack(batch, time)?)?.reshape((rows, time, width))?;
+        let stacked = stack(&self.config, self.mels, batch, time);
+        let stacked = Tensor::from_vec(stacked, (rows * time, ()), &self.device)?;
+        let x = self.input.forward(&stacked)?.reshape((rows, time, width))?;
         let x = x.broadcast_add(&self.positions.narrow(0, offset, time)?)?;
         let mut x = x.reshape((rows * time, width))?;
         for block in &self.blocks {
@@ -109,27 +116,10 @@ impl Transformer {
         self.output.forward(&x)?.reshape((rows, time, ()))
     }
 
-    /// [batch · time, context · mels]: each position sees `context` frames around its own `stride`;
-    /// outside the row there is zero, which is the mean.
-    fn stack(&self, batch: &[&Spectrogram], time: usize) -> Result<Tensor> {
-        let Config { stride, context, .. } = self.config;
-        let mut data = vec![0.0; batch.len() * time * context * self.mels];
-        let mut places = data.chunks_exact_mut(self.mels);
-        for row in batch {
-            for position in 0..time {
-                // Twice the centre, so that an even context needs no half.
-                let first = 2 * position * stride + stride + 1;
-                for offset in 0..context {
-                    let Some(place) = places.next() else { continue };
-                    let frame = (first + 2 * offset).checked_sub(context).map(|frame| frame / 2);
-                    let from = frame.filter(|&frame| frame < row.frames()).map(|f| f * self.mels);
-                    if let Some(from) = from {
-                        place.copy_from_slice(&row.data[from..from + self.mels]);
-                    }
-                }
-            }
-        }
-        Tensor::from_vec(data, (batch.len() * time, context * self.mels), &self.device)
+    /// Whether its tensors are in host memory.
+    #[must_use]
+    pub fn is_on_cpu(&self) -> bool {
+        self.device.is_cpu()
     }
 
     fn frames(&self, batch: &[&Spectrogram]) -> Result<Vec<Frames>> {
@@ -145,6 +135,29 @@ impl Transformer {
             })
             .collect()
     }
+}
+
+/// [batch · time, context · mels]: each position sees `context` frames around its own `stride`; outside
+/// the row there is zero, which is the mean.
+pub fn stack(config: &Config, mels: usize, batch: &[&Spectrogram], time: usize) -> Vec<f32> {
+    let &Config { stride, context, .. } = config;
+    let mut data = vec![0.0; batch.len() * time * context * mels];
+    let mut places = data.chunks_exact_mut(mels);
+    for row in batch {
+        for position in 0..time {
+            // Twice the centre, so that an even context needs no half.
+            let first = 2 * position * stride + stride + 1;
+            for offset in 0..context {
+                let Some(place) = places.next() else { continue };
+                let frame = (first + 2 * offset).checked_sub(context).map(|frame| frame / 2);
+                let from = frame.filter(|&frame| frame < row.frames()).map(|f| f * mels);
+                if let Some(from) = from {
+                    place.copy_from_slice(&row.data[from..from + mels]);
+                }
+            }
+        }
+    }
+    data
 }
 
 impl Network for Transformer {
@@ -311,9 +324,9 @@ mod tests {
     fn positions_see_the_frames_around_them_and_zero_outside() {
         let network = network(&mut Trainable::new(0, &Device::Cpu));
         let row = Spectrogram { mels: 4, data: (0..5 * 4).map(|i| (i / 4 + 1) as f32).collect() };
-        let stacked = network.stack(&[&row], 3).unwrap().to_vec2::<f32>().unwrap();
-        let seen: Vec<Vec<f32>> =
-            stacked.iter().map(|position| position.iter().step_by(4).copied().collect()).collect();
+        let stacked = stack(&network.config, 4, &[&row], 3);
+        let first_mels = |position: &[f32]| position.iter().step_by(4).copied().collect();
+        let seen: Vec<Vec<f32>> = stacked.chunks(12).map(first_mels).collect();
         assert_eq!(seen, [[1.0, 2.0, 3.0], [3.0, 4.0, 5.0], [5.0, 0.0, 0.0]]);
     }
 

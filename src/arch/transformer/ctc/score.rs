@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::arch::TrainError;
 use crate::arch::transformer::ctc::codec::{Recording, SpeechCodec};
-use crate::arch::transformer::ctc::net::Transformer;
+use crate::arch::transformer::ctc::net::Recognises;
 use crate::arch::transformer::ctc::transcript::{edits, text};
-use crate::engine::Network;
 use crate::media::mel::Spectrogram;
 
 /// A recording with what is said in it.
@@ -21,7 +20,7 @@ pub struct Example {
 /// # Errors
 /// When the arithmetic fails.
 pub fn hear(
-    network: &Transformer,
+    network: &impl Recognises,
     codec: &SpeechCodec,
     example: &Example,
 ) -> Result<String, TrainError> {
@@ -37,7 +36,7 @@ pub fn hear(
 /// When the arithmetic fails.
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 pub fn rates(
-    network: &Transformer,
+    network: &impl Recognises,
     codec: &SpeechCodec,
     examples: &[Example],
     suffix: &str,

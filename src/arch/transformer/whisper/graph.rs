@@ -83,14 +83,14 @@ impl Graph {
                 [&block.attention.query, &block.attention.key, &block.attention.value]
                     .map(|linear| linear.forward(&normal));
             let (queries, keys, values) = (queries?, keys?, values?);
-            let attended = self.each(rows, &counts, |row, range| {
+            let attended = each(rows, &counts, |row, range| {
                 let part = |all: &Tensor| self.heads_of(all, range);
                 let memory = row.cache.extend(layer, &part(&keys)?, &part(&values)?)?;
                 memory.read(&part(&queries)?, true)
             })?;
             x = (x + block.attention.out.forward(&attended)?)?;
             let queries = block.cross.query.forward(&block.cross.norm.forward(&x)?)?;
-            let attended = self.each(rows, &counts, |row, range| {
+            let attended = each(rows, &counts, |row, range| {
                 row.audio[layer].read(&self.heads_of(&queries, range)?, false)
             })?;
             x = (x + block.cross.out.forward(&attended)?)?;
@@ -116,22 +116,6 @@ impl Graph {
         decoder.tokens.index_select(&tokens, 0)? + Tensor::cat(&positions, 0)?
     }
 
-    /// What `attend` makes of each row and its range of tokens, as rows [tokens, width] again.
-    fn each<'a>(
-        &self,
-        rows: &mut [Row<'a, Vec<Memory>, Cache>],
-        counts: &[usize],
-        attend: impl Fn(&mut Row<'a, Vec<Memory>, Cache>, [usize; 2]) -> Result<Tensor>,
-    ) -> Result<Tensor> {
-        let mut start = 0;
-        let mut all = Vec::with_capacity(rows.len());
-        for (row, &count) in rows.iter_mut().zip(counts) {
-            all.push(merge(&attend(row, [start, count])?.unsqueeze(0)?)?);
-            start += count;
-        }
-        Tensor::cat(&all, 0)
-    }
-
     /// A range of rows as [heads, tokens, depth].
     fn heads_of(&self, rows: &Tensor, [start, count]: [usize; 2]) -> Result<Tensor> {
         split(&rows.narrow(0, start, count)?, 1, self.config.decoder_heads)?.squeeze(0)
@@ -145,6 +129,21 @@ impl Graph {
         }
         Ok(())
     }
+}
+
+/// What `attend` makes of each row and its range of tokens, as rows [tokens, width] again.
+fn each<'a>(
+    rows: &mut [Row<'a, Vec<Memory>, Cache>],
+    counts: &[usize],
+    attend: impl Fn(&mut Row<'a, Vec<Memory>, Cache>, [usize; 2]) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let mut start = 0;
+    let mut all = Vec::with_capacity(rows.len());
+    for (row, &count) in rows.iter_mut().zip(counts) {
+        all.push(merge(&attend(row, [start, count])?.unsqueeze(0)?)?);
+        start += count;
+    }
+    Tensor::cat(&all, 0)
 }
 
 fn last_row(end: &mut u32, count: usize) -> Option<u32> {

@@ -114,6 +114,9 @@ fn convolutions(case: &Case, filters: usize) {
         let planar = Convolution::planar(filters, &case.geometry, frames, Activation::Relu);
         ways.push((planar, case.planes()));
     }
+    if Narrow::takes(&case.geometry, filters.bias.len()) {
+        narrow(case, filters);
+    }
     for level in levels() {
         for (convolution, input) in &ways {
             let mut out = vec![POISON; to.len()];
@@ -122,6 +125,41 @@ fn convolutions(case: &Case, filters: usize) {
             }
             case.check(&out, one);
         }
+    }
+}
+
+/// Without the residual, which it does not take, and for all lines at once.
+fn narrow(case: &Case, filters: Filters<'_>) {
+    let (taps, inputs) = (case.taps().count(), case.from.channels);
+    let one = |filter: usize, out: [usize; 2]| {
+        let term =
+            |channel: usize| case.taps().enumerate().map(move |(tap, place)| (channel, tap, place));
+        let sum: f64 = (0..inputs)
+            .flat_map(term)
+            .map(|(channel, tap, place)| {
+                let weight = filters.weights[(filter * inputs + channel) * taps + tap];
+                case.at(channel, out, place).unwrap_or(0.0) * f64::from(weight)
+            })
+            .sum();
+        (sum + f64::from(filters.bias[filter])).max(0.0)
+    };
+    let narrow = Narrow::new(filters, &case.geometry, (case.from, case.to), Activation::Relu);
+    let mut planes = case.planes();
+    planes.extend([POISON; 32]);
+    for level in levels() {
+        // Channels that there are not keep what they hold.
+        let mut out = vec![POISON; case.to.len()];
+        narrow.run(level, &planes, &mut out);
+        let to = &case.to;
+        for row in 0..to.size[0] {
+            for column in 0..to.size[1] {
+                let at = to.at(row.cast_signed(), column.cast_signed());
+                let expected: Vec<f64> = (0..to.channels).map(|c| one(c, [row, column])).collect();
+                near(&out[at..at + to.channels], &expected, 1e-5);
+            }
+        }
+        let written = to.size[0] * to.size[1] * to.channels;
+        assert_eq!(out.iter().filter(|value| value.is_nan()).count(), to.len() - written);
     }
 }
 

@@ -100,7 +100,7 @@ mod tests {
         }
         assert_eq!(tried, TEMPERATURES);
         let mut fixed = Fallback::new(Some(0.4));
-        assert_eq!(fixed.temperature(), 0.4);
+        assert!((fixed.temperature() - 0.4).abs() < 1e-6);
         assert_eq!(fixed.judge(&decoded(-2.0, 0.0), ""), Verdict::Kept);
     }
 }

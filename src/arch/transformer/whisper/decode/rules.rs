@@ -118,7 +118,9 @@ fn forbid(logits: &mut [f32], range: std::ops::Range<usize>) {
 fn normalise(logits: &mut [f32]) {
     let sum = log_sum(logits);
     if sum > f32::NEG_INFINITY {
-        logits.iter_mut().for_each(|value| *value -= sum);
+        for value in logits {
+            *value -= sum;
+        }
     }
 }
 

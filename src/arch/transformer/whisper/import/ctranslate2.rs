@@ -33,6 +33,9 @@ const SCALARS: &[(&str, i64)] = &[
 const UNUSED: &[&str] =
     &["decoder/alignment_heads", "decoder/alignment_layer", "decoder/projection/weight"];
 
+/// More are refused as tensors that the network does not have.
+const LAYERS_MAX: usize = 64;
+
 /// The tensors get Hugging Face's names.
 ///
 /// # Errors
@@ -71,7 +74,7 @@ fn sizes(checkpoint: &mut Checkpoint) -> Result<Config, ImportError> {
     };
     let layers = |side: &str| {
         let has = |i: &usize| checkpoint.get(&format!("{side}/layer_{i}/ffn/linear_0/weight"));
-        (0..).take_while(|i| has(i).is_some()).count()
+        (0..LAYERS_MAX).take_while(|i| has(i).is_some()).count()
     };
     let mut config = Config {
         kind: Kind::Whisper,
@@ -190,7 +193,7 @@ fn zero(name: &str, bias: &Tensor) -> Result<(), ImportError> {
     // Little-endian: the last byte of a float has its sign, which a zero may have.
     let is_zero = |value: &[u8]| {
         let (sign, rest) = value.split_last().unwrap_or((&0, &[]));
-        sign & 0x7f == 0 && rest.iter().all(|&byte| byte == 0)
+        matches!(sign, 0 | 0x80) && rest.iter().all(|&byte| byte == 0)
     };
     if bias.data().chunks_exact(bias.dtype().size()).all(is_zero) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! A directory as Hugging Face publishes it: config.json, perhaps generation_config.json, and tensors
+//! A directory as Hugging Face publishes it: config.json, perhaps `generation_config.json`, and tensors
 //! whose names begin with `model.`.
 
 use serde::Deserialize;
@@ -36,7 +36,7 @@ fn gelu() -> String {
     "gelu".to_owned()
 }
 
-/// What is never said; in generation_config.json, where there is one.
+/// What is never said; in `generation_config.json`, where there is one.
 #[derive(Debug, Default, Deserialize)]
 struct Generation {
     #[serde(default)]
@@ -93,10 +93,10 @@ pub fn describe(
 fn rename(checkpoint: &mut Checkpoint) {
     let names: Vec<String> = checkpoint.iter().map(|(name, _)| name.to_owned()).collect();
     for name in names {
-        if let Some(ours) = name.strip_prefix("model.") {
-            if let Some(tensor) = checkpoint.take(&name) {
-                checkpoint.insert(ours, tensor);
-            }
+        if let Some(ours) = name.strip_prefix("model.")
+            && let Some(tensor) = checkpoint.take(&name)
+        {
+            checkpoint.insert(ours, tensor);
         }
     }
     let head = checkpoint.get("proj_out.weight");

@@ -1,6 +1,6 @@
 //! The special tokens, by the texts that every Whisper's tokenizer gives them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -48,10 +48,28 @@ pub fn tokens(described: &Described, tokenizer: &[u8]) -> Result<Tokens, ImportE
         end: id(&["<|endoftext|>"])?,
         no_speech: id(&["<|nospeech|>", "<|nocaptions|>"])?,
         no_timestamps: id(&["<|notimestamps|>"])?,
-        suppress: described.suppress.clone(),
+        suppress: suppressed(described, &added),
         suppress_first: described.suppress_first.clone(),
         multilingual,
     })
+}
+
+/// Only ever read in a prompt.
+const UNSAID: &[&str] = &[
+    "<|startoftranscript|>",
+    "<|startoflm|>",
+    "<|startofprev|>",
+    "<|nospeech|>",
+    "<|nocaptions|>",
+    "<|transcribe|>",
+    "<|translate|>",
+];
+
+/// What the source says, and what is never said whether it says so or not.
+fn suppressed(described: &Described, added: &BTreeMap<&str, TokenId>) -> Vec<TokenId> {
+    let unsaid = UNSAID.iter().filter_map(|&name| added.get(name));
+    let all: BTreeSet<TokenId> = described.suppress.iter().chain(unsaid).copied().collect();
+    all.into_iter().collect()
 }
 
 /// The tokens of two or three letters: `<|en|>`, `<|haw|>`.

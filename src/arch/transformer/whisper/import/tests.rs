@@ -77,7 +77,7 @@ fn published(directory: &Path, edit: impl FnOnce(&mut Value)) {
     });
     edit(&mut said);
     put(directory, "config.json", said.to_string());
-    let said = json!({"suppress_tokens": [3, 9, 10], "begin_suppress_tokens": [8]});
+    let said = json!({"suppress_tokens": [3], "begin_suppress_tokens": [8]});
     put(directory, "generation_config.json", said.to_string());
 }
 

@@ -34,7 +34,7 @@ pub struct Room {
     /// [rows, width]: what the blocks hand on.
     pub x: Vec<f32>,
     /// [rows, width]: what attention mixed.
-    pub mixed: Vec<f32>,
+    mixed: Vec<f32>,
     normal: Vec<f32>,
     wide: Vec<f32>,
     next: Vec<f32>,
@@ -45,10 +45,24 @@ impl Room {
         Self { x, ..Self::default() }
     }
 
-    /// Adds what `weights` make of the mixed rows to x.
-    fn add_mixed(&mut self, level: Level, weights: &Packed) {
+    /// Gives x normalised and projected to `mix`, which fills the rows that are projected and added to x.
+    fn attend(
+        &mut self,
+        level: Level,
+        (norm, project, out): (&Norm, &Packed, &Packed),
+        mix: impl FnOnce(&[f32], &mut [f32]),
+    ) {
+        let mut mixed = std::mem::take(&mut self.mixed);
+        mixed.resize(self.x.len(), 0.0);
+        mix(self.project(level, norm, project, Activation::None), &mut mixed);
+        self.add(level, out, &mixed);
+        self.mixed = mixed;
+    }
+
+    /// Adds what `weights` make of `rows` to x.
+    fn add(&mut self, level: Level, weights: &Packed, rows: &[f32]) {
         self.next.resize(self.x.len(), 0.0);
-        let product = Product::rows(weights, &self.mixed, &mut self.next);
+        let product = Product::rows(weights, rows, &mut self.next);
         gemm(level, weights, Product { residual: Some(&self.x), ..product });
         std::mem::swap(&mut self.x, &mut self.next);
     }
@@ -81,11 +95,7 @@ impl SelfAttention {
 
     /// Attends by `mix`, which is given the rows [rows, 3 · width] and fills the mixed ones.
     pub fn run(&self, level: Level, room: &mut Room, mix: impl FnOnce(&[f32], &mut [f32])) {
-        let mut mixed = std::mem::take(&mut room.mixed);
-        mixed.resize(room.x.len(), 0.0);
-        mix(room.project(level, &self.norm, &self.qkv, Activation::None), &mut mixed);
-        room.mixed = mixed;
-        room.add_mixed(level, &self.out);
+        room.attend(level, (&self.norm, &self.qkv, &self.out), mix);
     }
 }
 
@@ -109,11 +119,7 @@ impl CrossAttention {
 
     /// Attends by `mix`, which is given the queries [rows, width] and fills the mixed rows.
     pub fn run(&self, level: Level, room: &mut Room, mix: impl FnOnce(&[f32], &mut [f32])) {
-        let mut mixed = std::mem::take(&mut room.mixed);
-        mixed.resize(room.x.len(), 0.0);
-        mix(room.project(level, &self.norm, &self.query, Activation::None), &mut mixed);
-        room.mixed = mixed;
-        room.add_mixed(level, &self.out);
+        room.attend(level, (&self.norm, &self.query, &self.out), mix);
     }
 }
 
@@ -125,10 +131,9 @@ impl Feed {
 
     pub fn run(&self, level: Level, room: &mut Room) {
         room.project(level, &self.norm, &self.up, Activation::Gelu);
-        room.next.resize(room.x.len(), 0.0);
-        let product = Product::rows(&self.down, &room.wide, &mut room.next);
-        gemm(level, &self.down, Product { residual: Some(&room.x), ..product });
-        std::mem::swap(&mut room.x, &mut room.next);
+        let wide = std::mem::take(&mut room.wide);
+        room.add(level, &self.down, &wide);
+        room.wide = wide;
     }
 }
 
