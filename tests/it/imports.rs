@@ -46,9 +46,13 @@ fn weights() -> Vec<u8> {
 
 /// Imports `source` with the recipe, into a store beside them.
 fn import(directory: &Path, source: &[u8], flags: &[&str]) -> Output {
+    import_with(directory, RECIPE, source, flags)
+}
+
+fn import_with(directory: &Path, recipe: &str, source: &[u8], flags: &[&str]) -> Output {
     let boot = concat!(env!("CARGO_MANIFEST_DIR"), "/models/fashion/1/golden/boot.png");
     std::fs::copy(boot, directory.join("boot.png")).unwrap();
-    std::fs::write(directory.join("recipe.toml"), RECIPE).unwrap();
+    std::fs::write(directory.join("recipe.toml"), recipe).unwrap();
     std::fs::write(directory.join("weights"), source).unwrap();
     let mut command = maas();
     command.arg("import").arg(directory.join("weights"));
@@ -94,21 +98,22 @@ fn a_pickle_that_calls_is_refused_and_leaves_nothing() {
     assert!(!proof.exists() && !directory.path().join("store").exists());
 }
 
-#[test]
-fn what_is_not_trained_elsewhere_says_how_it_is_made() {
+/// What is said of the recipe with `from` replaced by `to`.
+fn refused(from: &str, to: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
-    import(directory.path(), b"", &[]);
-    let recipe = RECIPE.replace("name = \"cnn\"", "name = \"gru\"");
-    std::fs::write(directory.path().join("gru.toml"), recipe).unwrap();
-    let output = maas()
-        .arg("import")
-        .arg(directory.path().join("weights"))
-        .arg("--recipe")
-        .arg(directory.path().join("gru.toml"))
-        .arg("--out")
-        .arg(directory.path().join("store"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.contains("`maas train` makes one"), "{said}");
+    let output = import_with(directory.path(), &RECIPE.replace(from, to), &weights(), &[]);
+    assert!(!output.status.success() && !directory.path().join("store").exists());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_recipe_that_cannot_be_followed_is_told_why() {
+    let trained = refused("name = \"cnn\"", "name = \"gru\"");
+    assert!(trained.contains("`maas train` makes one"), "{trained}");
+    let unread = refused("source =", "unread = 1\nsource =");
+    assert!(unread.contains("unread"), "{unread}");
+    let cnn = "name = \"cnn\"\n\n[architecture.config]";
+    let bert = "name = \"transformer\"\n\n[architecture.config]\nkind = \"bert\"";
+    let ours = refused(cnn, bert);
+    assert!(ours.contains("tensors is not usable") && ours.contains("leave it out"), "{ours}");
 }

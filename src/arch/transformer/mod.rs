@@ -97,6 +97,16 @@ fn evaluate(package: &Package, job: &EvalJob, device: &Device) -> Result<EvalRep
 fn import(job: &mut ImportJob) -> Result<ImportReport, ImportError> {
     let kind = kind(&job.recipe.architecture.config)?;
     let import = kind.import.ok_or_else(|| cannot(kind, "imported: `maas train` makes one"))?;
+    for (section, given) in [
+        ("labels", job.labels.is_some()),
+        ("tensors", !job.recipe.tensors.is_empty()),
+        ("preprocessing", !job.recipe.preprocessing.is_empty()),
+    ] {
+        if given {
+            let reason = "a transformer's own files say it: leave it out".to_owned();
+            return Err(OpenError::Config { section, reason }.into());
+        }
+    }
     import(job)
 }
 
