@@ -57,6 +57,12 @@ pub type Open = fn(&Package, &OpenContext<'_>) -> Result<Box<dyn Endpoint>, Open
 pub type Measure =
     fn(&Package, &OpenContext<'_>, Option<Item>) -> Result<Box<dyn Timed>, OpenError>;
 
+/// Trains a package from a recipe.
+pub type Train = fn(&mut TrainJob<'_>, &Device) -> Result<TrainReport, TrainError>;
+
+/// Measures a package on data.
+pub type Evaluate = fn(&Package, &EvalJob, &Device) -> Result<EvalReport, TrainError>;
+
 /// Makes a package of weights that others trained.
 pub type Import = fn(&mut ImportJob) -> Result<ImportReport, ImportError>;
 
@@ -64,13 +70,11 @@ pub type Import = fn(&mut ImportJob) -> Result<ImportReport, ImportError>;
 pub struct Architecture {
     pub name: &'static str,
     pub open: Open,
-    /// Trains a package from a recipe.
-    pub train: fn(&mut TrainJob<'_>, &Device) -> Result<TrainReport, TrainError>,
-    /// Measures a package on data.
-    pub evaluate: fn(&Package, &EvalJob, &Device) -> Result<EvalReport, TrainError>,
+    pub train: Train,
+    pub evaluate: Evaluate,
     /// Opens a package to be timed on an input, or on its first golden sample.
     pub measure: Measure,
-    /// Makes a package of weights that others trained.
+    /// Where there is something that others train.
     pub import: Option<Import>,
 }
 

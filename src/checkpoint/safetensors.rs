@@ -99,7 +99,14 @@ mod tests {
         };
         assert!(text("[2,1]", "[3,1]").starts_with("x: expected a whole safetensors file"));
         assert!(text("\"F16\"", "\"F17\"").starts_with("x: expected a whole safetensors file"));
-        assert!(text("F16", "F8_").contains('x'));
+    }
+
+    #[test]
+    fn a_type_that_is_not_read_is_named() {
+        let view = TensorView::new(Theirs::F8_E4M3, vec![2], &[0, 0]).unwrap();
+        let file = serialize([("small", view)], None).unwrap();
+        let error = read("x", &file.into()).unwrap_err().to_string();
+        assert!(error.contains("tensor \"small\"") && error.contains("F8_E4M3"), "{error}");
     }
 
     #[test]

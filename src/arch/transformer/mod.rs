@@ -8,8 +8,8 @@ mod waveform;
 mod whisper;
 
 use crate::arch::{
-    Architecture, EvalJob, EvalReport, Import, ImportError, ImportJob, ImportReport, Measure,
-    OpenContext, OpenError, Timed, TrainError, TrainJob, TrainReport,
+    Architecture, EvalJob, EvalReport, Evaluate, Import, ImportError, ImportJob, ImportReport,
+    Measure, Open, OpenContext, OpenError, Timed, Train, TrainError, TrainJob, TrainReport,
 };
 use crate::compute::Device;
 use crate::domain::Item;
@@ -23,10 +23,10 @@ pub const ARCHITECTURE: Architecture =
 /// What a kind can do.
 struct Kind {
     name: &'static str,
-    open: fn(&Package, &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError>,
+    open: Open,
     measure: Measure,
-    train: Option<fn(&mut TrainJob<'_>, &Device) -> Result<TrainReport, TrainError>>,
-    evaluate: Option<fn(&Package, &EvalJob, &Device) -> Result<EvalReport, TrainError>>,
+    train: Option<Train>,
+    evaluate: Option<Evaluate>,
     import: Option<Import>,
 }
 
