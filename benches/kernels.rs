@@ -25,7 +25,9 @@ fn work(count: usize) -> Throughput {
 /// `[m, k] · [k, n]`: a recurrent step, a block of MiniLM, one position and 1500 of Whisper.
 fn products(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("gemm");
-    for (m, k, n) in [(1, 128, 384), (32, 128, 384), (128, 384, 1536), (1, 384, 51_864), (1500, 384, 384)] {
+    for (m, k, n) in
+        [(1, 128, 384), (32, 128, 384), (128, 384, 1536), (1, 384, 51_864), (1500, 384, 384)]
+    {
         let weights = Packed::new(&values(n * k), None, n, k);
         let (a, mut out) = (values(m * k), vec![0.0; m * n]);
         group.throughput(work(m * k * n));
@@ -92,7 +94,9 @@ fn depthwise(criterion: &mut Criterion) {
 /// MiniLM at 128 tokens; Whisper's encoder; one position of its decoder.
 fn attention(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("attention");
-    for (rows, positions, heads, depth) in [(128, 128, 12, 32), (1500, 1500, 6, 64), (1, 1500, 6, 64)] {
+    for (rows, positions, heads, depth) in
+        [(128, 128, 12, 32), (1500, 1500, 6, 64), (1, 1500, 6, 64)]
+    {
         let width = heads * depth;
         let mut memory = KeyValues::new(heads, depth, positions);
         let all = values(positions * width);

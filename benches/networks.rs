@@ -15,7 +15,8 @@ const BATCHES: [usize; 2] = [1, 8];
 
 /// Every package of the stores, ready to be timed.
 fn networks() -> Vec<(String, Box<dyn Timed>)> {
-    let stores = [Some(PathBuf::from("models")), std::env::var_os("MAAS_PRETRAINED").map(PathBuf::from)];
+    let stores =
+        [Some(PathBuf::from("models")), std::env::var_os("MAAS_PRETRAINED").map(PathBuf::from)];
     let mut networks = Vec::new();
     for store in stores.into_iter().flatten() {
         let store = Store::open(&store).expect("the store is a directory");

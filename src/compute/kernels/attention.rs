@@ -174,18 +174,12 @@ pub fn attend(level: Level, attention: Attention<'_>, scratch: &mut Scratch) {
     let last = causal.map_or(first, |first| first + rows - rows.min(1));
     assert!(rows == 0 || (first > 0 && last <= memory.length), "positions are kept");
     let pass = &Pass { level, queries, stride, rows, memory, causal, out: out.as_mut_ptr() };
-    let threads = if rows * memory.length * width < SHARED_MIN { 1 } else { team::threads() };
-    if threads == 1 {
+    if rows * memory.length * width < SHARED_MIN || team::threads() == 1 {
         // SAFETY: every row has its place.
         return (0..memory.heads).for_each(|head| unsafe { pass.head(head, scratch) });
     }
-    team::each(&|thread| {
-        let mut own = Scratch::default();
-        for head in (thread..memory.heads).step_by(threads) {
-            // SAFETY: as above, and no two threads write the same head.
-            unsafe { pass.head(head, &mut own) };
-        }
-    });
+    // SAFETY: as above, and no two pieces write the same head.
+    team::each(memory.heads, &|head| unsafe { pass.head(head, &mut Scratch::default()) });
 }
 
 /// One call, whose heads several threads may do.

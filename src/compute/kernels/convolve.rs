@@ -223,8 +223,7 @@ impl Convolution {
 fn pack(filters: Filters<'_>, order: &[usize], outputs: usize) -> Packed {
     assert!(filters.bias.len() == outputs, "a bias per output");
     assert!(filters.weights.len() == order.len() * outputs, "weights for every input and output");
-    let each = filters.weights.chunks_exact(order.len());
-    let moved: Vec<f32> =
-        each.flat_map(|filter| order.iter().map(|&place| filter[place])).collect();
-    Packed::new(&moved, Some(filters.bias), outputs, order.len())
+    let inputs = order.len();
+    let value = |output: usize, depth: usize| filters.weights[output * inputs + order[depth]];
+    Packed::of(outputs, inputs, Some(filters.bias), value)
 }

@@ -78,17 +78,14 @@ impl Depthwise {
             out: out[to.at(band.to.cast_signed(), 0)..].as_mut_ptr(),
         });
         let work = to.channels * band.lines * to.size[1] * self.taps.len() / to.blocks() / WIDTH;
-        let threads = if work < SHARED_MIN { 1 } else { team::threads() };
-        if threads == 1 {
+        if work < SHARED_MIN || team::threads() == 1 {
             let pass = shared.pass();
             // SAFETY: as asserted; `dispatch` runs only what the processor has.
             return unsafe { dispatch!(level, filters(pass: &Pass<'_>)) };
         }
-        team::each(&|thread| {
-            let blocks = to.blocks();
-            let own = blocks * thread / threads..blocks * (thread + 1) / threads;
-            let pass = &Pass { blocks: own, ..*shared.pass() };
-            // SAFETY: as above; no two threads write the same blocks.
+        team::each(to.blocks(), &|block| {
+            let pass = &Pass { blocks: block..block + 1, ..*shared.pass() };
+            // SAFETY: as above; no two pieces write the same block.
             unsafe { dispatch!(level, filters(pass: &Pass<'_>)) };
         });
     }

@@ -26,12 +26,26 @@ impl Packed {
     #[must_use]
     pub fn new(weights: &[f32], bias: Option<&[f32]>, n: usize, k: usize) -> Self {
         assert_eq!(weights.len(), n * k, "weights are [n, k]");
+        Self::of(n, k, bias, |column, depth| weights[column * k + depth])
+    }
+
+    /// Packs the weights that `value` gives for each column of the result and each of its k terms.
+    ///
+    /// # Panics
+    /// When `bias` does not hold `n` values.
+    pub(super) fn of(
+        n: usize,
+        k: usize,
+        bias: Option<&[f32]>,
+        value: impl Fn(usize, usize) -> f32,
+    ) -> Self {
         let padded = n.next_multiple_of(WIDTH);
         let mut panels = Buffer::zeros(padded * k);
-        for (column, row) in weights.chunks_exact(k.max(1)).enumerate() {
-            let (panel, lane) = (column / WIDTH, column % WIDTH);
-            for (depth, &weight) in row.iter().enumerate() {
-                panels[(panel * k + depth) * WIDTH + lane] = weight;
+        // In the order of the panels: a new page of memory is written once.
+        for (place, lanes) in panels.chunks_exact_mut(WIDTH).enumerate() {
+            let (panel, depth) = (place / k * WIDTH, place % k);
+            for (column, lane) in (panel..n).zip(lanes) {
+                *lane = value(column, depth);
             }
         }
         let mut all = Buffer::zeros(padded);

@@ -1,5 +1,10 @@
 //! Hand-written kernels for the CPU: the only `unsafe` arithmetic there is.
 
+#![expect(
+    clippy::inline_always,
+    reason = "a kernel is compiled once per level, inside a function with its features"
+)]
+
 mod activation;
 mod attention;
 mod buffer;

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -21,13 +21,33 @@ struct Shared {
     awake: Mutex<Stage>,
     changed: Condvar,
     spinning: AtomicBool,
-    /// Counts tasks; a helper that sees a new number takes part in it.
-    task: AtomicUsize,
+    /// The task, how many pieces it has, and the next one that nobody has claimed: see [`Claim`].
+    claim: AtomicU64,
     work: AtomicPtr<Task<'static>>,
-    /// Helpers that have not finished the task.
-    left: AtomicUsize,
+    /// Pieces of the task that are done.
+    done: AtomicUsize,
     failed: AtomicBool,
     helpers: usize,
+}
+
+/// What the word `claim` holds. A piece is claimed by raising `next` while the task is still the same; who
+/// has claimed one may use the task's work until it says that the piece is done.
+#[derive(Clone, Copy)]
+struct Claim {
+    task: u32,
+    pieces: u16,
+    next: u16,
+}
+
+impl Claim {
+    fn of(word: u64) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "the parts of the word")]
+        Self { task: (word >> 32) as u32, pieces: (word >> 16) as u16, next: word as u16 }
+    }
+
+    fn word(self) -> u64 {
+        u64::from(self.task) << 32 | u64::from(self.pieces) << 16 | u64::from(self.next)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +57,7 @@ enum Stage {
     Over,
 }
 
-/// What each thread does with its number.
+/// What is done with each piece's number.
 struct Task<'a>(&'a (dyn Fn(usize) + Sync));
 
 thread_local! {
@@ -54,16 +74,16 @@ impl Team {
             awake: Mutex::new(Stage::Asleep),
             changed: Condvar::new(),
             spinning: AtomicBool::new(false),
-            task: AtomicUsize::new(0),
+            claim: AtomicU64::new(0),
             work: AtomicPtr::new(std::ptr::null_mut()),
-            left: AtomicUsize::new(0),
+            done: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
             helpers: wanted,
         });
         let start = |number: usize| {
             let shared = Arc::clone(&shared);
             let name = format!("maas-team-{number}");
-            std::thread::Builder::new().name(name).spawn(move || shared.help(number)).ok()
+            std::thread::Builder::new().name(name).spawn(move || shared.help()).ok()
         };
         let helpers = (1..=wanted).map_while(start).collect();
         Self { shared, helpers }
@@ -100,16 +120,17 @@ pub(super) fn threads() -> usize {
     unsafe { shared.as_ref() }.map_or(1, |shared| shared.helpers + 1)
 }
 
-/// Calls `f` with every number below [`threads`], each on a thread of its own, and waits for all.
+/// Calls `f` with every number below `pieces`, on whichever thread of the team has nothing to do, and
+/// returns when all are done. A thread that the system does not run holds up no piece but its own.
 ///
 /// # Panics
 /// When one of the calls does.
-pub(super) fn each(f: &(dyn Fn(usize) + Sync)) {
+pub(super) fn each(pieces: usize, f: &(dyn Fn(usize) + Sync)) {
     let shared = INSTALLED.get();
     // SAFETY: as above.
-    match unsafe { shared.as_ref() } {
-        Some(shared) => shared.run(f),
-        None => f(0),
+    match (unsafe { shared.as_ref() }, u16::try_from(pieces)) {
+        (Some(shared), Ok(pieces)) => shared.run(pieces, f),
+        _ => (0..pieces).for_each(f),
     }
 }
 
@@ -120,41 +141,50 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    fn run(&self, f: &(dyn Fn(usize) + Sync)) {
+    fn run(&self, pieces: u16, f: &(dyn Fn(usize) + Sync)) {
         let mut task = Task(f);
-        self.left.store(self.helpers, Ordering::Relaxed);
+        self.done.store(0, Ordering::Relaxed);
         self.work.store((&raw mut task).cast(), Ordering::Relaxed);
-        self.task.fetch_add(1, Ordering::Release);
+        let before = Claim::of(self.claim.load(Ordering::Relaxed));
+        let now = Claim { task: before.task.wrapping_add(1), pieces, next: 0 };
+        self.claim.store(now.word(), Ordering::Release);
         // Work inside a task is not shared again.
         let team = INSTALLED.replace(std::ptr::null());
-        let own = catch_unwind(AssertUnwindSafe(|| f(0)));
-        while self.left.load(Ordering::Acquire) > 0 {
+        self.take_part();
+        while self.done.load(Ordering::Acquire) < usize::from(pieces) {
             std::hint::spin_loop();
         }
         INSTALLED.set(team);
-        if let Err(panic) = own {
-            resume_unwind(panic);
+        assert!(!self.failed.swap(false, Ordering::Relaxed), "a piece of shared work panicked");
+    }
+
+    /// Does pieces of the task until none is left to claim.
+    fn take_part(&self) {
+        while let Some(piece) = self.claim_piece() {
+            // SAFETY: whoever made the task waits until this piece is done.
+            let f = unsafe { (*self.work.load(Ordering::Relaxed)).0 };
+            if catch_unwind(AssertUnwindSafe(|| f(piece))).is_err() {
+                self.failed.store(true, Ordering::Relaxed);
+            }
+            self.done.fetch_add(1, Ordering::Release);
         }
-        assert!(!self.failed.swap(false, Ordering::Relaxed), "a thread of the team panicked");
+    }
+
+    fn claim_piece(&self) -> Option<usize> {
+        let next = |word| {
+            let claim = Claim::of(word);
+            (claim.next < claim.pieces).then(|| Claim { next: claim.next + 1, ..claim }.word())
+        };
+        let before = self.claim.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).ok()?;
+        Some(usize::from(Claim::of(before).next))
     }
 
     /// The life of a helper.
-    fn help(&self, number: usize) {
-        let mut seen = 0;
+    fn help(&self) {
         loop {
             while self.spinning.load(Ordering::Acquire) {
-                let task = self.task.load(Ordering::Acquire);
-                if task == seen {
-                    std::hint::spin_loop();
-                    continue;
-                }
-                seen = task;
-                // SAFETY: whoever made the task waits until `left` is 0.
-                let f = unsafe { (*self.work.load(Ordering::Relaxed)).0 };
-                if catch_unwind(AssertUnwindSafe(|| f(number))).is_err() {
-                    self.failed.store(true, Ordering::Relaxed);
-                }
-                self.left.fetch_sub(1, Ordering::Release);
+                self.take_part();
+                std::hint::spin_loop();
             }
             let mut stage = self.awake.lock().unwrap_or_else(PoisonError::into_inner);
             while *stage == Stage::Asleep {

@@ -85,8 +85,11 @@ const AHEAD: usize = 64 * WIDTH;
 /// Multiply-adds that are worth a second thread: some microseconds.
 const SHARED_MIN: usize = 1 << 19;
 
-/// Rows that a thread takes at least, and a multiple of which it takes: the largest tile's.
+/// A multiple of the rows of a shared piece: the largest tile's.
 const SHARED_ROWS: usize = 12;
+
+/// Pieces of shared work for each thread.
+const PIECES: usize = 3;
 
 /// # Safety
 /// The walk's pointers must reach all that its rows, runs and strides name.
@@ -98,20 +101,19 @@ pub(super) unsafe fn walk(level: Level, walk: &Walk<'_>) {
         return unsafe { part(level, &Part { walk, rows: 0..walk.m, panels: 0..panels }) };
     }
     let shared = &Shared(walk);
-    // Rows for each thread, or panels where rows are few.
+    // Pieces of rows, or of panels where rows are few: some more than threads, as none waits for another.
     let by_rows = walk.m >= threads * SHARED_ROWS;
-    let share = |count: usize, multiple: usize, thread: usize| {
-        let each = count.div_ceil(threads).next_multiple_of(multiple);
-        (thread * each).min(count)..((thread + 1) * each).min(count)
-    };
-    team::each(&|thread| {
+    let (count, multiple) = if by_rows { (walk.m, SHARED_ROWS) } else { (panels, 4) };
+    let each = count.div_ceil(threads * PIECES).next_multiple_of(multiple);
+    team::each(count.div_ceil(each), &|piece| {
         let walk = shared.walk();
+        let own = piece * each..((piece + 1) * each).min(count);
         let own = if by_rows {
-            Part { walk, rows: share(walk.m, SHARED_ROWS, thread), panels: 0..panels }
+            Part { walk, rows: own, panels: 0..panels }
         } else {
-            Part { walk, rows: 0..walk.m, panels: share(panels, 4, thread) }
+            Part { walk, rows: 0..walk.m, panels: own }
         };
-        // SAFETY: as above; no two threads write the same rows and panels.
+        // SAFETY: as above; no two pieces write the same rows and panels.
         unsafe { part(level, &own) };
     });
 }
