@@ -44,7 +44,7 @@ impl Attention {
     /// # Errors
     /// When they cannot be joined into one.
     pub fn of_parts(qkv: &[Linear; 3], out: Linear, config: AttentionConfig) -> Result<Self> {
-        Ok(Self { config, qkv: Linear::join(qkv)?, out })
+        Ok(Self { config, qkv: Linear::join(&qkv.each_ref())?, out })
     }
 
     /// [3 · width, width]: queries, keys and values, one after the other.

@@ -30,17 +30,21 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
-    /// Layers that read the same input as one whose outputs lie side by side. All have a bias, or none.
+    /// Layers that read the same input as one whose outputs lie side by side. A part without a bias adds 0.
     ///
     /// # Errors
-    /// When their inputs differ in width, or only some have a bias.
-    pub fn join(parts: &[Self]) -> Result<Self> {
-        let weights: Vec<&Tensor> = parts.iter().map(Self::weight).collect();
-        let biases: Vec<&Tensor> = parts.iter().filter_map(Self::bias).collect();
-        if !biases.is_empty() && biases.len() < parts.len() {
-            return Err(candle_core::Error::Msg("only some of the layers have a bias".to_owned()));
-        }
-        let bias = if biases.is_empty() { None } else { Some(Tensor::cat(&biases, 0)?) };
+    /// When their inputs differ in width.
+    pub fn join(parts: &[&Self]) -> Result<Self> {
+        let weights: Vec<&Tensor> = parts.iter().map(|part| &part.weight).collect();
+        let bias = |part: &&Self| match &part.bias {
+            Some(bias) => Ok(bias.clone()),
+            None => Tensor::zeros(part.weight.dim(0)?, part.weight.dtype(), part.weight.device()),
+        };
+        let bias = if parts.iter().any(|part| part.bias.is_some()) {
+            Some(Tensor::cat(&parts.iter().map(bias).collect::<Result<Vec<_>>>()?, 0)?)
+        } else {
+            None
+        };
         Ok(Self { weight: Tensor::cat(&weights, 0)?, bias })
     }
 
@@ -91,14 +95,12 @@ mod tests {
         let mut fresh = Trainable::new(2, &Device::Cpu);
         let mut layer =
             |name, output, bias| Linear::new(&mut fresh, name, [3, output], bias).unwrap();
-        let parts = [layer("a", 2, true), layer("b", 4, true)];
-        let bare = layer("c", 2, false);
+        let parts = [layer("a", 2, true), layer("b", 4, false), layer("c", 3, true)];
         let x = Tensor::new(&[[0.5_f32, -1.0, 2.0]], &Device::Cpu).unwrap();
         let apart: Vec<Tensor> = parts.iter().map(|part| part.forward(&x).unwrap()).collect();
-        let joined = Linear::join(&parts).unwrap().forward(&x).unwrap();
+        let joined = Linear::join(&parts.each_ref()).unwrap().forward(&x).unwrap();
         let values = |tensor: &Tensor| tensor.to_vec2::<f32>().unwrap();
         assert_eq!(values(&joined), values(&Tensor::cat(&apart, D::Minus1).unwrap()));
-        let [first, _] = parts;
-        assert!(Linear::join(&[first, bare]).is_err());
+        assert!(Linear::join(&[&parts[1]]).unwrap().bias().is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! The parts that both sides are made of.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 
 use crate::arch::transformer::whisper::weights;
 use crate::compute::kernels::{Activation, Level, Norm, Packed, Product, gemm};
@@ -88,7 +88,7 @@ impl SelfAttention {
     pub fn new(from: &weights::Attention) -> Result<Self> {
         Ok(Self {
             norm: from.norm.kernel()?,
-            qkv: together(&[&from.query, &from.key, &from.value])?,
+            qkv: Linear::join(&[&from.query, &from.key, &from.value])?.pack()?,
             out: from.out.pack()?,
         })
     }
@@ -104,7 +104,7 @@ impl CrossAttention {
         Ok(Self {
             norm: from.norm.kernel()?,
             query: from.query.pack()?,
-            key_value: together(&[&from.key, &from.value])?,
+            key_value: Linear::join(&[&from.key, &from.value])?.pack()?,
             out: from.out.pack()?,
         })
     }
@@ -135,19 +135,4 @@ impl Feed {
         room.add(level, &self.down, &wide);
         room.wide = wide;
     }
-}
-
-/// Linear layers of one input as one product, whose outputs lie one after the other.
-fn together(linears: &[&Linear]) -> Result<Packed> {
-    let weights: Vec<&Tensor> = linears.iter().map(|linear| linear.weight()).collect();
-    let weights = Tensor::cat(&weights, 0)?;
-    let mut bias: Vec<f32> = Vec::new();
-    for linear in linears {
-        match linear.bias() {
-            Some(own) => bias.extend(own.to_vec1::<f32>()?),
-            None => bias.resize(bias.len() + linear.weight().dim(0)?, 0.0),
-        }
-    }
-    let (output, input) = weights.dims2()?;
-    Ok(Packed::new(&weights.flatten_all()?.to_vec1::<f32>()?, Some(&bias), output, input))
 }
