@@ -146,7 +146,9 @@ impl<N: Stepwise, L: Language> Timed for Generator<N, L> {
             texts.iter_mut().zip(&next).for_each(|(text, &token)| text.push(token));
             tokens = next.into_iter().map(|token| vec![token]).collect();
         }
-        texts.iter().for_each(|text| drop(self.language.text(text)));
+        for text in &texts {
+            drop(self.language.text(text));
+        }
         Ok(())
     }
 

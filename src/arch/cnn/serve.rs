@@ -38,7 +38,9 @@ impl Network for CnnNetwork {
             Self::Plan { plan, head, level } => {
                 let mut rows = plan.run(batch);
                 if *head == Head::Softmax {
-                    rows.iter_mut().for_each(|row| softmax_row(*level, row));
+                    for row in &mut rows {
+                        softmax_row(*level, row);
+                    }
                 }
                 Ok(rows)
             }

@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor};
 
 use crate::arch::gru::net::RecurrentModel;
 use crate::compute::kernels::{Buffer, Level, Packed, Product, gemm};
-use crate::compute::layers::PackedLayer;
+use crate::compute::layers::{PackedLayer, RecurrentLayer};
 use crate::engine::{Logits, Row, RunError, Stepwise, TokenId};
 
 /// A [`RecurrentModel`] for the kernels. A row's numbers do not depend on the rows beside it.
@@ -38,7 +38,7 @@ impl PackedModel {
     /// # Errors
     /// When the parameters cannot be copied.
     pub fn new(model: &RecurrentModel, level: Level) -> Result<Self> {
-        let layers = model.layers().iter().map(|layer| layer.pack()).collect::<Result<_>>()?;
+        let layers = model.layers().iter().map(RecurrentLayer::pack).collect::<Result<_>>()?;
         let table = match model.layers().first() {
             Some(first) => first.project(model.embedding())?,
             None => model.embedding().clone(),

@@ -95,8 +95,8 @@ pub unsafe fn exp<V: Lanes>(x: V) -> V {
         let x = x.max(V::splat(-87.0)).min(V::splat(88.0));
         let whole = x.mul(V::splat(std::f32::consts::LOG2_E)).round();
         // ln 2 in two parts, so that the rest keeps its digits (Cody and Waite).
-        let rest = whole.fma(V::splat(-0.693_359_375), x);
-        let rest = whole.fma(V::splat(2.121_944_4e-4), rest);
+        let rest = whole.fma(V::splat(-0.693_359_4), x);
+        let rest = whole.fma(V::splat(2.121_944_3e-4), rest);
         // Taylor's polynomial is enough within ±ln 2 / 2.
         let mut sum = V::splat(1.0 / 5040.0);
         for term in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {

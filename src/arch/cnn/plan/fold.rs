@@ -27,7 +27,9 @@ impl Folded {
             let (scale, shift) = (scale.to_vec1::<f32>()?, shift.to_vec1::<f32>()?);
             let each = weights.len() / outputs;
             for (out, filter) in weights.chunks_exact_mut(each).enumerate() {
-                filter.iter_mut().for_each(|weight| *weight *= scale[out]);
+                for weight in filter {
+                    *weight *= scale[out];
+                }
                 bias[out] = bias[out] * scale[out] + shift[out];
             }
         }

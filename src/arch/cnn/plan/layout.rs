@@ -24,13 +24,11 @@ struct Slots {
 
 impl Slots {
     fn take(&mut self, frame: Frame) -> Slot {
-        match self.free.iter().position(|&slot| self.frames[slot] == frame) {
-            Some(at) => self.free.swap_remove(at),
-            None => {
-                self.frames.push(frame);
-                self.frames.len() - 1
-            }
+        if let Some(at) = self.free.iter().position(|&slot| self.frames[slot] == frame) {
+            return self.free.swap_remove(at);
         }
+        self.frames.push(frame);
+        self.frames.len() - 1
     }
 
     fn of(&self, value: Value) -> Slot {

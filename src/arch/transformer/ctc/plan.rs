@@ -8,6 +8,7 @@ use crate::arch::transformer::block::{Block, Buffers, Layers, times};
 use crate::arch::transformer::ctc::config::Config;
 use crate::arch::transformer::ctc::net::{self, Frames, Transformer, stack};
 use crate::compute::kernels::{Activation, Level, Norm, Packed, Product, gemm};
+use crate::compute::layers::LayerNorm;
 use crate::engine::{Network, RunError};
 use crate::media::mel::Spectrogram;
 
@@ -47,7 +48,7 @@ impl Plan {
             input: graph.input.pack()?,
             positions: graph.positions.flatten_all()?.to_vec1()?,
             blocks: graph.blocks.iter().map(packed).collect::<Result<_>>()?,
-            norm: graph.norm.as_ref().map(|norm| norm.kernel()).transpose()?,
+            norm: graph.norm.as_ref().map(LayerNorm::kernel).transpose()?,
             output: graph.output.pack()?,
             config,
             idle: Mutex::default(),
@@ -90,7 +91,9 @@ fn log_softmax(scores: &mut [f32]) {
     let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let total: f32 = scores.iter().map(|score| (score - most).exp()).sum();
     let shift = most + total.ln();
-    scores.iter_mut().for_each(|score| *score -= shift);
+    for score in scores {
+        *score -= shift;
+    }
 }
 
 /// The network as the engine runs it: by its plan on a CPU, as a graph elsewhere.
@@ -160,7 +163,7 @@ mod tests {
             (NormPlace::Pre, Positions::Sinusoidal, layers::Activation::Relu),
             (NormPlace::Post, Positions::Learned, layers::Activation::Gelu),
         ] {
-            let config = Config { norm, positions, activation, ..Config::tiny() };
+            let config = Config { activation, positions, norm, ..Config::tiny() };
             let graph = || {
                 let fresh = &mut Trainable::new(3, &Device::Cpu);
                 Transformer::new(fresh, &config, 4, 4, &Device::Cpu).unwrap()

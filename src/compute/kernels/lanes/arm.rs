@@ -1,7 +1,5 @@
 //! Sixteen floats in four registers of NEON.
 
-#![expect(clippy::wildcard_imports, reason = "intrinsics")]
-
 use std::arch::aarch64::*;
 
 use super::{Lanes, WIDTH};

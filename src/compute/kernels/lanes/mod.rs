@@ -20,7 +20,6 @@ pub const WIDTH: usize = 16;
 /// # Safety
 /// Every method may use the instructions of its level: the caller must run where they are available,
 /// inside a function that enables them. Pointers must be valid for the floats that are named.
-#[expect(clippy::missing_safety_doc, reason = "said once, above")]
 pub unsafe trait Lanes: Copy {
     unsafe fn splat(value: f32) -> Self;
     /// From 16 floats.

@@ -1,7 +1,5 @@
 //! Sixteen floats in one register of AVX-512 or in two of AVX2.
 
-#![expect(clippy::wildcard_imports, reason = "intrinsics")]
-
 use std::arch::x86_64::*;
 
 use super::{Lanes, WIDTH};

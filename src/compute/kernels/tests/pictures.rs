@@ -45,13 +45,13 @@ impl Case {
     }
 
     fn planes(&self) -> Vec<f32> {
-        let (line, plane) = (self.from.line() / 16, self.from.plane() / 16);
-        let mut data = vec![0.0; self.from.channels * plane];
+        let (width, size) = (self.from.line() / 16, self.from.plane() / 16);
+        let mut data = vec![0.0; self.from.channels * size];
         let [rows, columns] = self.from.size;
         for (i, &value) in self.picture.iter().enumerate() {
             let (channel, row, column) = (i / (rows * columns), i / columns % rows, i % columns);
-            let place = (row + self.from.before[0]) * line + column + self.from.before[1];
-            data[channel * plane + place] = value;
+            let place = (row + self.from.before[0]) * width + column + self.from.before[1];
+            data[channel * size + place] = value;
         }
         data
     }
