@@ -33,10 +33,7 @@ fn near(got: &[f32], expected: &[f64], tolerance: f64) {
         let away = (f64::from(got) - expected).abs();
         // An infinity is no distance from itself.
         let same = f64::from(got).total_cmp(&expected).is_eq();
-        assert!(
-            same || away <= tolerance * (1.0 + expected.abs()),
-            "{i}: {got} for {expected}"
-        );
+        assert!(same || away <= tolerance * (1.0 + expected.abs()), "{i}: {got} for {expected}");
     }
 }
 

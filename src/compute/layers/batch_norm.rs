@@ -52,7 +52,7 @@ impl BatchNorm {
         x.broadcast_mul(&scale.reshape(shape.as_slice())?)?.broadcast_add(&shift.reshape(shape)?)
     }
 
-    /// The scale and shift of evaluation, [channels] each, for folding into the layer before.
+    /// The scale and shift of evaluation, `[channels]` each, for folding into the layer before.
     ///
     /// # Errors
     /// When the arithmetic fails.

@@ -53,7 +53,7 @@ impl Convolution {
         &self.weight
     }
 
-    /// [output].
+    /// `[output]`.
     #[must_use]
     pub fn bias(&self) -> Option<&Tensor> {
         self.bias.as_ref()

@@ -54,7 +54,7 @@ impl Linear {
         &self.weight
     }
 
-    /// [output].
+    /// `[output]`.
     #[must_use]
     pub fn bias(&self) -> Option<&Tensor> {
         self.bias.as_ref()
