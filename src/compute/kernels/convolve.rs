@@ -171,6 +171,23 @@ impl Convolution {
         out: &mut [f32],
         residual: Option<(&Frame, &[f32])>,
     ) {
+        assert!(out.len() >= self.to.len(), "a whole picture goes out");
+        // SAFETY: as asserted, and nobody else has `out`.
+        unsafe { self.write(level, band, input, out.as_mut_ptr(), residual) };
+    }
+
+    /// As [`Convolution::run`], to a place that others may write other lines of.
+    ///
+    /// # Safety
+    /// `out` must have room for the whole of the output's frame, and nobody else may use the band's lines.
+    pub(super) unsafe fn write(
+        &self,
+        level: Level,
+        band: Band,
+        input: &[f32],
+        out: *mut f32,
+        residual: Option<(&Frame, &[f32])>,
+    ) {
         let to = &self.to;
         let first = self.above.checked_add_signed(band.top);
         let start = first.map(|line| line * self.line + self.origin);
@@ -178,7 +195,7 @@ impl Convolution {
         let last = (band.lines - 1) * self.from.line + (to.size[1] - 1) * self.from.pixel;
         assert!(input.len() >= self.reach, "a whole picture comes in");
         assert!(start.is_some_and(|at| at + last + last_run <= self.reach), "the band is there");
-        assert!(out.len() >= to.len() && band.to + band.lines <= to.size[0], "it has a place");
+        assert!(band.to + band.lines <= to.size[0], "it has a place");
         let strides = to.strides([1, 1]);
         let added = residual.map(|(frame, data)| {
             assert!(data.len() >= frame.len() && frame.size == to.size, "as large a picture");
@@ -195,7 +212,7 @@ impl Convolution {
             m: band.lines * to.size[1],
             width: if self.is_one_line(residual) { band.lines * to.size[1] } else { to.size[1] },
             to: Target {
-                data: out[to.at(band.to.cast_signed(), 0)..].as_mut_ptr(),
+                data: out.wrapping_add(to.at(band.to.cast_signed(), 0)),
                 strides,
                 panel: to.plane(),
                 whole: true,

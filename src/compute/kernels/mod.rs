@@ -7,6 +7,7 @@
 
 mod activation;
 mod attention;
+mod bottleneck;
 mod buffer;
 mod convolve;
 mod depthwise;
@@ -24,6 +25,7 @@ mod tile;
 pub use crate::domain::CpuLevel as Level;
 pub use activation::Activation;
 pub use attention::{Attention, KeyValues, Scratch, attend};
+pub use bottleneck::{Bottleneck, Picture, Spare};
 pub use buffer::Buffer;
 pub use convolve::{Band, Convolution, Filters, Geometry};
 pub use depthwise::Depthwise;

@@ -79,9 +79,6 @@ pub(super) struct Walk<'a> {
 /// Bytes of input that are walked over for every panel before the next rows come: half of a common L2.
 const BLOCK_BYTES: usize = 512 << 10;
 
-/// Floats ahead at which weights are fetched: they come from memory once, in the order of use.
-const AHEAD: usize = 64 * WIDTH;
-
 /// Multiply-adds that are worth a second thread: some microseconds.
 const SHARED_MIN: usize = 1 << 19;
 
@@ -101,8 +98,9 @@ pub(super) unsafe fn walk(level: Level, walk: &Walk<'_>) {
         return unsafe { part(level, &Part { walk, rows: 0..walk.m, panels: 0..panels }) };
     }
     let shared = &Shared(walk);
-    // Pieces of rows, or of panels where rows are few: some more than threads, as none waits for another.
-    let by_rows = walk.m >= threads * SHARED_ROWS;
+    // Some more pieces than threads, as none waits for another.
+    // Rows where they are more than columns: what all threads read is then the smaller side.
+    let by_rows = walk.m >= walk.panels.n.max(threads * SHARED_ROWS);
     let (count, multiple) = if by_rows { (walk.m, SHARED_ROWS) } else { (panels, 4) };
     let each = count.div_ceil(threads * PIECES).next_multiple_of(multiple);
     team::each(count.div_ceil(each), &|piece| {
@@ -180,34 +178,39 @@ unsafe fn block_rows<V: Lanes, const ROWS: usize, const NV: usize>(
 ) {
     let mut place = Place { line: start / walk.width, pixel: start % walk.width };
     let mut row = start;
+    // While these panels are used, the next ones come from memory, a part during each tile.
+    let mut ahead = walk.panels.data.wrapping_add((panel + NV) * walk.panels.stride);
+    let share = (NV * walk.panels.k * ROWS).div_ceil(end - start) * WIDTH;
     // Pixels of a block of channels: their distance is known to the compiler.
     let blocks = walk.from.pixel == WIDTH && walk.to.strides.pixel == WIDTH;
     // SAFETY: each tile stays within start..end.
     unsafe {
         while row + ROWS <= end {
+            let at = At { place, panel, ahead };
             if place.pixel + ROWS > walk.width {
-                tile::<V, ROWS, NV, ANYWHERE>(walk, place, panel);
+                tile::<V, ROWS, NV, ANYWHERE>(walk, at);
             } else if blocks {
-                tile::<V, ROWS, NV, WIDTH>(walk, place, panel);
+                tile::<V, ROWS, NV, WIDTH>(walk, at);
             } else {
-                tile::<V, ROWS, NV, EVEN>(walk, place, panel);
+                tile::<V, ROWS, NV, EVEN>(walk, at);
             }
             place = place.after(ROWS, walk.width);
             row += ROWS;
+            ahead = ahead.wrapping_add(share);
         }
         // What is left in tiles of 4, 2 and 1: eight sums at once are enough.
         while ROWS > 4 && row + 4 <= end {
-            tile::<V, 4, NV, ANYWHERE>(walk, place, panel);
+            tile::<V, 4, NV, ANYWHERE>(walk, At { place, panel, ahead });
             place = place.after(4, walk.width);
             row += 4;
         }
         while ROWS > 2 && row + 2 <= end {
-            tile::<V, 2, NV, ANYWHERE>(walk, place, panel);
+            tile::<V, 2, NV, ANYWHERE>(walk, At { place, panel, ahead });
             place = place.after(2, walk.width);
             row += 2;
         }
         while row < end {
-            tile::<V, 1, NV, EVEN>(walk, place, panel);
+            tile::<V, 1, NV, EVEN>(walk, At { place, panel, ahead });
             place = place.after(1, walk.width);
             row += 1;
         }
@@ -263,11 +266,18 @@ impl Place {
     }
 }
 
+/// Where a tile is: its first row and panel, and what is to be fetched while it is computed.
+#[derive(Clone, Copy)]
+struct At {
+    place: Place,
+    panel: usize,
+    ahead: *const f32,
+}
+
 #[inline(always)]
 unsafe fn tile<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
     walk: &Walk<'_>,
-    place: Place,
-    panel: usize,
+    At { place, panel, mut ahead }: At,
 ) {
     let Panels { data, stride, bias, .. } = walk.panels;
     // SAFETY: the R rows, panels panel..panel+NV and k columns exist.
@@ -288,14 +298,12 @@ unsafe fn tile<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
                 std::array::from_fn(|r| first.add(rows[r]))
             };
             for depth in 0..run.count {
-                let weights: [V; NV] = std::array::from_fn(|v| {
-                    let at = b[v].add(depth * WIDTH);
-                    // A few rows are done before what was asked for has come.
-                    if R > 4 {
-                        V::prefetch(at.wrapping_add(AHEAD));
-                    }
-                    V::load(at)
-                });
+                // A few rows are done before what was asked for has come.
+                if R > 4 {
+                    V::prefetch(ahead);
+                    ahead = ahead.wrapping_add(WIDTH);
+                }
+                let weights: [V; NV] = std::array::from_fn(|v| V::load(b[v].add(depth * WIDTH)));
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let value = V::splat(*a[r].add(depth));
                     for (sum, &weight) in sums.iter_mut().zip(&weights) {

@@ -1,9 +1,10 @@
 //! From operations on values to steps between places in memory.
 
-use crate::arch::cnn::plan::bottleneck::Bottleneck;
 use crate::arch::cnn::plan::sketch::{Op, OpKind, Sketch, Value};
 use crate::arch::cnn::plan::step::{Slot, Step, StepKind};
-use crate::compute::kernels::{Convolution, Depthwise, Frame, Geometry, Narrow, Pooling};
+use crate::compute::kernels::{
+    Bottleneck, Convolution, Depthwise, Frame, Geometry, Narrow, Pooling,
+};
 
 /// Steps, and the frames of their slots. Slot 0 is the sample's.
 pub struct Layout {
@@ -61,7 +62,7 @@ impl Layout {
             slots.of_value[end.to] = Some(to);
             let kind = match ops {
                 [op] => single(op, sketch, planar),
-                _ => banded(ops, sketch, &mut slots),
+                _ => banded(ops, sketch),
             };
             let residual = end.residual.map(|value| slots.of(value));
             layout.steps.push(Step { kind, from: slots.of(ops[0].from), residual, to });
@@ -134,7 +135,7 @@ fn single(op: &Op, sketch: &Sketch, planar: bool) -> StepKind {
 }
 
 /// A bottleneck of two or three operations, whose wide pictures are bands.
-fn banded(ops: &[Op], sketch: &Sketch, slots: &mut Slots) -> StepKind {
+fn banded(ops: &[Op], sketch: &Sketch) -> StepKind {
     let (expand, [depthwise, project]) = match ops {
         [expand, depthwise, project] => (Some(expand), [depthwise, project]),
         _ => (None, [&ops[0], &ops[1]]),
@@ -183,7 +184,5 @@ fn banded(ops: &[Op], sketch: &Sketch, slots: &mut Slots) -> StepKind {
         filtered,
         expand,
     };
-    let wide = [slots.take(bottleneck.wide), slots.take(bottleneck.filtered)];
-    slots.free.extend(wide);
-    StepKind::Bottleneck(Box::new(bottleneck), wide)
+    StepKind::Bottleneck(Box::new(bottleneck))
 }

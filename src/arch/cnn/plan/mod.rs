@@ -4,7 +4,6 @@
 //!
 //! A network with a layer that is not known here has no plan, and runs as the graph does.
 
-mod bottleneck;
 mod fold;
 mod layout;
 mod sketch;

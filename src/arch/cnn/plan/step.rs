@@ -1,9 +1,8 @@
 //! What is done to one picture, step by step. Sizes and places are known at load.
 
-use crate::arch::cnn::plan::bottleneck::{Bottleneck, Picture};
 use crate::compute::kernels::{
-    Activation, Band, Buffer, Convolution, Depthwise, Frame, Geometry, Level, Narrow, Pooling,
-    activate,
+    Activation, Band, Bottleneck, Buffer, Convolution, Depthwise, Frame, Geometry, Level, Narrow,
+    Picture, Pooling, Spare, activate,
 };
 
 /// A picture's place among an [`Arena`]'s.
@@ -25,19 +24,20 @@ pub enum StepKind {
     Pooling(Pooling),
     /// activation(from + residual)
     Elementwise(Activation),
-    /// With the slots of its two wide pictures.
-    Bottleneck(Box<Bottleneck>, [Slot; 2]),
+    Bottleneck(Box<Bottleneck>),
 }
 
 /// The pictures of one run. Borders are zero from the start, and nobody writes them.
 pub struct Arena {
     slots: Vec<Buffer>,
+    spare: Spare,
 }
 
 impl Arena {
     pub fn new(frames: &[Frame]) -> Self {
         // Planes are read in whole vectors, to sixteen floats after their end.
-        Self { slots: frames.iter().map(|frame| Buffer::zeros(frame.len() + 32)).collect() }
+        let slots = frames.iter().map(|frame| Buffer::zeros(frame.len() + 32)).collect();
+        Self { slots, spare: Spare::default() }
     }
 
     pub fn slot(&mut self, slot: Slot) -> &mut [f32] {
@@ -64,16 +64,8 @@ impl Step {
             StepKind::Elementwise(activation) => {
                 elementwise(level, *activation, input, residual, (&frames[self.to], &mut out));
             }
-            StepKind::Bottleneck(layer, wide) => {
-                let mut bands = wide.map(|slot| std::mem::take(&mut arena.slots[slot]));
-                let picture =
-                    |slot: Slot| Picture { frame: &frames[slot], data: &arena.slots[slot] };
-                let [first, second] = &mut bands;
-                let (input, residual) = (picture(self.from), self.residual.map(picture));
-                layer.run(level, input, residual, &mut out, [first, second]);
-                for (slot, band) in wide.iter().zip(bands) {
-                    arena.slots[*slot] = band;
-                }
+            StepKind::Bottleneck(layer) => {
+                layer.run(level, input, residual, &mut out, &arena.spare);
             }
         }
         arena.slots[self.to] = out;

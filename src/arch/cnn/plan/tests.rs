@@ -3,7 +3,7 @@
 use super::*;
 use crate::arch::cnn::config;
 use crate::arch::cnn::net::build;
-use crate::compute::kernels::is_available;
+use crate::compute::kernels::{Team, is_available};
 use crate::compute::layers::Mode;
 use crate::compute::{Device, Trainable};
 
@@ -21,7 +21,7 @@ fn sample(input: [usize; 3], seed: u32) -> Vec<f32> {
 }
 
 /// Two samples, one after the other in the same arena, agree with the graph; and the first has the same
-/// bits alone, and among 32.
+/// bits alone, among 32, and with two threads.
 fn check(input: [usize; 3], layers: &str) {
     let cnn = network(input, layers);
     let samples: Vec<Vec<f32>> = (0..3).map(|seed| sample(input, seed)).collect();
@@ -38,6 +38,8 @@ fn check(input: [usize; 3], layers: &str) {
                 );
             }
         }
+        let team = Team::new(2);
+        assert_eq!(team.install(|| plan.run(&samples)), got, "{level} {layers}");
         let many: Vec<&[f32]> = samples.iter().cycle().map(Vec::as_slice).take(32).collect();
         assert_eq!(plan.run(&many)[30], plan.run(&samples[..1])[0], "{level} {layers}");
     }

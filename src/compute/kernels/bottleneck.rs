@@ -1,7 +1,15 @@
 //! The inverted bottleneck (Sandler et al. 2018), some lines at a time: the wide picture between its
 //! convolutions is many times larger than what goes in and out, and a part of it stays in the cache.
 
-use crate::compute::kernels::{Band, Convolution, Depthwise, Frame, Geometry, Level};
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use super::buffer::Buffer;
+use super::convolve::{Band, Convolution, Geometry};
+use super::depthwise::Depthwise;
+use super::frame::Frame;
+use super::lanes::WIDTH;
+use super::{Level, team};
 
 /// Bytes of the wide pictures that are kept at once: about half of a common L2.
 const BAND_BYTES: usize = 512 << 10;
@@ -23,12 +31,48 @@ pub struct Bottleneck {
     pub filtered: Frame,
 }
 
+/// Room for a band of each wide picture.
+#[derive(Default)]
+struct Bands {
+    wide: Buffer,
+    filtered: Buffer,
+}
+
+/// Room that bottlenecks use one after the other, so that it stays in the cache; a set for each thread.
+#[derive(Default)]
+pub struct Spare(Mutex<Vec<Bands>>);
+
+impl Spare {
+    fn pop(&self) -> Bands {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn push(&self, bands: Bands) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(bands);
+    }
+}
+
 /// A picture's place and its values.
 #[derive(Clone, Copy)]
 pub struct Picture<'a> {
     pub frame: &'a Frame,
     pub data: &'a [f32],
 }
+
+/// One call, whose lines several threads may make.
+struct Pass<'a> {
+    level: Level,
+    input: Picture<'a>,
+    residual: Option<(&'a Frame, &'a [f32])>,
+    out: *mut f32,
+    spare: &'a Spare,
+}
+
+// SAFETY: what it points to is written at lines of each thread's own.
+unsafe impl Sync for Pass<'_> {}
+
+/// Lines for each thread below which it is not worth another.
+const SHARED_LINES: usize = 4;
 
 impl Bottleneck {
     /// How many lines of the output are made at once, when a line of each wide picture has so many floats.
@@ -39,35 +83,78 @@ impl Bottleneck {
         height.div_ceil(height.div_ceil(most))
     }
 
-    /// All lines of the output. `wide` and `filtered` are room for a band; the border of `wide` is zero.
+    /// All lines of the output.
+    ///
+    /// # Panics
+    /// When a slice is too short for its frame.
     pub fn run(
         &self,
         level: Level,
         input: Picture<'_>,
         residual: Option<Picture<'_>>,
         out: &mut [f32],
-        [wide, filtered]: [&mut [f32]; 2],
+        spare: &Spare,
     ) {
-        let height = self.project.to().size[0];
-        let added = residual.map(|picture| (picture.frame, picture.data));
+        let to = self.project.to();
+        assert!(out.len() >= to.len(), "a whole picture goes out");
+        let residual = residual.map(|picture| (picture.frame, picture.data));
+        let pass = &Pass { level, input, residual, out: out.as_mut_ptr(), spare };
+        let (height, threads) = (to.size[0], team::threads());
+        if threads == 1 || height < SHARED_LINES * threads {
+            // SAFETY: `out` has room, and nobody else has it.
+            return unsafe { self.part(pass, 0..height) };
+        }
+        let line = |piece: usize| height * piece / threads;
+        // SAFETY: as above; no two pieces have a line in common.
+        team::each(threads, &|piece| unsafe { self.part(pass, line(piece)..line(piece + 1)) });
+    }
+
+    /// Some lines, band by band.
+    ///
+    /// # Safety
+    /// `out` must have room for all lines, and nobody else may use these.
+    unsafe fn part(&self, pass: &Pass<'_>, own: Range<usize>) {
+        let &Pass { level, input, residual, out, spare } = pass;
+        let mut bands = self.bands(spare);
+        let Bands { wide, filtered } = &mut bands;
         let mut ready = Lines::default();
-        for to in (0..height).step_by(self.lines) {
-            let lines = self.lines.min(height - to);
+        for to in own.clone().step_by(self.lines) {
+            let lines = self.lines.min(own.end - to);
             let top = (to * self.geometry.stride[0]).cast_signed()
                 - self.geometry.padding[0].cast_signed();
             let here = Band { top: 0, to: 0, lines };
             match &self.expand {
                 None => self.depthwise.run(level, Band { top, ..here }, input.data, filtered),
                 Some(expand) => {
-                    ready =
-                        self.fill(ready.moved(top, &self.wide, wide), lines, wide, |band, wide| {
-                            expand.run(level, band, input.data, wide, None);
-                        });
+                    let moved = ready.moved(top, &self.wide, wide);
+                    ready = self.fill(moved, lines, wide, |band, wide| {
+                        expand.run(level, band, input.data, wide, None);
+                    });
                     self.depthwise.run(level, here, wide, filtered);
                 }
             }
-            self.project.run(level, Band { to, ..here }, filtered, out, added);
+            // SAFETY: the caller's.
+            unsafe {
+                self.project.write(level, Band { to, ..here }, filtered, out, residual);
+            }
         }
+        spare.push(bands);
+    }
+
+    /// Room whose border is zero, whoever has used it before.
+    fn bands(&self, spare: &Spare) -> Bands {
+        let mut bands = spare.pop();
+        bands.filtered.resize(self.filtered.len());
+        if self.expand.is_some() {
+            bands.wide.resize(self.wide.len());
+            let (left, line) = (self.wide.before[1] * WIDTH, self.wide.line());
+            let right = line - self.wide.after[1] * WIDTH;
+            for line in bands.wide.chunks_exact_mut(line) {
+                line[..left].fill(0.0);
+                line[right..].fill(0.0);
+            }
+        }
+        bands
     }
 
     /// Brings the band's lines up to what `lines` lines of output read.
@@ -109,6 +196,9 @@ impl Lines {
         let by = (top - self.top).max(0).unsigned_abs();
         let count = self.count.saturating_sub(by);
         let line = frame.line();
+        if count == 0 {
+            return Self { top, count };
+        }
         for block in data.chunks_exact_mut(frame.plane()) {
             block.copy_within(by * line..(by + count) * line, 0);
         }
