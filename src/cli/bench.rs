@@ -1,5 +1,6 @@
 //! `maas bench MODEL --in-process`
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,8 @@ use serde::Serialize;
 use crate::arch::{self, OpenContext, Timed};
 use crate::cli::Outcome;
 use crate::cli::settings::{SettingsArgs, placement};
-use crate::compute::{Device, kernels};
+use crate::compute::Device;
+use crate::compute::kernels::{self, Team};
 use crate::domain::{Item, ModelName, Version};
 use crate::engine::Engine;
 use crate::package::{Package, Store};
@@ -125,22 +127,28 @@ fn newest(store: &Store, model: &str) -> Result<Package, crate::cli::Failure> {
     Ok(store.package(entry)?)
 }
 
-/// Median and 90th percentile of running a batch whose rows are shared among threads.
+/// Median and 90th percentile of running a batch whose rows are shared among threads. Where there are more
+/// threads than rows, those of a row share its operations.
 fn time(
     measured: &dyn Timed,
     whole: bool,
     batch: usize,
     threads: usize,
 ) -> Result<(Duration, Duration), String> {
-    let run = |rows| if whole { measured.whole(rows) } else { measured.network(rows) };
-    let helpers = threads.min(batch) - 1;
-    let share = |helper: usize| batch / (helpers + 1) + usize::from(helper < batch % (helpers + 1));
-    let (go, done, over) =
-        (Barrier::new(helpers + 1), Barrier::new(helpers + 1), AtomicBool::new(false));
-    let team = kernels::Team::new(threads - helpers);
+    let shares = threads.min(batch);
+    let part = |all: usize, share: usize| all / shares + usize::from(share < all % shares);
+    let run = |share: usize, team: &Team| {
+        let rows = part(batch, share);
+        let run = || if whole { measured.whole(rows) } else { measured.network(rows) };
+        catch_unwind(AssertUnwindSafe(|| team.install(run)))
+            .unwrap_or_else(|_| Err("the network panicked".to_owned()))
+    };
+    let team = |share: usize| Team::new(part(threads, share));
+    let (go, done, over) = (Barrier::new(shares), Barrier::new(shares), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        for helper in 1..=helpers {
+        for share in 1..shares {
             let (run, go, done, over) = (&run, &go, &done, &over);
+            let team = team(share);
             scope.spawn(move || {
                 loop {
                     go.wait();
@@ -148,32 +156,39 @@ fn time(
                         return;
                     }
                     // The same rows fail on the first thread, which says so.
-                    let _ = run(share(helper));
+                    let _ = run(share, &team);
                     done.wait();
                 }
             });
         }
+        let team = team(0);
         let once = || {
             let began = Instant::now();
             go.wait();
-            let outcome = team.install(|| run(share(0)));
+            let outcome = run(0, &team);
             done.wait();
             outcome.map(|()| began.elapsed())
         };
-        let times = (0..WARM_UP_RUNS).try_for_each(|_| once().map(drop)).and_then(|()| {
-            let began = Instant::now();
-            let mut times = Vec::new();
-            while began.elapsed() < MEASURED || times.len() < RUNS_MIN {
-                times.push(once()?);
-            }
-            Ok(times)
-        });
+        let times = repeat(once);
         over.store(true, Ordering::Release);
         go.wait();
         let mut times = times?;
         times.sort();
         Ok((times[times.len() / 2], times[times.len() * 9 / 10]))
     })
+}
+
+/// The times of as many runs as there is time for, after some that do not count.
+fn repeat(once: impl Fn() -> Result<Duration, String>) -> Result<Vec<Duration>, String> {
+    for _ in 0..WARM_UP_RUNS {
+        once()?;
+    }
+    let began = Instant::now();
+    let mut times = Vec::new();
+    while began.elapsed() < MEASURED || times.len() < RUNS_MIN {
+        times.push(once()?);
+    }
+    Ok(times)
 }
 
 fn microseconds(time: Duration) -> f64 {

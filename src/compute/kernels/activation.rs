@@ -83,8 +83,8 @@ impl Activation {
     }
 }
 
-/// e^x to about 2 units in the last place. Below −87 it is 0 or denormal's neighbour, above 88 it stays
-/// at the largest power.
+/// e^x to about 2 units in the last place. Below −87 it stays at e^−87, which is next to nothing, above 88
+/// at the largest power; NaN stays NaN.
 ///
 /// # Safety
 /// As [`Lanes`].
@@ -92,7 +92,8 @@ impl Activation {
 pub unsafe fn exp<V: Lanes>(x: V) -> V {
     // SAFETY: the caller's.
     unsafe {
-        let x = x.max(V::splat(-87.0)).min(V::splat(88.0));
+        // Where one of the two is no number the second is taken: what is no number stays none.
+        let x = V::splat(88.0).min(V::splat(-87.0).max(x));
         let whole = x.mul(V::splat(std::f32::consts::LOG2_E)).round();
         // ln 2 in two parts, so that the rest keeps its digits (Cody and Waite).
         let rest = whole.fma(V::splat(-0.693_359_4), x);

@@ -168,11 +168,18 @@ const SHARED_MIN: usize = 1 << 19;
 pub fn attend(level: Level, attention: Attention<'_>, scratch: &mut Scratch) {
     let Attention { queries, stride, rows, memory, causal, out } = attention;
     let width = memory.heads * memory.depth;
-    let reach = rows.checked_sub(1).map_or(0, |last| last * stride + width);
-    assert!(queries.len() >= reach && out.len() >= rows * width, "rows of heads × depth values");
+    if rows == 0 {
+        return;
+    }
+    // An end beyond all memory is beyond every slice.
+    let reach = (rows - 1).saturating_mul(stride).saturating_add(width);
+    assert!(
+        queries.len() >= reach && out.len() >= rows.saturating_mul(width),
+        "rows of heads × depth values"
+    );
     let first = causal.unwrap_or(memory.length);
-    let last = causal.map_or(first, |first| first + rows - rows.min(1));
-    assert!(rows == 0 || (first > 0 && last <= memory.length), "positions are kept");
+    let last = causal.map_or(first, |first| first.saturating_add(rows - 1));
+    assert!(first > 0 && last <= memory.length, "positions are kept");
     let pass = &Pass { level, queries, stride, rows, memory, causal, out: out.as_mut_ptr() };
     if rows * memory.length * width < SHARED_MIN || team::threads() == 1 {
         // SAFETY: every row has its place.
@@ -209,7 +216,7 @@ impl Pass<'_> {
         let &Self { level, queries, stride, rows, memory, out, .. } = self;
         let (depth, width) = (memory.depth, memory.heads * memory.depth);
         let line = memory.length.next_multiple_of(WIDTH);
-        let block = (SCORES_BYTES / 4 / line).next_multiple_of(12).min(rows);
+        let block = (SCORES_BYTES / 4 / line).max(1).next_multiple_of(12).min(rows);
         scratch.scores.resize(block * line);
         for start in (0..rows).step_by(block.max(1)) {
             let count = block.min(rows - start);

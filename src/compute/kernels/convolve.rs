@@ -48,6 +48,11 @@ pub struct Band {
 }
 
 impl Band {
+    /// Whether `to` has these lines.
+    pub(super) fn fits(&self, to: &Frame) -> bool {
+        self.lines > 0 && self.to.checked_add(self.lines).is_some_and(|end| end <= to.size[0])
+    }
+
     /// All lines of `to`.
     #[must_use]
     pub fn whole(geometry: &Geometry, to: &Frame) -> Self {
@@ -195,7 +200,7 @@ impl Convolution {
         let last = (band.lines - 1) * self.from.line + (to.size[1] - 1) * self.from.pixel;
         assert!(input.len() >= self.reach, "a whole picture comes in");
         assert!(start.is_some_and(|at| at + last + last_run <= self.reach), "the band is there");
-        assert!(band.to + band.lines <= to.size[0], "it has a place");
+        assert!(band.fits(to), "it has a place");
         let strides = to.strides([1, 1]);
         let added = residual.map(|(frame, data)| {
             assert!(data.len() >= frame.len() && frame.size == to.size, "as large a picture");

@@ -68,7 +68,7 @@ impl Depthwise {
         let lines = from.before[0] + from.size[0] + from.after[0];
         let fits = first.is_some_and(|line| line + self.geometry.reads(band.lines) <= lines);
         assert!(fits && input.len() >= from.len(), "the band is there");
-        assert!(out.len() >= to.len() && band.to + band.lines <= to.size[0], "it has a place");
+        assert!(out.len() >= to.len() && band.fits(to), "it has a place");
         let column = -self.geometry.padding[1].cast_signed();
         let shared = &Shared(Pass {
             depthwise: self,

@@ -47,15 +47,24 @@ impl Frame {
         self.blocks() * self.plane()
     }
 
+    /// As [`Frame::len`], or `None` where it is more than `most`.
+    #[must_use]
+    pub fn len_within(&self, most: usize) -> Option<usize> {
+        let sum = |axis: usize| {
+            self.before[axis].checked_add(self.size[axis])?.checked_add(self.after[axis])
+        };
+        let pixels = sum(0)?.checked_mul(sum(1)?)?;
+        let len = pixels.checked_mul(self.blocks())?.checked_mul(WIDTH)?;
+        (len <= most).then_some(len)
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Where the first block's pixel at `row` and `column` begins; both may lie in the border.
-    ///
-    /// # Panics
-    /// When the place is outside the border, in a build with overflow checks.
+    /// What lies outside has no meaning.
     #[must_use]
     pub fn at(&self, row: isize, column: isize) -> usize {
         let place = |axis: usize, at: isize| self.before[axis].wrapping_add_signed(at);

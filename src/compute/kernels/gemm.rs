@@ -124,7 +124,8 @@ pub fn gemm(level: Level, weights: &Packed, product: Product<'_>) {
     if m == 0 || weights.n == 0 {
         return;
     }
-    let reach = |stride: usize, width: usize| (m - 1) * stride + width;
+    // An end beyond all memory is beyond every slice.
+    let reach = |stride: usize, width: usize| (m - 1).saturating_mul(stride).saturating_add(width);
     assert!(a.len() >= reach(a_stride, weights.k), "a is [m, k]");
     let last = reach(out_stride, weights.n);
     assert!(out_stride >= weights.n && out.len() >= last, "out is [m, n]");

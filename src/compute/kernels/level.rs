@@ -9,6 +9,7 @@ pub struct LevelError(CpuLevel);
 
 /// Whether this processor has it, and this build was made for such a processor.
 #[must_use]
+#[inline]
 pub fn is_available(level: CpuLevel) -> bool {
     match level {
         CpuLevel::Portable => true,

@@ -31,6 +31,7 @@ pub use convolve::{Band, Convolution, Filters, Geometry};
 pub use depthwise::Depthwise;
 pub use frame::Frame;
 pub use gemm::{Packed, Product, gemm};
+pub use lanes::WIDTH as LANES;
 pub use level::{LevelError, best, is_available, resolve};
 pub use narrow::Narrow;
 pub use pool::{Pool, Pooling, mean};
@@ -39,7 +40,8 @@ pub use rows::{Norm, activate, softmax_row};
 pub use team::Team;
 
 /// Calls a kernel `f::<V, ROWS, PAIR>(argument)` compiled for the level: 16 lanes `V`, and the tile of
-/// rows and panels of 16 columns that fits its registers.
+/// rows and panels of 16 columns that fits its registers. A level that this processor does not have is
+/// portable.
 macro_rules! dispatch {
     ($level:expr, $f:ident($argument:ident: $type:ty)) => {{
         #[cfg(target_arch = "x86_64")]
@@ -54,9 +56,17 @@ macro_rules! dispatch {
         }
         match $level {
             #[cfg(target_arch = "x86_64")]
-            $crate::compute::kernels::Level::Avx512 => avx512($argument),
+            level @ $crate::compute::kernels::Level::Avx512
+                if $crate::compute::kernels::is_available(level) =>
+            {
+                avx512($argument)
+            }
             #[cfg(target_arch = "x86_64")]
-            $crate::compute::kernels::Level::Avx2 => avx2($argument),
+            level @ $crate::compute::kernels::Level::Avx2
+                if $crate::compute::kernels::is_available(level) =>
+            {
+                avx2($argument)
+            }
             #[cfg(target_arch = "aarch64")]
             $crate::compute::kernels::Level::Neon => {
                 $f::<$crate::compute::kernels::lanes::Neon, 6, 1>($argument)

@@ -100,7 +100,7 @@ unsafe fn window<V: Lanes>(
     let Pooling { kind, geometry, from, .. } = pass.pooling;
     let plane = &pass.input[block * from.plane()..][..from.plane()];
     let start = if *kind == Pool::Maximum { f32::NEG_INFINITY } else { 0.0 };
-    let mut count = 0_u16;
+    let mut count = 0_usize;
     // SAFETY: sixteen floats of a pixel within the plane.
     unsafe {
         let mut value = V::splat(start);
@@ -112,12 +112,13 @@ unsafe fn window<V: Lanes>(
                     Pool::Maximum => value.max(next),
                     Pool::Average => value.add(next),
                 };
-                count = count.saturating_add(1);
+                count += 1;
             }
         }
         match kind {
             Pool::Maximum => value,
-            Pool::Average => value.mul(V::splat(1.0 / f32::from(count.max(1)))),
+            #[expect(clippy::cast_precision_loss, reason = "a mean needs no more digits")]
+            Pool::Average => value.mul(V::splat(1.0 / count.max(1) as f32)),
         }
     }
 }

@@ -43,6 +43,7 @@ impl Norm {
     pub fn rows(&self, level: Level, from: &[f32], to: &mut [f32]) {
         let width = self.scale.len();
         assert!(from.len() == to.len() && from.len().is_multiple_of(width), "whole rows");
+        assert!(self.shift.len() == width, "a shift for each scale");
         let pass = &mut Normalise { norm: self, from, to };
         // SAFETY: lengths as asserted; `dispatch` runs only what the processor has.
         unsafe { dispatch!(level, normalise(pass: &mut Normalise<'_>)) };

@@ -21,13 +21,15 @@ struct Shared {
     awake: Mutex<Stage>,
     changed: Condvar,
     spinning: AtomicBool,
+    busy: AtomicBool,
     /// The task, how many pieces it has, and the next one that nobody has claimed: see [`Claim`].
     claim: AtomicU64,
     work: AtomicPtr<Task<'static>>,
     /// Pieces of the task that are done.
     done: AtomicUsize,
     failed: AtomicBool,
-    helpers: usize,
+    /// Threads beside the calling one.
+    helpers: AtomicUsize,
 }
 
 /// What the word `claim` holds. A piece is claimed by raising `next` while the task is still the same; who
@@ -74,24 +76,27 @@ impl Team {
             awake: Mutex::new(Stage::Asleep),
             changed: Condvar::new(),
             spinning: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
             claim: AtomicU64::new(0),
             work: AtomicPtr::new(std::ptr::null_mut()),
             done: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
-            helpers: wanted,
+            helpers: AtomicUsize::new(0),
         });
         let start = |number: usize| {
             let shared = Arc::clone(&shared);
             let name = format!("maas-team-{number}");
             std::thread::Builder::new().name(name).spawn(move || shared.help()).ok()
         };
-        let helpers = (1..=wanted).map_while(start).collect();
+        let helpers: Vec<JoinHandle<()>> = (1..=wanted).map_while(start).collect();
+        shared.helpers.store(helpers.len(), Ordering::Relaxed);
         Self { shared, helpers }
     }
 
     /// Runs `f` with the team at hand: operations inside share their work among its threads.
     pub fn install<R>(&self, f: impl FnOnce() -> R) -> R {
-        if self.helpers.len() < self.shared.helpers || self.helpers.is_empty() {
+        // One closure at a time: another one runs without the team.
+        if self.helpers.is_empty() || self.shared.busy.swap(true, Ordering::Acquire) {
             return f();
         }
         self.shared.set(Stage::Awake);
@@ -99,6 +104,7 @@ impl Team {
         let result = catch_unwind(AssertUnwindSafe(f));
         INSTALLED.set(before);
         self.shared.set(Stage::Asleep);
+        self.shared.busy.store(false, Ordering::Release);
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
@@ -117,7 +123,7 @@ impl Drop for Team {
 pub(super) fn threads() -> usize {
     let shared = INSTALLED.get();
     // SAFETY: a team that is installed lives until the closure it was installed for has ended.
-    unsafe { shared.as_ref() }.map_or(1, |shared| shared.helpers + 1)
+    unsafe { shared.as_ref() }.map_or(1, |shared| shared.helpers.load(Ordering::Relaxed) + 1)
 }
 
 /// Calls `f` with every number below `pieces`, on whichever thread of the team has nothing to do, and

@@ -143,7 +143,7 @@ unsafe fn part(level: Level, part: &Part<'_>) {
 #[inline(always)]
 unsafe fn blocks<V: Lanes, const ROWS: usize, const PAIR: usize>(part: &Part<'_>) {
     let walk = part.walk;
-    let block = (BLOCK_BYTES / (4 * walk.panels.k.max(1))).next_multiple_of(ROWS);
+    let block = (BLOCK_BYTES / (4 * walk.panels.k.max(1))).max(1).next_multiple_of(ROWS);
     let mut start = part.rows.start;
     while start < part.rows.end {
         let end = (start + block).min(part.rows.end);

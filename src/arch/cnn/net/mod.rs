@@ -13,6 +13,7 @@ use crate::compute::layers::{
 use crate::engine::{Network, RunError};
 
 pub use build::build;
+pub use shape::VALUES_MAX;
 
 /// One layer with its parameters.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use crate::compute::layers::Window;
 
 /// Values that one sample may have after any layer or in between, and that one tensor of weights may
 /// have: 256 MiB.
-pub(super) const VALUES_MAX: usize = 1 << 26;
+pub const VALUES_MAX: usize = 1 << 26;
 
 /// The shape of one sample, without the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

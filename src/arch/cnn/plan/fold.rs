@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::compute::kernels::{Activation, Filters, Frame, Packed};
+use crate::compute::kernels::{Activation, Filters, Frame, LANES, Packed};
 use crate::compute::layers::BatchNorm;
 
 /// Weights and bias on their way into a kernel's form.
@@ -67,6 +67,3 @@ impl Folded {
         (outputs, self.weights.len() / outputs.max(1))
     }
 }
-
-/// Channels in a block.
-const LANES: usize = 16;

@@ -3,7 +3,7 @@
 use crate::arch::cnn::plan::sketch::{Op, OpKind, Sketch, Value};
 use crate::arch::cnn::plan::step::{Slot, Step, StepKind};
 use crate::compute::kernels::{
-    Bottleneck, Convolution, Depthwise, Frame, Geometry, Narrow, Pooling,
+    Bottleneck, Convolution, Depthwise, Frame, Geometry, LANES, Narrow, Pooling,
 };
 
 /// Steps, and the frames of their slots. Slot 0 is the sample's.
@@ -44,7 +44,7 @@ impl Layout {
         let planar = readers(0).all(|op| {
             matches!(&op.kind, OpKind::Convolution { geometry, .. } if geometry.dilation[1] == 1)
                 && op.residual != Some(0)
-        }) && sketch.values[0].channels < 16
+        }) && sketch.values[0].channels < LANES
             && sketch.last != 0;
         let mut slots = Slots {
             frames: vec![sketch.values[0]],
@@ -52,10 +52,11 @@ impl Layout {
             of_value: vec![None; sketch.values.len()],
         };
         slots.of_value[0] = Some(0);
+        let reads = Reads::new(sketch);
         let mut layout = Self { steps: Vec::new(), frames: Vec::new(), last: 0, planar };
         let mut at = 0;
         while at < sketch.ops.len() {
-            let used = bottleneck(&sketch.ops[at..], sketch).unwrap_or(1);
+            let used = bottleneck(&sketch.ops[at..], &reads).unwrap_or(1);
             let ops = &sketch.ops[at..at + used];
             let end = &ops[used - 1];
             let to = slots.take(sketch.values[end.to]);
@@ -67,15 +68,10 @@ impl Layout {
             let residual = end.residual.map(|value| slots.of(value));
             layout.steps.push(Step { kind, from: slots.of(ops[0].from), residual, to });
             at += used;
-            // What nobody reads any more makes room.
-            for value in 1..sketch.values.len() {
-                let read_again = sketch.ops[at..].iter().any(|op| op.reads(value));
-                if !read_again
-                    && value != sketch.last
-                    && let Some(slot) = slots.of_value[value].take()
-                {
-                    slots.free.push(slot);
-                }
+            // What nobody reads any more makes room; the sample's place is for the next sample.
+            for value in ops.iter().flat_map(Op::values) {
+                let over = reads.last[value] < at && value != sketch.last && value != 0;
+                slots.free.extend(over.then(|| slots.of_value[value].take()).flatten());
             }
         }
         layout.last = slots.of(sketch.last);
@@ -85,18 +81,43 @@ impl Layout {
 }
 
 impl Op {
+    fn values(&self) -> impl Iterator<Item = Value> {
+        std::iter::once(self.from).chain(self.residual)
+    }
+
     fn reads(&self, value: Value) -> bool {
-        self.from == value || self.residual == Some(value)
+        self.values().any(|read| read == value)
+    }
+}
+
+/// How often each value is read, and by which operation last.
+struct Reads {
+    count: Vec<usize>,
+    last: Vec<usize>,
+}
+
+impl Reads {
+    fn new(sketch: &Sketch) -> Self {
+        let values = sketch.values.len();
+        let mut reads = Self { count: vec![0; values], last: vec![0; values] };
+        for (at, op) in sketch.ops.iter().enumerate() {
+            for value in op.values() {
+                reads.count[value] += 1;
+                reads.last[value] = at;
+            }
+        }
+        reads
     }
 }
 
 /// How many operations from the first on are one bottleneck: [expand,] depthwise, project.
-fn bottleneck(ops: &[Op], sketch: &Sketch) -> Option<usize> {
+fn bottleneck(ops: &[Op], reads: &Reads) -> Option<usize> {
     let point = |op: &Op| matches!(&op.kind, OpKind::Convolution { geometry, .. } if *geometry == Geometry::POINT);
     let expand = ops.first().is_some_and(point);
     let (depthwise, project) = (ops.get(usize::from(expand))?, ops.get(usize::from(expand) + 1)?);
     let chained = ops.windows(2).take(usize::from(expand) + 1).all(|pair| {
-        let once = sketch.ops.iter().filter(|op| op.reads(pair[0].to)).count() == 1;
+        // Read once, and not as what is added: a band of it is all there is.
+        let once = reads.count[pair[0].to] == 1;
         pair[1].from == pair[0].to && pair[0].residual.is_none() && once
     });
     let is = matches!(depthwise.kind, OpKind::Depthwise { .. }) && point(project) && chained;

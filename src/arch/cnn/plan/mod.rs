@@ -12,7 +12,7 @@ mod step;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::arch::cnn::net::Cnn;
-use crate::compute::kernels::{Activation, Frame, Level, Packed, Product, gemm, mean};
+use crate::compute::kernels::{Activation, Frame, LANES, Level, Packed, Product, gemm, mean};
 
 use layout::Layout;
 use sketch::{Reduction, Sketch};
@@ -41,9 +41,13 @@ struct Dense {
 }
 
 impl Plan {
-    /// The plan of a network, or `None` where a layer is not known here.
+    /// The plan of a network, or `None` where a layer is not known here, or its pictures take far more room
+    /// in blocks than as they are.
     pub fn new(cnn: &Cnn, level: Level) -> Option<Self> {
         let sketch = Sketch::new(cnn)?;
+        if !sketch.is_bounded() {
+            return None;
+        }
         let Layout { steps, frames, last, planar } = Layout::new(&sketch);
         let dense = sketch.dense.iter().enumerate().map(|(i, layer)| {
             let reads_picture = i == 0 && sketch.reduction == Reduction::Flatten;
@@ -112,7 +116,7 @@ impl Plan {
 /// A sample's planes, within the border of `frame`: `[channel][line][pixel]`.
 fn planes(frame: &Frame, sample: &[f32], to: &mut [f32]) {
     let [rows, columns] = frame.size;
-    let (line, plane) = (frame.line() / 16, frame.plane() / 16);
+    let (line, plane) = (frame.line() / LANES, frame.plane() / LANES);
     let start = frame.before[0] * line + frame.before[1];
     for (channel, from) in sample.chunks_exact(rows * columns).enumerate() {
         for (row, from) in from.chunks_exact(columns).enumerate() {
@@ -125,10 +129,10 @@ fn planes(frame: &Frame, sample: &[f32], to: &mut [f32]) {
 fn interleave(frame: &Frame, sample: &[f32], to: &mut [f32]) {
     let [rows, columns] = frame.size;
     for (channel, from) in sample.chunks_exact(rows * columns).enumerate() {
-        let block = channel / 16 * frame.plane() + channel % 16;
+        let block = channel / LANES * frame.plane() + channel % LANES;
         for (row, from) in from.chunks_exact(columns).enumerate() {
             let start = block + frame.at(row.cast_signed(), 0);
-            let places = to[start..].iter_mut().step_by(16);
+            let places = to[start..].iter_mut().step_by(LANES);
             places.zip(from).for_each(|(to, &from)| *to = from);
         }
     }

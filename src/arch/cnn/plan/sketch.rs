@@ -6,9 +6,9 @@ use std::slice::Iter;
 
 use candle_core::{Result, Tensor};
 
-use crate::arch::cnn::net::{Block, Cnn, Node};
+use crate::arch::cnn::net::{Block, Cnn, Node, VALUES_MAX};
 use crate::arch::cnn::plan::fold::Folded;
-use crate::compute::kernels::{Activation, Frame, Geometry, Pool};
+use crate::compute::kernels::{Activation, Frame, Geometry, LANES, Pool};
 use crate::compute::layers::{self, BatchNorm, Convolution, Window};
 
 /// A picture between two operations, by its place in [`Sketch::values`].
@@ -82,6 +82,18 @@ impl Sketch {
         };
         sketch.dense = dense(&mut nodes)?;
         Some(sketch)
+    }
+
+    /// Whether no picture, and no layer over a flattened one, is larger than a package may ask for.
+    pub fn is_bounded(&self) -> bool {
+        let features = match self.reduction {
+            Reduction::Flatten => self.values[self.last].len_within(VALUES_MAX),
+            Reduction::Mean => Some(self.values[self.last].channels),
+        };
+        let outputs = self.dense.first().map_or(1, |dense| dense.filters().bias.len());
+        let weights = features.and_then(|count| count.checked_mul(outputs.next_multiple_of(LANES)));
+        self.values.iter().all(|frame| frame.len_within(VALUES_MAX).is_some())
+            && weights.is_some_and(|count| count <= 4 * VALUES_MAX)
     }
 
     /// Operations up to the first node that makes a vector; the last value.

@@ -1,8 +1,8 @@
 //! What is done to one picture, step by step. Sizes and places are known at load.
 
 use crate::compute::kernels::{
-    Activation, Band, Bottleneck, Buffer, Convolution, Depthwise, Frame, Geometry, Level, Narrow,
-    Picture, Pooling, Spare, activate,
+    Activation, Band, Bottleneck, Buffer, Convolution, Depthwise, Frame, Geometry, LANES, Level,
+    Narrow, Picture, Pooling, Spare, activate,
 };
 
 /// A picture's place among an [`Arena`]'s.
@@ -35,8 +35,8 @@ pub struct Arena {
 
 impl Arena {
     pub fn new(frames: &[Frame]) -> Self {
-        // Planes are read in whole vectors, to sixteen floats after their end.
-        let slots = frames.iter().map(|frame| Buffer::zeros(frame.len() + 32)).collect();
+        // Planes are read in whole vectors, two vectors after their end.
+        let slots = frames.iter().map(|frame| Buffer::zeros(frame.len() + 2 * LANES)).collect();
         Self { slots, spare: Spare::default() }
     }
 
@@ -79,7 +79,7 @@ fn elementwise(
     residual: Option<Picture<'_>>,
     (frame, out): (&Frame, &mut [f32]),
 ) {
-    let width = frame.size[1] * 16;
+    let width = frame.size[1] * LANES;
     for block in 0..frame.blocks() {
         for row in 0..frame.size[0] {
             let place = |frame: &Frame| block * frame.plane() + frame.at(row.cast_signed(), 0);

@@ -125,8 +125,57 @@ fn inverted_bottlenecks_agree_with_the_graph_in_one_band_and_in_many() {
 }
 
 #[test]
+fn a_depthwise_picture_that_is_added_again_is_no_band() {
+    check(
+        [3, 8, 8],
+        &format!(
+            "{{ kind = \"convolution\", out = 3, kernel = 1 }},
+             {{ kind = \"convolution\", out = 3, kernel = 3, padding = 1, groups = 3 }},
+             {{ kind = \"residual\", layers = [{{ kind = \"convolution\", out = 3, kernel = 1 }}] }}, {HEAD}"
+        ),
+    );
+}
+
+#[test]
+fn lines_that_are_stepped_over_are_not_kept_between_bands() {
+    check(
+        [3, 120, 121],
+        &format!(
+            "{{ kind = \"convolution\", out = 16, kernel = 1 }},
+             {{ kind = \"inverted-bottleneck\", out = 16, expand = 6, kernel = 1, stride = 2, activation = \"relu6\" }},
+             {HEAD}"
+        ),
+    );
+}
+
+#[test]
+fn a_sample_that_overflows_spoils_no_other() {
+    let wide = r#"{ kind = "convolution", out = 8, kernel = 3, padding = 1 }"#;
+    let block =
+        format!("{{ kind = \"residual\", layers = [{wide}, {{ kind = \"silu\" }}, {wide}] }}");
+    let layers = format!(
+        "{wide}, {block}, {block}, {{ kind = \"flatten\" }}, {{ kind = \"linear\", out = 3 }}"
+    );
+    let cnn = network([3, 9, 9], &layers);
+    let plan = Plan::new(&cnn, Level::Portable).unwrap();
+    let expected = plan.run(&[sample([3, 9, 9], 1)]);
+    plan.run(&[vec![3e38; 3 * 81]]);
+    assert_eq!(plan.run(&[sample([3, 9, 9], 1)]), expected);
+}
+
+#[test]
 fn what_is_not_known_is_left_to_the_graph() {
     let grouped = r#"{ kind = "convolution", out = 4, kernel = 1, groups = 2 }"#;
     let cnn = network([4, 6, 6], &format!("{grouped}, {HEAD}"));
     assert!(Plan::new(&cnn, Level::Portable).is_none());
+    // Two readers whose borders together are far larger than either.
+    let far = |padding: &str, stride: &str| {
+        format!(
+            "{{ kind = \"convolution\", out = 1, kernel = 1, bias = false, padding = {padding}, stride = {stride} }}"
+        )
+    };
+    let (down, across) = (far("[3000000, 0]", "[6000008, 8]"), far("[0, 3000000]", "[8, 6000008]"));
+    let layers =
+        format!("{{ kind = \"residual\", layers = [{down}], shortcut = [{across}] }}, {HEAD}");
+    assert!(Plan::new(&network([1, 8, 8], &layers), Level::Portable).is_none());
 }
