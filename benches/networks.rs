@@ -2,6 +2,8 @@
 //!
 //! Each is timed on its first golden sample: the network alone, and with decoding and encoding.
 
+#![expect(clippy::expect_used, reason = "a bench stops at what it cannot open")]
+
 use std::path::PathBuf;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

@@ -2,8 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -144,7 +143,7 @@ fn time(
             .unwrap_or_else(|_| Err("the network panicked".to_owned()))
     };
     let team = |share: usize| Team::new(part(threads, share));
-    let (go, done, over) = (Barrier::new(shares), Barrier::new(shares), AtomicBool::new(false));
+    let (go, done, over) = (Gate::new(shares), Gate::new(shares), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for share in 1..shares {
             let (run, go, done, over) = (&run, &go, &done, &over);
@@ -176,6 +175,26 @@ fn time(
         times.sort();
         Ok((times[times.len() / 2], times[times.len() * 9 / 10]))
     })
+}
+
+/// Where threads wait for each other. They spin: some networks take less time than waking a thread does.
+struct Gate {
+    threads: usize,
+    arrived: AtomicUsize,
+}
+
+impl Gate {
+    fn new(threads: usize) -> Self {
+        Self { threads, arrived: AtomicUsize::new(0) }
+    }
+
+    fn wait(&self) {
+        let place = self.arrived.fetch_add(1, Ordering::AcqRel);
+        let all = (place / self.threads + 1) * self.threads;
+        while self.arrived.load(Ordering::Acquire) < all {
+            std::hint::spin_loop();
+        }
+    }
 }
 
 /// The times of as many runs as there is time for, after some that do not count.

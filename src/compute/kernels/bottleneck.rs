@@ -71,8 +71,8 @@ struct Pass<'a> {
 // SAFETY: what it points to is written at lines of each thread's own.
 unsafe impl Sync for Pass<'_> {}
 
-/// Lines for each thread below which it is not worth another.
-const SHARED_LINES: usize = 4;
+/// Lines for each thread, by those that two threads both expand: with fewer, threads share operations.
+const SHARED_LINES: usize = 6;
 
 impl Bottleneck {
     /// How many lines of the output are made at once, when a line of each wide picture has so many floats.
@@ -100,7 +100,8 @@ impl Bottleneck {
         let residual = residual.map(|picture| (picture.frame, picture.data));
         let pass = &Pass { level, input, residual, out: out.as_mut_ptr(), spare };
         let (height, threads) = (to.size[0], team::threads());
-        if threads == 1 || height < SHARED_LINES * threads {
+        let twice = self.geometry.reads(1).saturating_sub(self.geometry.stride[0]).div_ceil(2);
+        if threads == 1 || height < SHARED_LINES * twice.max(1) * threads {
             // SAFETY: `out` has room, and nobody else has it.
             return unsafe { self.part(pass, 0..height) };
         }

@@ -83,8 +83,10 @@ impl Depthwise {
             // SAFETY: as asserted; `dispatch` runs only what the processor has.
             return unsafe { dispatch!(level, filters(pass: &Pass<'_>)) };
         }
-        team::each(to.blocks(), &|block| {
-            let pass = &Pass { blocks: block..block + 1, ..*shared.pass() };
+        let each = to.blocks().div_ceil(PIECES * team::threads());
+        team::each(to.blocks().div_ceil(each), &|piece| {
+            let own = piece * each..((piece + 1) * each).min(to.blocks());
+            let pass = &Pass { blocks: own, ..*shared.pass() };
             // SAFETY: as above; no two pieces write the same block.
             unsafe { dispatch!(level, filters(pass: &Pass<'_>)) };
         });
@@ -93,6 +95,9 @@ impl Depthwise {
 
 /// Multiply-adds that are worth a second thread: some microseconds.
 const SHARED_MIN: usize = 1 << 18;
+
+/// Pieces of shared work for each thread.
+const PIECES: usize = 3;
 
 /// A pass that several threads do parts of.
 struct Shared<'a>(Pass<'a>);
