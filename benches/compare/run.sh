@@ -11,10 +11,13 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 target=$(cd "$here/../.." && pwd)/target
 python=$target/compare/venv/bin/python
+installed=$target/compare/venv/requirements.txt
 
-if [ ! -x "$python" ]; then
+# What is installed is noted last: a run that was cut off, or other requirements, install again.
+if ! cmp -s "$here/requirements.txt" "$installed"; then
     python3 -m venv "$target/compare/venv"
     "$python" -m pip install --quiet --requirement "$here/requirements.txt"
+    cp "$here/requirements.txt" "$installed"
 fi
 "$python" "$here/engines.py" "$target/release/maas" "$@" >"$target/compare/lines.jsonl"
 "$python" "$here/table.py" <"$target/compare/lines.jsonl"

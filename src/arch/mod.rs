@@ -8,6 +8,7 @@ mod gru;
 mod import;
 mod measure;
 pub mod pack;
+mod tokenizer;
 mod train;
 mod transformer;
 

@@ -2,8 +2,6 @@
 //! other, then other names for some of them. All numbers are little-endian; a text is its length as u16,
 //! which counts a zero at its end.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
 use crate::checkpoint::cursor::Cursor;
@@ -36,7 +34,7 @@ pub fn read(source: Source<'_>) -> Result<Checkpoint, CheckpointError> {
     let (Some(specification), Some(revision), Some(count)) = head else {
         return Err(cut(cursor.at()));
     };
-    let mut checkpoint = Checkpoint::new(Form::CTranslate2 { specification, revision });
+    let mut checkpoint = Checkpoint::new(Form::CTranslate2 { specification, revision }, source);
     for _ in 0..count {
         let header = Header::read(&mut cursor).ok_or_else(|| cut(cursor.at()))?;
         let (name, tensor) = header.tensor(source, &mut cursor)?;
@@ -99,7 +97,8 @@ impl Header {
     }
 }
 
-fn aliases(cursor: &mut Cursor<'_>) -> Option<BTreeMap<String, String>> {
+/// Other names, each with the name that stands for the bytes.
+fn aliases(cursor: &mut Cursor<'_>) -> Option<Vec<(String, String)>> {
     let count = cursor.u32()?;
     (0..count).map(|_| Some((text(cursor)?, text(cursor)?))).collect()
 }
@@ -182,5 +181,10 @@ mod tests {
         assert!(refused(|parts| parts[13] = text("none")).contains("tensor \"other/weight\""));
         assert!(refused(|parts| parts[12] = text("layer/weight")).contains("one variable"));
         assert!(refused(|parts| parts.push(vec![0])).contains("1 bytes more"));
+        let twice = refused(|parts| {
+            parts[11] = word(2);
+            parts.extend([text("other/weight"), text("layer/weight")]);
+        });
+        assert!(twice.contains("tensor \"other/weight\": expected one variable"), "{twice}");
     }
 }

@@ -40,6 +40,7 @@ pub enum Form {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     pub form: Form,
+    size: usize,
     tensors: BTreeMap<String, Tensor>,
 }
 
@@ -58,13 +59,19 @@ pub fn read(file: &str, bytes: &Bytes) -> Result<Checkpoint, CheckpointError> {
         state_dict::read(source)
     } else {
         let expected = "a safetensors file, a PyTorch state dict or a CTranslate2 model";
-        Err(source.format(expected, source.shown()))
+        Err(source.format(expected, source.beginning()))
     }
 }
 
 impl Checkpoint {
-    fn new(form: Form) -> Self {
-        Self { form, tensors: BTreeMap::new() }
+    fn new(form: Form, source: Source<'_>) -> Self {
+        Self { form, size: source.bytes.len(), tensors: BTreeMap::new() }
+    }
+
+    /// Bytes of the file. Tensors may share them, so that all together have more.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// Every tensor that has not been taken, by name.
@@ -105,7 +112,7 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn format(&self, expected: impl Into<String>, got: impl Into<String>) -> CheckpointError {
-        let (expected, got) = (expected.into(), got.into());
+        let (expected, got) = (shown(&expected.into()), shown(&got.into()));
         CheckpointError::Format { file: self.file.to_owned(), expected, got }
     }
 
@@ -118,13 +125,13 @@ impl Source<'_> {
         CheckpointError::Tensor {
             file: self.file.to_owned(),
             tensor: tensor.chars().take(NAME_SHOWN).collect(),
-            expected: expected.into(),
-            got: got.into(),
+            expected: shown(&expected.into()),
+            got: shown(&got.into()),
         }
     }
 
     /// How the file begins, for an error.
-    fn shown(&self) -> String {
+    fn beginning(&self) -> String {
         let start: Vec<String> =
             self.bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         format!("{} bytes that begin with {:?}", self.bytes.len(), start.join(" "))
@@ -133,3 +140,19 @@ impl Source<'_> {
 
 /// Characters of a file's own text that an error repeats.
 const NAME_SHOWN: usize = 120;
+
+/// Characters of either side of an error, of which some may be a file's own.
+const TEXT_SHOWN: usize = 400;
+
+/// What an error says, as one line of bounded length that no terminal takes for a command.
+fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars().take(TEXT_SHOWN) {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}

@@ -31,7 +31,7 @@ pub fn read(source: Source<'_>) -> Result<Checkpoint, CheckpointError> {
     let whole = "a whole safetensors file";
     let file = SafeTensors::deserialize(source.bytes)
         .map_err(|error| source.format(whole, error.to_string()))?;
-    let mut checkpoint = Checkpoint::new(Form::Safetensors);
+    let mut checkpoint = Checkpoint::new(Form::Safetensors, source);
     for (name, view) in file.iter() {
         let dtype = DTYPES.iter().find(|(theirs, _)| *theirs == view.dtype());
         let (_, dtype) = dtype.ok_or_else(|| {

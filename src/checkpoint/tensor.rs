@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 /// Dimensions that a tensor may have.
-const RANK_MAX: usize = 8;
+pub const RANK_MAX: usize = 8;
 
 /// What a tensor's elements are. Only F32, F16 and BF16 are weights here; the others are read so that a
 /// tensor of theirs can be named, and left out or refused.

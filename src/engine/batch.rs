@@ -37,6 +37,18 @@ pub fn take(waiting: impl IntoIterator<Item = Waiting>, bounds: Bounds) -> usize
     leave
 }
 
+/// How many batches rows of these costs make by themselves.
+#[must_use]
+pub fn count(mut costs: &[usize], bounds: Bounds) -> usize {
+    let mut batches = 0;
+    while !costs.is_empty() {
+        let leave = take(costs.iter().map(|&cost| Waiting { cost, dead: false }), bounds);
+        costs = costs.get(leave.max(1)..).unwrap_or_default();
+        batches += 1;
+    }
+    batches
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +57,16 @@ mod tests {
     fn rows() -> impl Strategy<Value = Vec<Waiting>> {
         let row = (1_usize..50, any::<bool>()).prop_map(|(cost, dead)| Waiting { cost, dead });
         prop::collection::vec(row, 0..40)
+    }
+
+    #[test]
+    fn rows_make_as_many_batches_as_their_number_and_their_costs_ask_for() {
+        let bounds = Bounds { rows_max: 2, cost_max: 10 };
+        for (costs, batches) in
+            [(&[][..], 0), (&[1, 1], 1), (&[1, 1, 1], 2), (&[6, 6], 2), (&[99, 1, 1], 2)]
+        {
+            assert_eq!(count(costs, bounds), batches, "{costs:?}");
+        }
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::domain::{Answer, Kind, Problem, Timings};
-use crate::engine::batch::{Bounds, Waiting, take};
+use crate::engine::batch::{self, Bounds, Waiting};
 use crate::engine::gather::{Gather, Gathered};
 use crate::engine::workers::{Job, Turns};
 use crate::engine::{Codec, CpuPool, Endpoint, Limits, ModelStats, Network, Reply, Request};
@@ -94,8 +94,7 @@ where
             return Ok(Gathered::default());
         }
         let (request, receiver) = Gather::new(samples.len(), deadline);
-        let batches = samples.len().div_ceil(self.queue.limits.batch_rows_max);
-        self.queue.admit(samples, &request)?;
+        let batches = self.queue.admit(samples, &request)?;
         // From here on the rows alone hold the sender: when they are lost, the waiter is told.
         drop(request);
         for _ in 0..batches {
@@ -137,12 +136,13 @@ where
 }
 
 impl<N: Network> Queue<N> {
-    /// All rows of a request, or none.
+    /// All rows of a request, or none; how many batches they make.
     fn admit(
         &self,
         samples: Vec<N::Sample>,
         request: &Arc<Gather<N::Output>>,
-    ) -> Result<(), Problem> {
+    ) -> Result<usize, Problem> {
+        let costs: Vec<usize> = samples.iter().map(|sample| self.network.cost(sample)).collect();
         let mut waiting = self.waiting();
         if waiting.len() + samples.len() > self.limits.queue_rows_max {
             // Those whose client has gone leave their places before anybody is refused.
@@ -154,15 +154,20 @@ impl<N: Network> Queue<N> {
         if rows > self.limits.queue_rows_max && !waiting.is_empty() {
             return Err(self.stats.overloaded(waiting.len()));
         }
-        let entries = samples.into_iter().enumerate();
-        waiting.extend(entries.map(|(index, sample)| Entry {
-            cost: self.network.cost(&sample),
+        let entries = samples.into_iter().zip(&costs).enumerate();
+        waiting.extend(entries.map(|(index, (sample, &cost))| Entry {
+            cost,
             sample,
             index,
             request: Arc::clone(request),
         }));
         self.stats.queued.store(waiting.len(), Ordering::Relaxed);
-        Ok(())
+        drop(waiting);
+        Ok(batch::count(&costs, self.bounds()))
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { rows_max: self.limits.batch_rows_max, cost_max: self.limits.batch_cost_max }
     }
 
     /// The next batch, and whether rows are left.
@@ -172,9 +177,7 @@ impl<N: Network> Queue<N> {
         let rows = waiting
             .iter()
             .map(|entry| Waiting { cost: entry.cost, dead: entry.request.is_dead(now) });
-        let bounds =
-            Bounds { rows_max: self.limits.batch_rows_max, cost_max: self.limits.batch_cost_max };
-        let leave = take(rows, bounds);
+        let leave = batch::take(rows, self.bounds());
         let leaving = waiting.drain(..leave);
         let batch = leaving.filter(|entry| !entry.request.is_dead(now)).collect();
         self.stats.queued.store(waiting.len(), Ordering::Relaxed);

@@ -10,6 +10,6 @@ pub use digest::sha256;
 pub use manifest::{
     ArchitectureSection, ImportReceipt, MANIFEST_FILE, Manifest, TrainingReceipt, WEIGHTS_FILE,
 };
-pub use open::{Package, PackageError};
+pub use open::{Package, PackageError, read_sized};
 pub use store::{Store, StoreEntry, entries_of};
 pub use write::{Draft, write};

@@ -128,19 +128,33 @@ impl Package {
 
 fn read_file(dir: &Dir, path: &str, limit: u64) -> Result<Vec<u8>, PackageError> {
     let error = |source| PackageError::Read { path: path.to_owned(), source };
-    let file = dir.open(path).map_err(error)?;
-    let metadata = file.metadata().map_err(error)?;
+    // Looked at first: to open a pipe would wait for somebody to write into it.
+    let metadata = dir.metadata(path).map_err(error)?;
     if !metadata.is_file() {
         return Err(PackageError::NotAFile { path: path.to_owned() });
     }
     let size = metadata.len();
-    let mut bytes: Vec<u8> = Vec::new();
-    let mut reserve =
-        |size| usize::try_from(size).is_ok_and(|n| bytes.try_reserve_exact(n).is_ok());
-    if size > limit || !reserve(size) {
-        return Err(PackageError::TooLarge { path: path.to_owned(), got: size, limit });
+    let file = dir.open(path).map_err(error)?;
+    read_sized(file, size, limit).map_err(error)?.ok_or_else(|| PackageError::TooLarge {
+        path: path.to_owned(),
+        got: size,
+        limit,
+    })
+}
+
+/// The first `size` bytes of a file; nothing where they are more than `limit`, or than there is memory for.
+/// A file that grows while it is read is cut off at the size it had; its digest then differs.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_sized(file: impl Read, size: u64, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
+    if size > limit {
+        return Ok(None);
     }
-    // A file that grows while it is read is cut off at the size it had; its digest then differs.
-    file.take(size).read_to_end(&mut bytes).map_err(error)?;
-    Ok(bytes)
+    let mut bytes: Vec<u8> = Vec::new();
+    if !usize::try_from(size).is_ok_and(|n| bytes.try_reserve_exact(n).is_ok()) {
+        return Ok(None);
+    }
+    file.take(size).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
 }

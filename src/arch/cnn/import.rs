@@ -18,7 +18,7 @@ use crate::arch::cnn::serve::CnnNetwork;
 use crate::arch::cnn::{LABELS_FILE, config, head, load, net, signature};
 use crate::arch::pack::Signature;
 use crate::arch::{
-    Files, ImportError, ImportJob, ImportRecipe, ImportReport, Taker, golden, section,
+    Files, ImportError, ImportJob, ImportRecipe, ImportReport, OpenError, Taker, golden, section,
 };
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::compute::{Device, kernels};
@@ -38,6 +38,9 @@ pub fn import(job: &mut ImportJob) -> Result<ImportReport, ImportError> {
     let mut files = Files::from([(WEIGHTS_FILE.to_owned(), weights)]);
     if head == Head::Softmax {
         files.insert(LABELS_FILE.to_owned(), labels(job)?);
+    } else if job.labels.is_some() {
+        let reason = "an image-regression has no classes: leave the labels out".to_owned();
+        return Err(OpenError::Config { section: "labels", reason }.into());
     }
     let package = job.package(signature, files)?;
     let (network, codec) = load(&package, &Device::Cpu, kernels::best())?;

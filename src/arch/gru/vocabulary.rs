@@ -6,6 +6,7 @@ use tokenizers::Tokenizer;
 
 use crate::arch::OpenError;
 use crate::arch::gru::config::Tokens;
+use crate::arch::tokenizer;
 use crate::engine::TokenId;
 
 /// A text that the vocabulary cannot write.
@@ -42,7 +43,7 @@ impl Vocabulary {
     pub fn read(tokens: Tokens, bytes: &[u8]) -> Result<Self, OpenError> {
         match tokens {
             Tokens::Characters => characters(bytes),
-            Tokens::Tokenizer => tokenizer(bytes),
+            Tokens::Tokenizer => words(bytes),
         }
     }
 
@@ -127,13 +128,8 @@ fn characters(bytes: &[u8]) -> Result<Vocabulary, OpenError> {
     Ok(Vocabulary::Characters { list, ids })
 }
 
-fn tokenizer(bytes: &[u8]) -> Result<Vocabulary, OpenError> {
-    let section = Tokens::Tokenizer.file();
-    let refuse = |reason: String| OpenError::Config { section, reason };
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| refuse(e.to_string()))?;
-    // A tokenizer's own settings may pad or cut every text to a fixed length.
-    tokenizer.with_padding(None);
-    tokenizer.with_truncation(None).map_err(|e| refuse(e.to_string()))?;
+fn words(bytes: &[u8]) -> Result<Vocabulary, OpenError> {
+    let tokenizer = tokenizer::read(Tokens::Tokenizer.file(), bytes)?;
     Ok(Vocabulary::Tokenizer(Box::new(tokenizer)))
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::arch::golden::{GoldenSample, TOLERANCE};
+use crate::arch::golden::{GOLDEN_FILE, GoldenSample, TOLERANCE};
 use crate::arch::import::{Files, ImportError, ImportRecipe, ImportReport, Source, source};
 use crate::arch::pack::{self, Signature};
 use crate::package::{Draft, ImportReceipt, Manifest, Package};
@@ -61,10 +61,14 @@ impl ImportJob {
             if name.is_empty() || !name.chars().all(plain) {
                 return refuse(&path.display().to_string(), "expected a name of a-z A-Z 0-9 . _ -");
             }
+            let inside = format!("golden/{name}");
+            if inside == GOLDEN_FILE {
+                return refuse(name, "the list of the samples has this name: rename the input");
+            }
             if !names.insert(name) {
                 return refuse(name, "two inputs have this name: rename one");
             }
-            samples.push(Sample { path: format!("golden/{name}"), bytes: source::sample(path)? });
+            samples.push(Sample { path: inside, bytes: source::sample(path)? });
         }
         Ok(samples)
     }

@@ -70,6 +70,11 @@ pub enum ImportError {
          is the list of layers, or the table of tensors, that of another network?"
     )]
     Extra { count: usize, names: String },
+    #[error(
+        "the network's tensors have {got} bytes, and the checkpoint only {source_bytes}: too many of its \
+         names share the same bytes"
+    )]
+    Shared { got: usize, source_bytes: usize },
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]

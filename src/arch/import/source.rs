@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use crate::arch::import::ImportError;
 use crate::checkpoint::{self, Checkpoint};
 use crate::domain::Digest;
-use crate::package::sha256;
+use crate::package::{read_sized, sha256};
 
 /// The largest file of weights: four thousand million parameters.
 const WEIGHTS_BYTES_MAX: u64 = 16 << 30;
@@ -110,8 +109,8 @@ fn name_of(path: &Path) -> String {
 /// The bytes of a regular file of at most `limit` bytes.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Bytes, ImportError> {
     let error = |source| ImportError::Read { path: path.display().to_string(), source };
-    let file = File::open(path).map_err(error)?;
-    let metadata = file.metadata().map_err(error)?;
+    // Looked at first: to open a pipe would wait for somebody to write into it.
+    let metadata = std::fs::metadata(path).map_err(error)?;
     let refuse = |expected: String, got: String| {
         let path = path.display().to_string();
         Err(ImportError::File { path, expected, got })
@@ -120,16 +119,33 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Bytes, ImportError> {
         return refuse("a regular file".to_owned(), "something else".to_owned());
     }
     let size = metadata.len();
-    let mut bytes = Vec::new();
-    let fits = usize::try_from(size).is_ok_and(|size| bytes.try_reserve_exact(size).is_ok());
-    if size > limit || !fits {
-        return refuse(format!("at most {limit} bytes"), format!("{size}"));
+    let file = File::open(path).map_err(error)?;
+    match read_sized(file, size, limit).map_err(error)? {
+        Some(bytes) => Ok(bytes.into()),
+        None => refuse(format!("at most {limit} bytes"), format!("{size}")),
     }
-    file.take(size).read_to_end(&mut bytes).map_err(error)?;
-    Ok(bytes.into())
 }
 
 /// An input for a golden sample.
 pub(super) fn sample(path: &Path) -> Result<Bytes, ImportError> {
     read(path, FILE_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit_and_a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, b"12345").unwrap();
+        assert_eq!(&read(&file, 5).unwrap()[..], b"12345");
+        let error = read(&file, 4).unwrap_err().to_string();
+        assert!(error.contains("at most 4 bytes, got 5"), "{error}");
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let error = read(&pipe, 5).unwrap_err().to_string();
+        assert!(error.contains("a regular file"), "{error}");
+    }
 }

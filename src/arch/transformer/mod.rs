@@ -7,14 +7,15 @@ mod ctc;
 mod waveform;
 mod whisper;
 
+use crate::arch::pack::Signature;
 use crate::arch::{
     Architecture, EvalJob, EvalReport, Evaluate, Import, ImportError, ImportJob, ImportReport,
     Measure, Open, OpenContext, OpenError, Timed, Train, TrainError, TrainJob, TrainReport,
 };
 use crate::compute::Device;
-use crate::domain::Item;
+use crate::domain::{Item, TensorSpec};
 use crate::engine::Endpoint;
-use crate::package::Package;
+use crate::package::{Manifest, Package};
 
 /// This architecture's row.
 pub const ARCHITECTURE: Architecture =
@@ -108,6 +109,34 @@ fn import(job: &mut ImportJob) -> Result<ImportReport, ImportError> {
         }
     }
     import(job)
+}
+
+/// Refuses a manifest of another task, or whose network takes or gives something else than `expected`.
+fn check_manifest(manifest: &Manifest, task: &str, expected: &Signature) -> Result<(), OpenError> {
+    if manifest.task != task {
+        let reason = format!("expected {task}, got {:?}", manifest.task);
+        return Err(OpenError::Config { section: "task", reason });
+    }
+    for (section, got, expected) in [
+        ("inputs", &manifest.inputs, &expected.inputs),
+        ("outputs", &manifest.outputs, &expected.outputs),
+    ] {
+        // Names are the package's own.
+        let plain = |specs: &[TensorSpec]| -> Vec<_> {
+            specs.iter().map(|spec| (spec.datatype, spec.shape.clone())).collect()
+        };
+        let (got, expected) = (plain(got), plain(expected));
+        if got != expected {
+            let reason = format!("expected {expected:?} (datatypes and shapes), got {got:?}");
+            return Err(OpenError::Config { section, reason });
+        }
+    }
+    Ok(())
+}
+
+/// One tensor in, one out.
+fn signature(input: TensorSpec, output: TensorSpec) -> Signature {
+    Signature { inputs: vec![input], outputs: vec![output] }
 }
 
 fn cannot(kind: &Kind, what: &str) -> OpenError {

@@ -43,6 +43,9 @@ pub fn read(source: Source<'_>) -> Result<(Pickle, Storages), CheckpointError> {
 struct Archive<'a> {
     source: Source<'a>,
     zip: ZipArchive<io::Cursor<&'a [u8]>>,
+    /// Bytes that entries may still have: they lie beside each other, so together they have fewer than the
+    /// file.
+    left: usize,
 }
 
 impl<'a> Archive<'a> {
@@ -50,7 +53,7 @@ impl<'a> Archive<'a> {
         let zip = ZipArchive::new(io::Cursor::new(&source.bytes[..])).map_err(|_| {
             source.format("a whole zip archive", "one whose directory does not read")
         })?;
-        Ok(Self { source, zip })
+        Ok(Self { source, zip, left: source.bytes.len() })
     }
 
     /// What stands before `/data.pkl`.
@@ -84,6 +87,7 @@ impl<'a> Archive<'a> {
         if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
             return Err(lies("a compressed or encrypted one"));
         }
+        let crc32 = entry.crc32();
         let range = entry.data_start().and_then(|start| {
             let start = usize::try_from(start).ok()?;
             let end = start.checked_add(usize::try_from(entry.size()).ok()?)?;
@@ -91,9 +95,12 @@ impl<'a> Archive<'a> {
                 .then_some(start..end)
         });
         let range = range.ok_or_else(|| lies("a size that is not the file's"))?;
+        drop(entry);
+        let left = self.left.checked_sub(range.len());
+        self.left = left.ok_or_else(|| lies("one that lies over others"))?;
         let data = source.bytes.slice(range);
         let mut crc = flate2::Crc::new();
         crc.update(&data);
-        if crc.sum() == entry.crc32() { Ok(Some(data)) } else { Err(lies("another checksum")) }
+        if crc.sum() == crc32 { Ok(Some(data)) } else { Err(lies("another checksum")) }
     }
 }

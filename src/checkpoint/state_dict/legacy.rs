@@ -1,10 +1,12 @@
 //! The form before `PyTorch` 1.6: five pickles (a magic number, the format's version, what the machine
 //! was, the state dict, the keys of its storages), then each storage as a count and its bytes.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use crate::checkpoint::cursor::Cursor;
-use crate::checkpoint::state_dict::pickle::{self, Pickle, Refusal, Value};
+use crate::checkpoint::state_dict::pickle::{self, Pickle, Refusal, Storage, Value};
 use crate::checkpoint::state_dict::{Storages, sized, wanted};
 use crate::checkpoint::{CheckpointError, Source};
 
@@ -25,7 +27,11 @@ pub fn read(source: Source<'_>) -> Result<(Pickle, Storages), CheckpointError> {
     };
     let (version, machine, pickle, keys) = (next()?, next()?, next()?, next()?);
     if *version.root() != Value::Integer(VERSION) {
-        return Err(source.format(format!("version {VERSION}"), format!("{:?}", version.root())));
+        let got = match version.root() {
+            Value::Integer(version) => format!("version {version}"),
+            other => other.kind().to_owned(),
+        };
+        return Err(source.format(format!("version {VERSION}"), got));
     }
     if !is_little_endian(&machine) {
         return Err(source.format("the byte order little", "another"));
@@ -52,13 +58,15 @@ fn storages(
     let Value::List(keys_listed) = keys.root() else {
         return Err(source.format("a list of storages", keys.root().kind()));
     };
-    let mut wanted: Vec<_> = wanted(source, pickle)?.into_iter().map(Some).collect();
+    let mut wanted: BTreeMap<String, Storage> =
+        wanted(source, pickle)?.into_iter().map(|storage| (storage.key.clone(), storage)).collect();
     let mut storages = Storages::new();
     for &key in keys_listed {
-        let found = wanted.iter_mut().find(|storage| {
-            storage.as_ref().is_some_and(|s| *keys.value(key) == Value::Text(s.key.clone()))
-        });
-        let storage = found.and_then(Option::take).ok_or_else(|| {
+        let found = match keys.value(key) {
+            Value::Text(key) => wanted.remove(key),
+            _ => None,
+        };
+        let storage = found.ok_or_else(|| {
             source.format("keys of the tensors' storages, each once", keys.value(key).kind())
         })?;
         let cut = || source.format(format!("all of storage {}", storage.key), "an end too soon");
@@ -68,11 +76,9 @@ fn storages(
         let data = sized(source, &storage, data)?;
         storages.insert(storage.key, data);
     }
-    match (wanted.into_iter().flatten().next(), cursor.left()) {
+    match (wanted.into_keys().next(), cursor.left()) {
         (None, 0) => Ok(storages),
         (None, left) => Err(source.format("an end after the storages", format!("{left} bytes"))),
-        (Some(missing), _) => {
-            Err(source.format(format!("storage {}", missing.key), "a list without it"))
-        }
+        (Some(missing), _) => Err(source.format(format!("storage {missing}"), "a list without it")),
     }
 }

@@ -54,7 +54,7 @@ fn tensors(
     let Value::Dict(items) = pickle.root() else {
         return Err(source.format("a dict of tensors", pickle.root().kind()));
     };
-    let mut checkpoint = Checkpoint::new(Form::StateDict);
+    let mut checkpoint = Checkpoint::new(Form::StateDict, source);
     let mut gathered = Gathered::at_most(source.bytes.len());
     for &(key, value) in items {
         let Value::Text(name) = pickle.value(key) else {

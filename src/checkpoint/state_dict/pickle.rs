@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use crate::checkpoint::cursor::Cursor;
 use crate::checkpoint::state_dict::opcode::{self, Opcode};
+use crate::checkpoint::tensor::RANK_MAX;
 use crate::checkpoint::{Dtype, NAME_SHOWN};
 
 /// Opcodes that are read: those of a hundred thousand tensors.
@@ -15,6 +16,9 @@ const STEPS_MAX: usize = 1 << 22;
 
 /// Bytes of a module's or a class's name.
 const LINE_MAX: usize = 256;
+
+/// Bytes of a storage's key. Every tensor has a copy of it, however often the pickle recalls the one text.
+const KEY_MAX: usize = 256;
 
 /// Index of a value. Values refer to each other by it, so that no depth of nesting is a depth of calls.
 pub type Id = usize;
@@ -340,6 +344,10 @@ impl Machine {
 
     fn counts(&self, id: Id) -> Result<Vec<usize>, Refusal> {
         match &self.values[id] {
+            // Before they are copied: the pickle may recall the one tuple for every tensor.
+            Value::Tuple(items) if items.len() > RANK_MAX => {
+                refuse(format!("at most {RANK_MAX} dimensions"), format!("{}", items.len()))
+            }
             Value::Tuple(items) => items.iter().map(|&item| self.count(item)).collect(),
             other => refuse("a tuple of ints", other.kind()),
         }
@@ -361,7 +369,8 @@ impl Machine {
         let Value::Tuple(parts) = &self.values[id] else {
             return refuse(expected, self.values[id].kind());
         };
-        let parts: Vec<&Value> = parts.iter().map(|&part| &self.values[part]).collect();
+        // One more than there may be.
+        let parts: Vec<&Value> = parts.iter().take(7).map(|&part| &self.values[part]).collect();
         let storage = match parts.as_slice() {
             [
                 Value::Text(word),
@@ -377,14 +386,12 @@ impl Machine {
                 _,
                 Value::Integer(elements),
                 Value::None,
-            ] if word == "storage" => usize::try_from(*elements).ok().map(|elements| Storage {
-                key: key.clone(),
-                dtype: *dtype,
-                elements,
-            }),
+            ] if word == "storage" && key.len() <= KEY_MAX => usize::try_from(*elements)
+                .ok()
+                .map(|elements| Storage { key: key.clone(), dtype: *dtype, elements }),
             _ => None,
         };
-        let kinds: Vec<&str> = parts.iter().take(8).map(|part| part.kind()).collect();
+        let kinds: Vec<&str> = parts.iter().map(|part| part.kind()).collect();
         let storage = storage.map_or_else(|| refuse(expected, kinds.join(", ")), Ok)?;
         self.push(Value::Storage(storage));
         Ok(())

@@ -197,6 +197,10 @@ fn a_job_that_lacks_something_is_told_what() {
     assert!(refused(&good, |job| job.samples.push(job.samples[0].clone())).contains("two inputs"));
     assert!(refused(&good, |job| job.samples[0].set_file_name("ä.png")).contains("a name of"));
     assert!(refused(&good, |job| job.labels = None).contains("--labels"));
+    let regression = |job: &mut ImportJob| job.recipe.task = "image-regression".to_owned();
+    assert!(refused(&good, regression).contains("leave the labels out"));
+    let listed = refused(&good, |job| job.samples[0].set_file_name("samples.json"));
+    assert!(listed.contains("list of the samples"), "{listed}");
     let absent = refused(&good, |job| job.source = Source::new(Path::new("absent.pth")));
     assert!(absent.contains("absent.pth cannot be read"), "{absent}");
     let empty = refused(&good, |job| job.source = Source::new(Path::new("/")));

@@ -35,8 +35,11 @@ pub struct Config {
     pub heads: usize,
     /// Width of the feed-forward parts.
     pub hidden: usize,
-    /// Tokens that a text may have at most, those that frame it included.
+    /// Rows of the table of positions.
     pub positions_max: usize,
+    /// Tokens that a text may have at most, those that frame it included; without it, one a position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_max: Option<usize>,
     /// Rows of the table of token types; every token is of the first.
     pub token_types: usize,
     /// Added to a variance before its root is taken.
@@ -85,6 +88,10 @@ impl Config {
             (divides, "heads: expected a divisor of width"),
             ((1..=16_384).contains(&self.hidden), "hidden: expected 1 to 16384"),
             ((1..=8192).contains(&self.positions_max), "positions_max: expected 1 to 8192"),
+            (
+                (1..=self.positions_max).contains(&self.tokens_max()),
+                "tokens_max: expected 1 to positions_max",
+            ),
             ((1..=64).contains(&self.token_types), "token_types: expected 1 to 64"),
             (
                 self.layer_norm_eps > 1e-30 && self.layer_norm_eps < 1.0,
@@ -102,6 +109,12 @@ impl Config {
 }
 
 impl Config {
+    /// Tokens that a text may have at most.
+    #[must_use]
+    pub fn tokens_max(&self) -> usize {
+        self.tokens_max.unwrap_or(self.positions_max)
+    }
+
     /// [`Config::layer_norm_eps`] as the arithmetic takes it.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "checked to be in the range of f32")]
@@ -122,6 +135,7 @@ impl Config {
             heads: 2,
             hidden: 40,
             positions_max: 20,
+            tokens_max: None,
             token_types: 2,
             layer_norm_eps: 1e-12,
             activation: Activation::Gelu,
@@ -150,6 +164,8 @@ mod tests {
         }
         for (key, value) in [
             ("heads", 5.into()),
+            ("tokens_max", 0.into()),
+            ("tokens_max", 21.into()),
             ("token_types", 65.into()),
             ("layer_norm_eps", f64::NAN.into()),
             ("pooling", "max".into()),

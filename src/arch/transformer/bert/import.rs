@@ -6,7 +6,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::arch::golden;
-use crate::arch::pack::Signature;
 use crate::arch::transformer::bert::config::{Config, Kind, Pooling};
 use crate::arch::transformer::bert::net::Encoder;
 use crate::arch::transformer::bert::tokens::TOKENIZER_FILE;
@@ -71,6 +70,15 @@ const POOLING_KEYS: &str = "pooling_mode_";
 
 const MODULES_FILE: &str = "modules.json";
 
+/// What is wanted of a `sentence_bert_config.json`, which sentence-transformers writes.
+#[derive(Debug, Deserialize)]
+struct Limit {
+    #[serde(default)]
+    max_seq_length: Option<usize>,
+}
+
+const LIMIT_FILE: &str = "sentence_bert_config.json";
+
 /// Packs what a published directory holds.
 ///
 /// # Errors
@@ -95,9 +103,7 @@ pub fn import(job: &mut ImportJob) -> Result<ImportReport, ImportError> {
         (WEIGHTS_FILE.to_owned(), weights),
         (TOKENIZER_FILE.to_owned(), tokenizer.to_vec()),
     ]);
-    let (input, output) = signature(&config);
-    let signature = Signature { inputs: vec![input], outputs: vec![output] };
-    let package = job.package(signature, files)?;
+    let package = job.package(signature(&config), files)?;
     let (network, codec) = load(&package, &Device::Cpu, kernels::best())?;
     job.write(package, "text", samples, |bytes| {
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -121,6 +127,7 @@ fn config(job: &mut ImportJob) -> Result<Config, ImportError> {
             (pooling.unwrap_or(published.0), normalise.unwrap_or(published.1))
         }
     };
+    let limit = published_limit(&mut job.source)?;
     let config = Config {
         kind: Kind::Bert,
         vocabulary: sizes.vocab_size,
@@ -129,6 +136,7 @@ fn config(job: &mut ImportJob) -> Result<Config, ImportError> {
         heads: sizes.num_attention_heads,
         hidden: sizes.intermediate_size,
         positions_max: sizes.max_position_embeddings,
+        tokens_max: limit.filter(|&limit| limit < sizes.max_position_embeddings),
         token_types: sizes.type_vocab_size,
         layer_norm_eps: sizes.layer_norm_eps,
         activation: sizes.hidden_act,
@@ -137,6 +145,14 @@ fn config(job: &mut ImportJob) -> Result<Config, ImportError> {
     };
     config.check()?;
     Ok(config)
+}
+
+/// How many tokens of a text sentence-transformers reads: the network was trained with no more.
+fn published_limit(source: &mut Source) -> Result<Option<usize>, ImportError> {
+    if !source.has(LIMIT_FILE) {
+        return Ok(None);
+    }
+    Ok(source.json::<Limit>(LIMIT_FILE)?.max_seq_length)
 }
 
 /// Pooling and normalisation as the directory's `modules.json` lists them.

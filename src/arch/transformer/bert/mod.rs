@@ -10,12 +10,14 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
+use crate::arch::pack::Signature;
+use crate::arch::transformer::{self, check_manifest};
 use crate::arch::{OpenContext, OpenError, Timed, golden, measure};
 use crate::compute::kernels::Level;
 use crate::compute::{Device, Loader, WeightError};
 use crate::domain::{Datatype, Item, MediaLimits, TensorSpec};
 use crate::engine::{Endpoint, Network, RunError, TokenId};
-use crate::package::{Manifest, Package, WEIGHTS_FILE};
+use crate::package::{Package, WEIGHTS_FILE};
 
 use codec::TextCodec;
 use config::Config;
@@ -53,44 +55,26 @@ fn load(
 ) -> Result<(BertNetwork, TextCodec), OpenError> {
     let manifest = &package.manifest;
     let config = Config::read(&manifest.architecture.config)?;
-    check_manifest(manifest, &config)?;
-    let tokens =
-        Tokens::read(package.file(TOKENIZER_FILE)?, config.vocabulary, config.positions_max)?;
+    check_manifest(manifest, TASK, &signature(&config))?;
+    let tokens_max = config.tokens_max();
+    let tokens = Tokens::read(package.file(TOKENIZER_FILE)?, config.vocabulary, tokens_max)?;
     let mut loader = Loader::new(package.file(WEIGHTS_FILE)?, device)?;
     let encoder = Encoder::new(&mut loader, &config, device)?;
     loader.finish()?;
     // What a golden sample may be is the package's choice, not the server's.
     let bytes_max = MediaLimits::default().text_bytes_max;
-    let codec = TextCodec { tokens, bytes_max, tokens_max: config.positions_max };
+    let codec = TextCodec { tokens, bytes_max, tokens_max };
     Ok((BertNetwork::new(encoder, level)?, codec))
 }
 
-fn check_manifest(manifest: &Manifest, config: &Config) -> Result<(), OpenError> {
-    if manifest.task != TASK {
-        let reason = format!("expected {TASK}, got {:?}", manifest.task);
-        return Err(OpenError::Config { section: "task", reason });
-    }
-    let (input, output) = signature(config);
-    for (section, got, expected) in
-        [("inputs", &manifest.inputs, input), ("outputs", &manifest.outputs, output)]
-    {
-        // Names are the package's own.
-        let same =
-            |spec: &TensorSpec| spec.datatype == expected.datatype && spec.shape == expected.shape;
-        if got.len() != 1 || !got.iter().all(same) {
-            let TensorSpec { datatype, shape, .. } = expected;
-            let reason = format!("expected one {datatype:?} of shape {shape:?}, got {got:?}");
-            return Err(OpenError::Config { section, reason });
-        }
-    }
-    Ok(())
-}
-
 /// A text in, its embedding out.
-fn signature(config: &Config) -> (TensorSpec, TensorSpec) {
+fn signature(config: &Config) -> Signature {
     let spec = |name: &str, datatype, shape| TensorSpec { name: name.to_owned(), datatype, shape };
     let width = i64::try_from(config.width).unwrap_or(i64::MAX);
-    (spec("text", Datatype::Bytes, vec![1]), spec("embedding", Datatype::Fp32, vec![width]))
+    transformer::signature(
+        spec("text", Datatype::Bytes, vec![1]),
+        spec("embedding", Datatype::Fp32, vec![width]),
+    )
 }
 
 /// The encoder as the engine runs it: by its plan on a CPU, as a graph elsewhere.

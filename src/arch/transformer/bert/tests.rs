@@ -13,7 +13,7 @@ use crate::arch::{ImportError, ImportJob, ImportReport, Source};
 use crate::compute::Trainable;
 use crate::compute::kernels::best;
 use crate::domain::{Item, Outcome, Params, Payload};
-use crate::engine::{Engine, Limits, Reply, Request};
+use crate::engine::{Codec, Engine, Limits, Reply, Request};
 
 const RECIPE: &str = r#"
     name = "tiny"
@@ -166,6 +166,25 @@ fn a_package_that_answers_otherwise_or_is_for_something_else_is_not_served() {
     let mut wider = package();
     wider.manifest.outputs[0].shape = vec![25];
     assert!(refused(wider).contains("outputs"));
+}
+
+#[test]
+fn a_text_has_no_more_tokens_than_the_directory_says() {
+    let folder = tempfile::tempdir().unwrap();
+    publish(folder.path());
+    let said = json!({"max_seq_length": 7, "do_lower_case": false}).to_string();
+    fs::write(folder.path().join("sentence_bert_config.json"), said).unwrap();
+    let report = imported(folder.path(), RECIPE).unwrap();
+    let package = Package::open(&report.place).unwrap();
+    let config = Config::read(&package.manifest.architecture.config).unwrap();
+    assert_eq!(config, Config { tokens_max: Some(7), ..Config::tiny() });
+    let (_, codec) = load(&package, &Device::Cpu, best()).unwrap();
+    let tokens = |text: &str| {
+        let payload = Payload::single(Item::Text(text.to_owned()), "/body");
+        codec.decode(payload, &Params::default()).map(|(samples, _)| samples[0].len())
+    };
+    assert_eq!(tokens("a man is eating food").unwrap(), 7);
+    assert!(tokens("a man is eating food food").is_err());
 }
 
 #[test]

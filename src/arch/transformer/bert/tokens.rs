@@ -2,7 +2,7 @@
 
 use tokenizers::{PostProcessor, Tokenizer, TruncationDirection};
 
-use crate::arch::OpenError;
+use crate::arch::{OpenError, tokenizer};
 use crate::engine::TokenId;
 
 /// The package's file that holds the tokenizer.
@@ -28,17 +28,13 @@ pub enum Refusal {
 }
 
 impl Tokens {
-    /// Reads a tokenizer.json for a network of `vocabulary` tokens and `most` positions.
+    /// Reads a tokenizer.json for a network of `vocabulary` tokens, of which a text may have `most`.
     ///
     /// # Errors
     /// [`OpenError::Config`] when the bytes are no tokenizer, or one with tokens that the network lacks.
     pub fn read(bytes: &[u8], vocabulary: usize, most: usize) -> Result<Self, OpenError> {
         let refuse = |reason| OpenError::Config { section: TOKENIZER_FILE, reason };
-        let mut tokenizer =
-            Tokenizer::from_bytes(bytes).map_err(|error| refuse(error.to_string()))?;
-        // A tokenizer's own settings may pad or cut every text to a fixed length.
-        tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(|error| refuse(error.to_string()))?;
+        let tokenizer = tokenizer::read(TOKENIZER_FILE, bytes)?;
         let size = tokenizer.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
         if size > vocabulary {
             let reason = format!("it has {size} tokens: expected at most vocabulary, {vocabulary}");
@@ -46,7 +42,8 @@ impl Tokens {
         }
         let frame = tokenizer.get_post_processor().map_or(0, |frame| frame.added_tokens(false));
         if frame >= most {
-            let reason = format!("{frame} tokens frame a text: expected less than positions_max");
+            let reason =
+                format!("{frame} tokens frame a text: expected fewer than it may have, {most}");
             return Err(refuse(reason));
         }
         Ok(Self { tokenizer, frame, most })
@@ -116,7 +113,7 @@ mod tests {
             error.to_string()
         };
         assert!(refused(TINY.as_bytes(), 9, 8).contains("at most vocabulary, 9"));
-        assert!(refused(TINY.as_bytes(), 10, 2).contains("less than positions_max"));
+        assert!(refused(TINY.as_bytes(), 10, 2).contains("may have, 2"));
         refused(b"{}", 10, 8);
     }
 }

@@ -20,11 +20,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::arch::pack::Signature;
 use crate::arch::transformer::waveform::Waveforms;
+use crate::arch::transformer::{self, check_manifest};
 use crate::arch::{OpenContext, OpenError, Timed, golden, measure, section};
 use crate::compute::kernels::Level;
 use crate::compute::{Device, Loader, WeightError};
-use crate::domain::{Item, MediaLimits, Params, Payload};
+use crate::domain::{Datatype, Item, MediaLimits, Params, Payload, TensorSpec};
 use crate::engine::{Codec, Endpoint, Network, TokenId};
 use crate::media::mel::Mel;
 use crate::package::{Package, WEIGHTS_FILE};
@@ -39,6 +41,9 @@ use vocabulary::{TOKENIZER_FILE, Vocabulary};
 use weights::Weights;
 
 pub use import::import;
+
+/// What such a package is for.
+const TASK: &str = "speech-recognition";
 
 /// Windows that are listened to in one go, one after the other.
 const PART_WINDOWS: usize = 4;
@@ -70,14 +75,29 @@ pub fn measure(
 }
 
 fn load(package: &Package, device: &Device) -> Result<(Graph, Preprocessing), OpenError> {
-    let config: Config = section("architecture.config", &package.manifest.architecture.config)?;
+    let manifest = &package.manifest;
+    let config: Config = section("architecture.config", &manifest.architecture.config)?;
     config.check()?;
-    let preprocessing: Preprocessing = section("preprocessing", &package.manifest.preprocessing)?;
+    check_manifest(manifest, TASK, &signature())?;
+    let preprocessing: Preprocessing = section("preprocessing", &manifest.preprocessing)?;
     preprocessing.check(&config)?;
     let mut loader = Loader::new(package.file(WEIGHTS_FILE)?, device)?;
     let weights = Weights::new(&mut loader, &config)?;
     loader.finish()?;
     Ok((Graph { config, weights, device: device.clone() }, preprocessing))
+}
+
+/// A waveform in, a text out.
+fn signature() -> Signature {
+    let spec = |name: &str, datatype, shape: &[i64]| TensorSpec {
+        name: name.to_owned(),
+        datatype,
+        shape: shape.to_vec(),
+    };
+    transformer::signature(
+        spec("waveform", Datatype::Fp32, &[-1]),
+        spec("text", Datatype::Bytes, &[1]),
+    )
 }
 
 /// The network as a CPU runs it. The graph's weights are given back: they are packed by now.
@@ -133,7 +153,8 @@ fn parts<S: Speech>(
 }
 
 /// What a package must still say to a golden sample: the transcript, its tokens, and the numbers that they
-/// come from, of the first window, which no answer to a caller holds.
+/// come from, of the first window, which no answer to a caller holds. A text that is not decoded at
+/// temperature 0 is refused: a last bit that another processor computes otherwise would draw another.
 fn golden_answer<S: Speech>(
     network: &Transcriber<S>,
     codec: &WhisperCodec,
@@ -147,6 +168,11 @@ fn golden_answer<S: Speech>(
     let heard = samples.first().map_or(&[][..], |recording| &recording.samples);
     let mel = network.log_mels(&heard[..heard.len().min(network.sizes().window)]);
     let positions = network.speech.positions(&mel).map_err(|error| error.to_string())?;
+    if outputs.iter().any(|transcript| transcript.drawn) {
+        let reason = "the network is not sure of what it hears, so that its text was drawn at a \
+                      temperature above 0, and another processor might draw another: take another recording";
+        return Err(reason.to_owned());
+    }
     let segments = outputs.iter().flat_map(|transcript| &transcript.segments);
     let tokens: Vec<TokenId> = segments.flat_map(|segment| &segment.tokens).copied().collect();
     let outcomes = codec.encode(outputs, &ask).map_err(|error| error.to_string())?;

@@ -48,6 +48,8 @@ pub struct Transcript {
     pub segments: Vec<Segment>,
     /// The language's token, where the network knows several.
     pub language: Option<TokenId>,
+    /// Whether a window was judged by what came at a temperature above 0.
+    pub drawn: bool,
 }
 
 /// Sizes in samples.
@@ -79,7 +81,7 @@ impl<'a> Session<'a> {
             seek: 0,
             fallback: Fallback::new(temperature),
             rng: ChaCha8Rng::seed_from_u64(seed),
-            made: Transcript { segments: Vec::new(), language },
+            made: Transcript { language, ..Transcript::default() },
         };
         session.skip_silence();
         session
@@ -118,6 +120,7 @@ impl<'a> Session<'a> {
             Verdict::Silence | Verdict::Retry => length,
         };
         self.made.language = self.made.language.or(decoded.language);
+        self.made.drawn |= self.fallback.temperature() > 0.0;
         self.fallback = Fallback::new(self.recording.options.temperature);
         self.seek += used;
         self.skip_silence();
@@ -221,6 +224,7 @@ mod tests {
         assert_eq!(session.window().unwrap().len(), 700);
         assert!(session.take(&said(&[1, 2]), "", &tokens()));
         assert_eq!(session.window(), None);
+        assert!(!session.made.drawn);
         assert_eq!(segments(session), [(0, 700, vec![1, 2])]);
     }
 
@@ -269,6 +273,7 @@ mod tests {
         assert_eq!((session.seek, session.manner().temperature), (1000, 0.2));
         assert!(session.take(&Decoded { no_speech: 0.9, ..guess }, "", &tokens()));
         assert_eq!((session.seek, session.manner().temperature), (2000, 0.0));
+        assert!(session.finish().drawn);
         recording.samples.fill(0.0);
         assert_eq!(Session::new(&recording, SIZES).window(), None);
     }

@@ -14,6 +14,11 @@ use crate::media::mel::{Mel, Spectrogram};
 /// the smallest Whisper, 500 in the largest.
 const ROWS_MAX: usize = 8;
 
+/// Positions of the encoder that take as long as a token: a token is decoded alone, so that every weight, those
+/// of the whole vocabulary included, is read for it. An estimate. With it a part of two minutes, 16 752 in
+/// every Whisper, runs alone at the default limit of a batch's cost.
+const TOKEN_COST: usize = 12;
+
 /// A network that listens. A sample is one recording, however long; its windows follow one another,
 /// since where one begins is known when the last one has been understood.
 pub struct Transcriber<S> {
@@ -86,10 +91,11 @@ impl<S: Speech> Network for Transcriber<S> {
     type Sample = Recording;
     type Output = Transcript;
 
-    /// The encoder's positions, those of a last window that is filled up included.
+    /// Of each window, the last one filled up: the encoder's positions, and the longest text of each beam.
     fn cost(&self, sample: &Recording) -> usize {
-        let windows = sample.samples.len().div_ceil(self.sizes().window);
-        windows.max(1) * self.config.audio_positions
+        let windows = sample.samples.len().div_ceil(self.sizes().window).max(1);
+        let tokens = self.config.text_positions / 2 * sample.options.beams.max(1);
+        windows * (self.config.audio_positions + tokens * TOKEN_COST)
     }
 
     /// As one recording ends, the next one joins those that are listened to.

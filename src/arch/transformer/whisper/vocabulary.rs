@@ -2,7 +2,7 @@
 
 use tokenizers::Tokenizer;
 
-use crate::arch::OpenError;
+use crate::arch::{OpenError, tokenizer};
 use crate::engine::TokenId;
 
 /// Where a package keeps its byte-pair tokens, as Hugging Face writes them.
@@ -19,11 +19,7 @@ impl Vocabulary {
     /// # Errors
     /// [`OpenError::Config`] when the bytes are not a tokenizer.json.
     pub fn new(bytes: &[u8], end: TokenId) -> Result<Self, OpenError> {
-        let tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| OpenError::Config {
-            section: TOKENIZER_FILE,
-            reason: error.to_string(),
-        })?;
-        Ok(Self { tokenizer, end })
+        Ok(Self { tokenizer: tokenizer::read(TOKENIZER_FILE, bytes)?, end })
     }
 
     /// The text of some tokens, its leading space kept; special tokens are passed over.

@@ -28,7 +28,7 @@ impl<'a> Rules<'a> {
     /// Turns the logits after `said` into log-probabilities of what may come; −∞ of what may not.
     ///
     /// # Errors
-    /// When a logit is not a number.
+    /// When a logit is +∞ or not a number.
     pub fn apply(&self, logits: &mut [f32], said: &[TokenId]) -> Result<(), RunError> {
         check(logits)?;
         if said.is_empty() {
@@ -85,16 +85,17 @@ impl<'a> Rules<'a> {
 /// The log-probability of one token.
 ///
 /// # Errors
-/// When a logit is not a number, or there is no such token.
+/// When a logit is +∞ or not a number, or there is no such token.
 pub fn log_probability(logits: &[f32], token: TokenId) -> Result<f32, RunError> {
     check(logits)?;
     let none = || RunError(format!("the network has no token {token}"));
     Ok(logits.get(token as usize).ok_or_else(none)? - log_sum(logits))
 }
 
+/// −∞ is a token that the network itself suppresses.
 fn check(logits: &[f32]) -> Result<(), RunError> {
-    if logits.iter().any(|value| value.is_nan()) {
-        let reason = "the network answered with a value that is not a number";
+    if logits.iter().any(|&value| value.is_nan() || value == f32::INFINITY) {
+        let reason = "the network answered with a value that is infinite or not a number";
         return Err(RunError(reason.to_owned()));
     }
     Ok(())
@@ -206,12 +207,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_is_an_error() {
+    fn what_is_infinite_or_not_a_number_is_an_error() {
         let tokens = tokens();
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut logits = wordy();
+            logits[5] = bad;
+            assert!(Rules::new(&tokens, false).apply(&mut logits, &[1]).is_err());
+            assert!(log_probability(&logits, 1).is_err());
+        }
         let mut logits = wordy();
-        logits[5] = f32::NAN;
-        assert!(Rules::new(&tokens, false).apply(&mut logits, &[1]).is_err());
-        assert!(log_probability(&logits, 1).is_err());
+        logits[5] = f32::NEG_INFINITY;
+        assert!(log_probability(&logits, 1).is_ok());
         assert!(log_probability(&wordy(), 99).is_err());
     }
 }

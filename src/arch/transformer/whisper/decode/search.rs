@@ -75,7 +75,7 @@ impl<C: Clone> Search<C> {
     /// Takes the logits after each beam.
     ///
     /// # Errors
-    /// When a logit is not a number.
+    /// When a logit is +∞ or not a number.
     pub fn advance(
         &mut self,
         logits: Vec<Logits>,
@@ -120,10 +120,10 @@ impl<C: Clone> Search<C> {
                 self.ended.push(Hypothesis { tokens, sum: candidate.sum });
             }
         }
-        if kept.is_empty() {
+        if kept.is_empty() && self.ended.is_empty() {
             self.give_up();
-            return;
         }
+        // Beams that nothing follows are gone: what ended is enough, however few it is.
         let mut left: Vec<Option<Beam<C>>> =
             std::mem::take(&mut self.beams).into_iter().map(Some).collect();
         for (i, candidate) in kept.iter().enumerate() {
@@ -280,6 +280,30 @@ mod tests {
             let sum: f32 = [0.49_f32, 0.97, 0.98].map(f32::ln).iter().sum();
             assert!((found.log_probability - sum / 3.0).abs() < 1e-5, "{found:?}");
         }
+    }
+
+    #[test]
+    fn a_drawn_text_counts_its_end() {
+        let special = Tokens { end: 2, no_timestamps: 5, ..Tokens::default() };
+        let rules = Rules::new(&special, false);
+        let manner = Manner {
+            language: None,
+            task: Task::Transcribe,
+            timestamps: false,
+            temperature: 0.01,
+            beams: 1,
+        };
+        let mut search = Search::new((), manner, 4, 0.0, None);
+        let rng = &mut ChaCha8Rng::seed_from_u64(0);
+        // So cold that the likeliest is drawn: word 0, then the end.
+        for row in [[0.8_f32, 0.1, 0.1], [0.2, 0.2, 0.6]] {
+            search.advance(vec![row.map(f32::ln).to_vec()], &rules, rng).unwrap();
+        }
+        assert!(search.is_over());
+        let found = search.finish();
+        assert_eq!(found.tokens, [0]);
+        let mean = f32::midpoint(0.8_f32.ln(), 0.6_f32.ln());
+        assert!((found.log_probability - mean).abs() < 1e-5, "{found:?}");
     }
 
     #[test]

@@ -5,20 +5,28 @@ mod ctranslate2;
 mod huggingface;
 mod special;
 
+use serde::Deserialize;
+
 use crate::arch::import::Files;
-use crate::arch::pack::Signature;
-use crate::arch::transformer::whisper::config::{Config, Preprocessing};
+use crate::arch::transformer::whisper::config::{Config, Kind, Preprocessing};
 use crate::arch::transformer::whisper::plan::Plan;
 use crate::arch::transformer::whisper::vocabulary::TOKENIZER_FILE;
 use crate::arch::transformer::whisper::weights::Weights;
-use crate::arch::transformer::whisper::{golden_answer, load, parts, planned};
-use crate::arch::{ImportError, ImportJob, ImportReport, OpenError, Taker};
+use crate::arch::transformer::whisper::{golden_answer, load, parts, planned, signature};
+use crate::arch::{ImportError, ImportJob, ImportReport, OpenError, Taker, section};
 use crate::checkpoint::{Checkpoint, Form, Tensor};
 use crate::compute::{Device, kernels};
-use crate::domain::{Datatype, TensorSpec};
 use crate::engine::TokenId;
 use crate::media::mel::{MelConfig, MelScale, Normalisation};
 use crate::package::WEIGHTS_FILE;
+
+/// What the recipe may say; the source says the rest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    #[serde(rename = "kind")]
+    _kind: Kind,
+}
 
 /// What a source says of its network.
 struct Described {
@@ -30,6 +38,7 @@ struct Described {
 /// Packs the source's tensors under Hugging Face's names, without their leading `model.`, and its
 /// tokenizer, with what it hears in the samples.
 pub fn import(job: &mut ImportJob) -> Result<ImportReport, ImportError> {
+    let _: Said = section("architecture.config", &job.recipe.architecture.config)?;
     let samples = job.samples()?;
     let mut checkpoint = job.source.checkpoint()?;
     let described = match &checkpoint.form {
@@ -84,19 +93,6 @@ fn table<T: serde::Serialize>(value: &T) -> Result<toml::Table, ImportError> {
         section: "architecture.config",
         reason: error.to_string(),
     })?)
-}
-
-/// A waveform in, a text out.
-fn signature() -> Signature {
-    let spec = |name: &str, datatype, shape: &[i64]| TensorSpec {
-        name: name.to_owned(),
-        datatype,
-        shape: shape.to_vec(),
-    };
-    Signature {
-        inputs: vec![spec("waveform", Datatype::Fp32, &[-1])],
-        outputs: vec![spec("text", Datatype::Bytes, &[1])],
-    }
 }
 
 /// What a source should have said.

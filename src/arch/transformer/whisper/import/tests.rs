@@ -34,6 +34,16 @@ fn config() -> Config {
 
 /// Fresh weights by our names.
 fn tensors() -> BTreeMap<String, Tensor> {
+    let mut all = unsure();
+    // So loud that the network is sure of what it hears: its text comes at temperature 0.
+    let loud: Vec<u8> = [40.0_f32; 8].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let loud = Tensor::new(Dtype::F32, vec![8], loud.into()).unwrap();
+    all.insert("decoder.layer_norm.weight".to_owned(), loud);
+    all
+}
+
+/// As they are made: every token is nearly as likely as another.
+fn unsure() -> BTreeMap<String, Tensor> {
     let mut fresh = Trainable::new(3, &Device::Cpu);
     Weights::new(&mut fresh, &config()).unwrap();
     let bytes = Bytes::from(fresh.to_safetensors().unwrap());
@@ -63,8 +73,16 @@ fn put(directory: &Path, name: &str, bytes: impl AsRef<[u8]>) {
 
 /// As Hugging Face does.
 fn published(directory: &Path, edit: impl FnOnce(&mut Value)) {
+    published_with(directory, tensors(), edit);
+}
+
+fn published_with(
+    directory: &Path,
+    tensors: BTreeMap<String, Tensor>,
+    edit: impl FnOnce(&mut Value),
+) {
     let mut named: BTreeMap<String, Tensor> =
-        tensors().into_iter().map(|(name, tensor)| (format!("model.{name}"), tensor)).collect();
+        tensors.into_iter().map(|(name, tensor)| (format!("model.{name}"), tensor)).collect();
     let head = named["model.decoder.embed_tokens.weight"].clone();
     named.insert("proj_out.weight".to_owned(), head);
     put(directory, "model.safetensors", to_safetensors(&named).unwrap());
@@ -204,6 +222,14 @@ fn tone() -> Vec<u8> {
 }
 
 fn imported(source: &Path, out: &Path) -> Result<Package, ImportError> {
+    imported_by(source, out, |_| {})
+}
+
+fn imported_by(
+    source: &Path,
+    out: &Path,
+    edit: impl FnOnce(&mut ImportJob),
+) -> Result<Package, ImportError> {
     let recipe = r#"
         name = "tones"
         version = 1
@@ -215,7 +241,7 @@ fn imported(source: &Path, out: &Path) -> Result<Package, ImportError> {
         architecture = { name = "transformer", config = { kind = "whisper" } }
     "#;
     put(out, "tone.wav", tone());
-    let report = import(&mut ImportJob {
+    let mut job = ImportJob {
         recipe: toml::from_str(recipe).unwrap(),
         recipe_text: recipe.to_owned(),
         command: "maas import".to_owned(),
@@ -224,7 +250,9 @@ fn imported(source: &Path, out: &Path) -> Result<Package, ImportError> {
         labels: None,
         samples: vec![out.join("tone.wav")],
         out: out.to_owned(),
-    })?;
+    };
+    edit(&mut job);
+    let report = import(&mut job)?;
     Ok(Package::open(&report.place).unwrap())
 }
 
@@ -263,6 +291,17 @@ fn what_is_no_such_whisper_is_refused_by_what_it_lacks() {
         let out = tempfile::tempdir().unwrap();
         imported(source.path(), out.path()).unwrap_err().to_string()
     };
+    published_with(source.path(), unsure(), |_| {});
+    let drawn = refused();
+    assert!(drawn.contains("golden/tone.wav") && drawn.contains("drawn"), "{drawn}");
+    published(source.path(), |_| {});
+    let edited = |edit: fn(&mut ImportJob)| {
+        let out = tempfile::tempdir().unwrap();
+        imported_by(source.path(), out.path(), edit).unwrap_err().to_string()
+    };
+    let key = edited(|job| drop(job.recipe.architecture.config.insert("width".into(), 8.into())));
+    assert!(key.contains("width"), "{key}");
+    assert!(edited(|job| job.recipe.task = "text".into()).contains("expected speech-recognition"));
     published(source.path(), |said| said["encoder_layers"] = json!(2));
     assert!(refused().contains("encoder.layers.1"));
     published(source.path(), |said| said["decoder_layers"] = json!(1));

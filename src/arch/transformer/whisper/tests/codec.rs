@@ -101,6 +101,7 @@ fn an_answer_has_the_text_and_the_segments_where_they_were_asked_for() {
             recording::Segment { start: 420, end: 800, tokens: vec![0, 2] },
         ],
         language: Some(34),
+        drawn: false,
     };
     let answer = |params: &Params| {
         let tensor = crate::domain::Tensor::new(vec![900], sound(900, 1)).unwrap();
@@ -131,7 +132,7 @@ fn long_sound_is_cut_where_it_is_quiet_and_joined_with_its_times() {
     let lengths: Vec<usize> = recordings.iter().map(|part| part.samples.len()).collect();
     assert!(lengths.len() == 2 && (2000..2400).contains(&lengths[0]), "{lengths:?}");
     let segment = || recording::Segment { start: 100, end: 600, tokens: vec![0] };
-    let made = Transcript { segments: vec![segment()], language: None };
+    let made = Transcript { segments: vec![segment()], ..Transcript::default() };
     let outcomes = codec.encode(vec![made.clone(), made], &ask).unwrap();
     let answer = serde_json::to_value(&outcomes[0]).unwrap();
     assert_eq!((&answer["text"], &answer["duration"]), (&"a a".into(), &5.0.into()));
