@@ -84,6 +84,15 @@ pub struct Filters<'a> {
     pub bias: &'a [f32],
 }
 
+impl Filters<'_> {
+    /// # Panics
+    /// When there is not one bias and `inputs` weights for each output.
+    pub(super) fn check(&self, outputs: usize, inputs: usize) {
+        assert!(self.bias.len() == outputs, "a bias per output");
+        assert!(self.weights.len() == inputs * outputs, "weights for every input and output");
+    }
+}
+
 impl Convolution {
     /// Over a picture in blocks.
     ///
@@ -243,8 +252,7 @@ impl Convolution {
 
 /// Packs filters whose inputs are taken in another order.
 fn pack(filters: Filters<'_>, order: &[usize], outputs: usize) -> Packed {
-    assert!(filters.bias.len() == outputs, "a bias per output");
-    assert!(filters.weights.len() == order.len() * outputs, "weights for every input and output");
+    filters.check(outputs, order.len());
     let inputs = order.len();
     let value = |output: usize, depth: usize| filters.weights[output * inputs + order[depth]];
     Packed::of(outputs, inputs, Some(filters.bias), value)

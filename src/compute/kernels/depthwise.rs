@@ -39,8 +39,7 @@ impl Depthwise {
         let taps = geometry.kernel[0] * geometry.kernel[1];
         assert!(geometry.fits(&from, &to), "every window lies within the frame");
         assert!(from.channels == to.channels, "as many channels go out");
-        assert!(filters.bias.len() == to.channels, "a bias per channel");
-        assert!(filters.weights.len() == to.channels * taps, "a filter per channel");
+        filters.check(to.channels, taps);
         let mut packed = Buffer::zeros(to.blocks() * taps * WIDTH);
         for (channel, filter) in filters.weights.chunks_exact(taps).enumerate() {
             let start = channel / WIDTH * taps * WIDTH + channel % WIDTH;

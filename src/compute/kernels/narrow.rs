@@ -50,8 +50,7 @@ impl Narrow {
         assert!(geometry.fits(&from, &to) && Self::takes(geometry, to.channels), "few outputs");
         let [rows, columns] = geometry.kernel;
         let count = from.channels * rows * columns;
-        assert!(filters.bias.len() == to.channels, "a bias per output");
-        assert!(filters.weights.len() == count * to.channels, "weights for every input and output");
+        filters.check(to.channels, count);
         let (line, plane) = (from.line() / WIDTH, from.plane() / WIDTH);
         let tap = |place: usize| {
             let (channel, row) = (place / (rows * columns), place / columns % rows);
