@@ -1,7 +1,7 @@
 """What is asked, in the words of each kind of server, and how answers are compared.
 
 Every engine gets the same questions. The peers speak the Open Inference Protocol v2 (JSON, or its binary tensor extension);
-maas speaks /v1/predict, and in binary whichever of `MAAS_BINARY` it answers.
+maas speaks /v1/predict, and in binary whichever way of `maas` it answers.
 """
 
 import io
@@ -60,7 +60,7 @@ class Request:
     oip: bool = False
 
 
-# Where maas may take tensors in binary, the likeliest place first.
+# Where maas may take tensors in binary; the values alone, without a head, are tried last.
 MAAS_BINARY = ("/v2/models/{}/infer", "/v1/predict/{}")
 
 
@@ -145,7 +145,8 @@ def maas(row, subject, asked):
     if row.kind == "speech":
         return [Request(path, asked, {"Content-Type": "audio/wav"})]
     if row.form == "binary":
-        return [oip(row, subject, asked, place) for place in MAAS_BINARY]
+        alone = Request(path, [question.tobytes() for question in asked], {"Content-Type": "application/octet-stream"})
+        return [*(oip(row, subject, asked, place) for place in MAAS_BINARY), alone]
     return [plain(row, subject, asked)]
 
 

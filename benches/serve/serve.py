@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -12,8 +13,10 @@ from engines import EngineError, ask, engines, running
 from load import LoadError, closed_loop
 from subjects import prepare
 
-# A clip takes so long that fewer seconds would count a handful, and 64 at once would wait for minutes.
-WHISPER_S_MIN, WHISPER_AT_ONCE_MAX = 30, 8
+# What is in flight at the end of a measurement is not counted: it lasts so many answers' time, up to a bound.
+ANSWERS_MIN, SECONDS_MAX = 40, 120
+# 64 clips at once would wait for minutes.
+SPEECH_AT_ONCE_MAX = 8
 
 
 class Bench:
@@ -37,7 +40,7 @@ class Bench:
                         yield {"row": row.name, "engine": name, "concurrency": concurrency, "missing": short}
 
     def concurrencies(self, row):
-        most = WHISPER_AT_ONCE_MAX if row.kind == "speech" else max(self.said.concurrency)
+        most = SPEECH_AT_ONCE_MAX if row.kind == "speech" else max(self.said.concurrency)
         return [concurrency for concurrency in self.said.concurrency if concurrency <= most]
 
     def reference(self, row, subject, asked):
@@ -63,12 +66,20 @@ class Bench:
         with running(self.engines[name], name, subject, self.target / "logs") as (port, _):
             requests = maas(row, subject, asked) if name == "maas" else [oip(row, subject, asked)]
             request = self.answered(row, port, requests, expected)
-            seconds = max(self.said.seconds, WHISPER_S_MIN) if row.kind == "speech" else self.said.seconds
             for concurrency in self.concurrencies(row):
-                scratch = self.target / "rows" / row.name / "http"
-                closed_loop(port, request, concurrency, self.said.warm_up, scratch)
-                figures = closed_loop(port, request, concurrency, seconds, scratch)
+                figures = self.load(port, request, concurrency, self.target / "rows" / row.name / "http")
                 yield {"row": row.name, "engine": name, "concurrency": concurrency} | figures
+
+    def load(self, port, request, concurrency, scratch):
+        """Warms up until something is answered, then measures for as long as answers of that pace need."""
+        warm_up, first = self.said.warm_up, {"p50_ms": 0}
+        while not first["p50_ms"]:
+            if warm_up > SECONDS_MAX:
+                raise EngineError("no answers")
+            first = closed_loop(port, request, concurrency, warm_up, scratch)
+            warm_up *= 2
+        needed = math.ceil(first["p50_ms"] * ANSWERS_MIN / 1e3)
+        return closed_loop(port, request, concurrency, min(max(self.said.seconds, needed), SECONDS_MAX), scratch)
 
     def answered(self, row, port, requests, expected):
         """The first request that is answered, and rightly."""
