@@ -54,7 +54,7 @@ class FastApi:
             raise EngineError("not installed")
         command = [uvicorn, "fastapi_ort:app", f"--app-dir={PEERS}", f"--port={port}", f"--workers={self.workers}"]
         command += ["--loop=uvloop", "--http=httptools", "--no-access-log", "--log-level=warning"]
-        return command, {"SUBJECT": str(subject["file"])}
+        return command, {"SUBJECT": str(subject["file"]), "THREADS": str(INSTANCES // self.workers)}
 
 
 class Triton:

@@ -193,7 +193,8 @@ class Overload:
         requests = {name: self.request(name) for name in MODELS}
         rates = {}
         for name, request in requests.items():
-            rates[name] = self.capacity(request, 20 if name == "whisper" else 5, 8) * HALF / len(MODELS)
+            speech = self.known[name].kind == "speech"
+            rates[name] = self.capacity(request, *((30, 2) if speech else (5, 8))) * HALF / len(MODELS)
         # What grows to its size once, it does in the first minute.
         asyncio.run(self.together(requests, rates, 60))
         memory, files = self.server.memory(), self.server.files()

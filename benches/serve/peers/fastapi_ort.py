@@ -1,9 +1,10 @@
 """The Open Inference Protocol v2 as one writes it with FastAPI: bodies in JSON or with the binary tensor extension.
 
-    SUBJECT=subject.json uvicorn fastapi_ort:app --workers 2
+    SUBJECT=subject.json THREADS=1 uvicorn fastapi_ort:app --workers 2
 
 Answers have the form of their question. A network that answers within a millisecond runs on the event loop, any other on
-the thread pool, where ONNX Runtime leaves Python's lock alone.
+the thread pool, where ONNX Runtime leaves Python's lock alone; with as many threads as THREADS says, for more of them would
+only take turns.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import orjson
+from anyio import to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
@@ -73,6 +75,7 @@ class Served:
 
 @asynccontextmanager
 async def lifespan(app):
+    to_thread.current_default_thread_limiter().total_tokens = int(os.environ["THREADS"])
     app.state.served = Served()
     yield
 

@@ -6,6 +6,7 @@ out, is what `serve.py` writes: kind, name, onnx, package, whisper, input, outpu
 
 import io
 import json
+import os
 import wave
 from pathlib import Path
 
@@ -77,7 +78,8 @@ class Speech:
     def __init__(self, subject):
         from faster_whisper import WhisperModel
 
-        self.model = WhisperModel(subject["whisper"], device="cpu", compute_type="int8", cpu_threads=1, num_workers=2)
+        how = {"device": "cpu", "compute_type": "int8", "cpu_threads": 1}
+        self.model = WhisperModel(subject["whisper"], num_workers=int(os.environ.get("THREADS", 1)), **how)
 
     def transcribe(self, recording):
         with wave.open(io.BytesIO(recording)) as sound:
