@@ -8,6 +8,7 @@ mod gru;
 mod import;
 mod measure;
 pub mod pack;
+mod teamed;
 mod tokenizer;
 mod train;
 mod transformer;
@@ -15,13 +16,14 @@ mod transformer;
 use crate::compute::kernels::Level;
 use crate::compute::{Device, WeightError};
 use crate::domain::{Item, MediaLimits};
-use crate::engine::{Endpoint, Engine, Limits};
+use crate::engine::{Codec, Endpoint, Engine, Limits, Network};
 use crate::package::{Package, PackageError};
 
 pub use import::{
     Files, ImportError, ImportJob, ImportRecipe, ImportReport, Sample, Source, Taker,
 };
 pub use measure::Timed;
+use teamed::Teamed;
 pub use train::{
     EpochReport, EvalJob, EvalReport, FitSection, Recipe, TrainError, TrainJob, TrainReport,
 };
@@ -49,6 +51,22 @@ pub struct OpenContext<'a> {
     pub engine: &'a Engine,
     pub limits: Limits,
     pub media: MediaLimits,
+    /// Threads inside one forward pass.
+    pub intra_op_threads: usize,
+}
+
+impl OpenContext<'_> {
+    /// Hands a network of one forward a request to the engine, which measures its batches on the package's
+    /// first golden sample.
+    pub fn one_shot<N, C>(&self, package: &Package, network: N, codec: C) -> Box<dyn Endpoint>
+    where
+        N: Network,
+        C: Codec<Sample = N::Sample, Output = N::Output>,
+    {
+        let probe = golden::probe(package, &codec);
+        let network = Teamed::new(network, self.intra_op_threads);
+        self.engine.one_shot(&package.label(), network, codec, self.limits, probe)
+    }
 }
 
 /// Opens a package: builds the network, answers the golden samples, and hands it to the engine.

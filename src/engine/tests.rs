@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
 use crate::domain::{
-    Answer, Finish, Item, Kind, Outcome, ParamValue, Params, Payload, Piece, Problem,
+    Answer, Finish, Item, Kind, Outcome, ParamValue, Params, Payload, Piece, Priority, Problem,
 };
 
 /// Doubles numbers. A batch waits for the test's word; a 13 in it makes it panic.
@@ -26,6 +26,10 @@ impl Network for Doubler {
 
     fn cost(&self, _: &u32) -> usize {
         1
+    }
+
+    fn pads(&self) -> bool {
+        false
     }
 
     fn run(&self, batch: &[&u32]) -> Result<Vec<u32>, RunError> {
@@ -70,12 +74,17 @@ struct Bench {
 }
 
 fn bench(limits: Limits) -> Bench {
-    let engine = Engine::start(1).unwrap();
+    bench_of(1, limits, None)
+}
+
+/// With so many threads in each lane.
+fn bench_of(threads: usize, limits: Limits, probe: Option<u32>) -> Bench {
+    let engine = Engine::start(threads).unwrap();
     let (go, gate) = channel();
     let seen = Arc::default();
     let (enter, entered) = unbounded_channel();
     let network = Doubler { entered: enter, go: Mutex::new(gate), seen: Arc::clone(&seen) };
-    let endpoint = Arc::from(engine.one_shot("doubler", network, Numbers, limits));
+    let endpoint = Arc::from(engine.one_shot("doubler", network, Numbers, limits, probe));
     Bench { endpoint, go, entered, seen, _engine: engine }
 }
 
@@ -86,6 +95,7 @@ fn request(texts: &[&str]) -> Request {
         payload: Payload { items, pointers },
         params: Params::default(),
         deadline: Instant::now() + Duration::from_secs(30),
+        priority: Priority::default(),
     }
 }
 
@@ -195,6 +205,101 @@ async fn a_deadline_ends_the_wait() {
     let problem = whole(&*bench.endpoint, request).await.unwrap_err();
     assert_eq!(problem.kind, Kind::DeadlineExceeded);
     bench.go.send(()).unwrap();
+}
+
+#[tokio::test]
+async fn an_urgent_request_goes_before_those_that_came_first() {
+    let mut bench = bench(Limits { batch_rows_max: 1, ..Limits::default() });
+    let first = bench.occupied().await;
+    let patient = bench.send(&["2"]);
+    bench.queued(1).await;
+    let endpoint = Arc::clone(&bench.endpoint);
+    let urgent = Request { priority: Priority::new(1).unwrap(), ..request(&["3"]) };
+    let urgent = tokio::spawn(async move { whole(&*endpoint, urgent).await });
+    bench.queued(2).await;
+    for _ in 0..3 {
+        bench.go.send(()).unwrap();
+    }
+    for answer in [first, patient, urgent] {
+        answer.await.unwrap().unwrap();
+    }
+    assert_eq!(bench.batches(), [[1], [3], [2]]);
+}
+
+#[tokio::test]
+async fn a_batch_waits_to_fill_while_another_runs() {
+    let delay = Duration::from_hours(1);
+    let limits = Limits { batch_rows_max: 2, batch_delay_max: delay, ..Limits::default() };
+    let mut bench = bench_of(2, limits, None);
+    // Nothing runs: the first does not wait.
+    let first = bench.occupied().await;
+    let second = bench.send(&["2"]);
+    bench.queued(1).await;
+    // The second thread is free, but only a full batch goes before the hour is over.
+    let third = bench.send(&["3"]);
+    bench.entered.recv().await.unwrap();
+    bench.go.send(()).unwrap();
+    bench.go.send(()).unwrap();
+    for answer in [first, second, third] {
+        answer.await.unwrap().unwrap();
+    }
+    let mut batches = bench.batches();
+    batches.sort();
+    assert_eq!(batches, [vec![1], vec![2, 3]]);
+}
+
+#[tokio::test]
+async fn short_work_does_not_wait_for_long_work() {
+    let engine = Engine::start(1).unwrap();
+    let curve = |nanos| Curve { points: vec![Point { rows: 1, cost: 1, nanos }] };
+    let (enter, mut entered) = unbounded_channel();
+    let ((go_long, gate_long), (go_short, gate_short)) = (channel(), channel());
+    let seen: Arc<Mutex<Vec<Vec<u32>>>> = Arc::default();
+    let model = |gate, nanos| -> Arc<dyn Endpoint> {
+        let doubler =
+            Doubler { entered: enter.clone(), go: Mutex::new(gate), seen: Arc::clone(&seen) };
+        let endpoint = engine.one_shot("doubler", doubler, Numbers, Limits::default(), None);
+        endpoint.adopt(&curve(nanos));
+        endpoint.into()
+    };
+    let (long, short) = (model(gate_long, 50_000_000), model(gate_short, 1_000_000));
+    let slow = tokio::spawn(async move { whole(&*long, request(&["1"])).await });
+    entered.recv().await.unwrap();
+    // The only thread of the long lane is at work.
+    go_short.send(()).unwrap();
+    whole(&*short, request(&["2"])).await.unwrap();
+    go_long.send(()).unwrap();
+    slow.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_network_that_panics_again_and_again_rests() {
+    let bench = bench(Limits::default());
+    for _ in 0..3 {
+        assert!(bench.endpoint.rest().is_none());
+        bench.go.send(()).unwrap();
+        let problem = whole(&*bench.endpoint, request(&["13"])).await.unwrap_err();
+        assert_eq!(problem.kind, Kind::Internal);
+    }
+    let problem = whole(&*bench.endpoint, request(&["1"])).await.unwrap_err();
+    assert_eq!(problem.kind, Kind::Unavailable);
+    assert!(problem.retry_after.is_some_and(|wait| wait <= Duration::from_mins(1)));
+    assert!(bench.endpoint.rest().is_some());
+    assert_eq!(bench.endpoint.stats().refusals(Cause::Resting), 1);
+}
+
+#[tokio::test]
+async fn batches_are_measured_in_idle_time() {
+    let bench = bench_of(1, Limits { batch_rows_max: 4, ..Limits::default() }, Some(7));
+    let (send, measured) = channel();
+    bench.endpoint.calibrate(Box::new(move |curve| send.send(curve.clone()).unwrap()));
+    // Five passes of each size.
+    for _ in 0..15 {
+        bench.go.send(()).unwrap();
+    }
+    let curve = tokio::task::spawn_blocking(move || measured.recv().unwrap()).await.unwrap();
+    assert_eq!(curve.points.iter().map(|point| point.rows).collect::<Vec<_>>(), [1, 2, 4]);
+    assert_eq!(bench.endpoint.stats().rows.load(Ordering::Relaxed), 0, "nobody asked for these");
 }
 
 #[tokio::test]
@@ -337,7 +442,8 @@ async fn a_long_queue_takes_no_more_turns_than_a_short_one() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let doubler = Doubler { entered: enter, go: Mutex::new(gate), seen: Arc::clone(&seen) };
     let limits = Limits { batch_rows_max: 1, ..Limits::default() };
-    let flooded: Arc<dyn Endpoint> = engine.one_shot("flooded", doubler, Numbers, limits).into();
+    let flooded: Arc<dyn Endpoint> =
+        engine.one_shot("flooded", doubler, Numbers, limits, None).into();
     let quick: Arc<dyn Endpoint> =
         engine.stepwise("quick", Alphabet, Letters, Limits::default()).into();
     let mut flood = Vec::new();

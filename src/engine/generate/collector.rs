@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::domain::{Answer, Kind, Outcome, Piece, Problem, Timings, TokenTimings};
+use crate::engine::admission::Place;
+use crate::engine::gather::deadline_passed;
 use crate::engine::generate::sequence::{Event, Pace, What};
-use crate::engine::one_shot::deadline_passed;
 
 /// Collects one outcome per item.
 pub struct Collector {
@@ -19,6 +20,8 @@ pub struct Collector {
     pace: Option<Pace>,
     pre: Duration,
     batch_rows: usize,
+    /// Given back when the answer is whole, or when nobody waits for it any longer.
+    _place: Place,
 }
 
 impl Collector {
@@ -27,6 +30,7 @@ impl Collector {
         deadline: Instant,
         events: mpsc::UnboundedReceiver<Event>,
         pre: Duration,
+        place: Place,
     ) -> Self {
         Self {
             events,
@@ -37,6 +41,7 @@ impl Collector {
             pace: None,
             pre,
             batch_rows: 0,
+            _place: place,
         }
     }
 

@@ -1,14 +1,14 @@
 //! One sequence on its way: from its prompt to the token that ends it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::domain::{Finish, Kind, Outcome, Problem};
+use crate::engine::gather::deadline_passed;
 use crate::engine::generate::options::Options;
 use crate::engine::generate::sampler::Sampler;
 use crate::engine::generate::text::TextStream;
-use crate::engine::one_shot::deadline_passed;
 use crate::engine::{Language, Row, TokenId};
 
 /// Prompt tokens that one step reads at most, so that a long prompt does not hold up its neighbours.
@@ -58,7 +58,9 @@ pub struct Sequence<S> {
     max_tokens: usize,
     seed: u64,
     deadline: Instant,
-    started: bool,
+    started: Option<Instant>,
+    /// Its share of the steps that it was part of, by rows.
+    work: Duration,
     first: Option<Instant>,
     batch_rows: usize,
     /// Unbounded, but a sequence sends at most `max_tokens` pieces: a slow reader costs that much
@@ -93,7 +95,8 @@ impl<S> Sequence<S> {
             max_tokens: options.max_tokens,
             seed: options.seed,
             deadline,
-            started: false,
+            started: None,
+            work: Duration::ZERO,
             first: None,
             batch_rows: 0,
             events,
@@ -112,8 +115,10 @@ impl<S> Sequence<S> {
     /// Its part in the next step, of `rows` sequences: a chunk of the prompt, or the last token.
     pub fn row(&mut self, rows: usize) -> Row<'_, S> {
         self.batch_rows = self.batch_rows.max(rows);
-        if !std::mem::replace(&mut self.started, true) {
-            self.tell(What::Started(Instant::now()));
+        if self.started.is_none() {
+            let now = Instant::now();
+            self.started = Some(now);
+            self.tell(What::Started(now));
         }
         let left = &self.prompt[self.read..];
         if left.is_empty() {
@@ -152,6 +157,16 @@ impl<S> Sequence<S> {
             return self.end(Finish::Length);
         }
         true
+    }
+
+    /// Takes its share of a step.
+    pub fn worked(&mut self, share: Duration) {
+        self.work += share;
+    }
+
+    /// What it took of a thread so far, and since when.
+    pub fn effort(&self) -> (Duration, Instant) {
+        (self.work, self.started.unwrap_or_else(Instant::now))
     }
 
     pub fn fail(&self, problem: Problem) {

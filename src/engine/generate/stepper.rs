@@ -4,69 +4,70 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
 use crate::domain::{Kind, Problem};
+use crate::engine::control::{Control, Rest};
+use crate::engine::cpu::Where;
 use crate::engine::generate::collector::Collector;
 use crate::engine::generate::options::Options;
 use crate::engine::generate::sequence::{Event, Opening, Sequence};
-use crate::engine::one_shot::network_failed;
-use crate::engine::workers::{Job, Turns};
+use crate::engine::lanes::{Again, Flow, Job};
+use crate::engine::one_shot::Places;
+use crate::engine::pace::Pace;
 use crate::engine::{
-    CpuPool, Endpoint, Language, Limits, Logits, ModelStats, Reply, Request, Stepwise,
+    CpuPool, Curve, Endpoint, Language, Logits, Measured, ModelStats, Reply, Request, Stepwise,
 };
 
 /// A generating network with its sequences.
 pub struct Stepper<N: Stepwise, L> {
     shared: Arc<Loop<N, L>>,
     cpu: CpuPool,
-    turns: Turns,
+    flow: Flow,
 }
 
 struct Loop<N: Stepwise, L> {
-    /// For the log.
-    name: String,
     network: N,
     language: L,
-    limits: Limits,
+    control: Control,
+    /// Of steps, by the tokens that they read.
+    pace: Pace,
     waiting: Mutex<VecDeque<Sequence<N::State>>>,
     running: Mutex<Vec<Sequence<N::State>>>,
     /// Whether a turn is asked for or under way: the loop has one thread at a time.
     scheduled: AtomicBool,
-    stats: ModelStats,
 }
 
 impl<N: Stepwise, L: Language> Stepper<N, L> {
-    pub fn new(
-        name: &str,
-        network: N,
-        language: L,
-        limits: Limits,
-        (cpu, turns): (CpuPool, Turns),
-    ) -> Self {
-        let shared = Loop {
-            name: name.to_owned(),
+    pub fn new(network: N, language: L, places: Places) -> Self {
+        let Places { cpu, traffic, control } = places;
+        let weight = control.limits.weight;
+        let shared = Arc::new(Loop {
             network,
             language,
-            limits,
+            control,
+            pace: Pace::default(),
             waiting: Mutex::default(),
             running: Mutex::default(),
             scheduled: AtomicBool::new(false),
-            stats: ModelStats::default(),
-        };
-        Self { shared: Arc::new(shared), cpu, turns }
+        });
+        let flow = traffic.flow(Arc::clone(&shared) as Arc<dyn Job>, weight);
+        Self { shared, cpu, flow }
     }
 
     async fn answer(&self, request: Request) -> Result<Reply, Problem> {
         let began = Instant::now();
-        let options = Options::read(&request.params, self.shared.limits.generated_tokens_max)?;
+        let limit = self.shared.control.limits.generated_tokens_max;
+        let options = Options::read(&request.params, limit)?;
+        let mut place = self.shared.control.enter(request.priority, request.deadline)?;
         let shared = Arc::clone(&self.shared);
         let payload = request.payload;
-        let prompts = self.cpu.run(move || shared.language.prompts(payload)).await?;
+        let at = Where::decode(&payload);
+        let prompts = self.cpu.run(at, move || shared.language.prompts(payload)).await?;
         if options.stream && prompts.len() != 1 {
             return Err(Problem::fault(
                 Kind::Unsupported,
@@ -77,12 +78,14 @@ impl<N: Stepwise, L: Language> Stepper<N, L> {
             ));
         }
         let (events, receiver) = mpsc::unbounded_channel();
-        let collector = Collector::new(prompts.len(), request.deadline, receiver, began.elapsed());
+        place.counts(prompts.len());
+        let collector =
+            Collector::new(prompts.len(), request.deadline, receiver, began.elapsed(), place);
         self.shared.admit(prompts, &options, request.deadline, &events)?;
         // From here on the sequences alone hold the sender: when they are lost, the waiter is told.
         drop(events);
         if !self.shared.scheduled.swap(true, Ordering::AcqRel) {
-            self.turns.ask(Arc::clone(&self.shared) as Arc<dyn Job>);
+            self.flow.ask(None);
         }
         if options.stream {
             let pieces = futures_util::stream::unfold(Some(collector), Collector::piece);
@@ -98,8 +101,17 @@ impl<N: Stepwise, L: Language> Endpoint for Stepper<N, L> {
     }
 
     fn stats(&self) -> &ModelStats {
-        &self.shared.stats
+        &self.shared.control.stats
     }
+
+    fn rest(&self) -> Option<Rest> {
+        self.shared.control.rest()
+    }
+
+    /// Each step is as wide as there are sequences: there is no size to choose.
+    fn adopt(&self, _: &Curve) {}
+
+    fn calibrate(&self, _: Measured) {}
 }
 
 impl<N: Stepwise, L: Language> Loop<N, L> {
@@ -112,15 +124,15 @@ impl<N: Stepwise, L: Language> Loop<N, L> {
     ) -> Result<(), Problem> {
         let mut waiting = lock(&self.waiting);
         let rows = waiting.len() + prompts.len();
-        if rows > self.limits.queue_rows_max && !waiting.is_empty() {
-            return Err(self.stats.overloaded(waiting.len()));
+        if rows > self.control.limits.queue_rows_max && !waiting.is_empty() {
+            return Err(self.control.admission.full(waiting.len(), &self.control.stats));
         }
         for (index, prompt) in prompts.into_iter().enumerate() {
-            self.stats.prompt_tokens.fetch_add(prompt.len() as u64, Ordering::Relaxed);
+            self.control.stats.prompt_tokens.fetch_add(prompt.len() as u64, Ordering::Relaxed);
             let opening = Opening { index, prompt, deadline, events: events.clone() };
             waiting.push_back(Sequence::new(self.network.begin(), opening, options));
         }
-        self.stats.queued.store(waiting.len(), Ordering::Relaxed);
+        self.control.stats.queued.store(waiting.len(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -130,18 +142,25 @@ impl<N: Stepwise, L: Language> Loop<N, L> {
         let mut waiting = lock(&self.waiting);
         running.retain(|sequence| !sequence.is_dead(now));
         waiting.retain(|sequence| !sequence.is_dead(now));
-        let free = self.limits.batch_rows_max.saturating_sub(running.len());
+        let free = self.control.limits.batch_rows_max.saturating_sub(running.len());
         let joining = free.min(waiting.len());
         running.extend(waiting.drain(..joining));
-        self.stats.queued.store(waiting.len(), Ordering::Relaxed);
+        self.control.stats.queued.store(waiting.len(), Ordering::Relaxed);
     }
 
     fn step(&self, running: &mut Vec<Sequence<N::State>>) {
         let began = Instant::now();
         let count = running.len();
         let mut rows: Vec<_> = running.iter_mut().map(|sequence| sequence.row(count)).collect();
+        let tokens = rows.iter().map(|row| row.tokens.len()).sum();
         let outcome = self.network.step(&mut rows);
-        self.stats.record_batch(count, began.elapsed());
+        let took = began.elapsed();
+        self.control.stats.record_batch(count, took);
+        self.pace.learn(tokens, took);
+        let share = took / u32::try_from(count).unwrap_or(u32::MAX).max(1);
+        for sequence in running.iter_mut() {
+            sequence.worked(share);
+        }
         match outcome {
             Ok(logits) if logits.len() == count => self.advance(running, &logits),
             Ok(logits) => {
@@ -153,44 +172,55 @@ impl<N: Stepwise, L: Language> Loop<N, L> {
 
     fn advance(&self, running: &mut Vec<Sequence<N::State>>, logits: &[Option<Logits>]) {
         let sampled = logits.iter().flatten().count();
-        self.stats.generated_tokens.fetch_add(sampled as u64, Ordering::Relaxed);
+        self.control.stats.generated_tokens.fetch_add(sampled as u64, Ordering::Relaxed);
         let mut logits = logits.iter();
-        let before = running.len();
         running.retain_mut(|sequence| {
             let logits = logits.next().and_then(Option::as_deref);
-            sequence.take(logits, &self.language)
+            let goes_on = sequence.take(logits, &self.language);
+            if !goes_on {
+                let (work, since) = sequence.effort();
+                self.control.admission.served(work, since.elapsed());
+            }
+            goes_on
         });
-        let ended = before - running.len();
-        self.stats.finished.fetch_add(ended as u64, Ordering::Relaxed);
     }
 
     fn lose(&self, running: &mut Vec<Sequence<N::State>>, reason: &str) {
-        tracing::error!(model = self.name, rows = running.len(), reason, "a step was lost");
-        for sequence in running.drain(..) {
-            sequence.fail(network_failed());
-        }
+        fail(running, &self.control.lost(running.len(), reason));
+    }
+}
+
+fn fail<S>(running: &mut Vec<Sequence<S>>, problem: &Problem) {
+    for sequence in running.drain(..) {
+        sequence.fail(problem.clone());
     }
 }
 
 impl<N: Stepwise, L: Language> Job for Loop<N, L> {
-    fn turn(&self) -> bool {
+    fn predicted(&self) -> Option<Duration> {
+        let rows = lock(&self.running).len() + lock(&self.waiting).len();
+        self.pace.predict(rows.min(self.control.limits.batch_rows_max))
+    }
+
+    fn turn(&self) -> Again {
         let mut running = lock(&self.running);
         self.join_and_leave(&mut running);
         if !running.is_empty() {
             // Neither a network nor a vocabulary that panics takes more than its sequences with it.
             let step = catch_unwind(AssertUnwindSafe(|| self.step(&mut running)));
             if step.is_err() {
-                self.lose(&mut running, "it panicked");
+                let rows = running.len();
+                fail(&mut running, &self.control.panicked(rows));
             }
         }
         if !running.is_empty() {
-            return true;
+            return Again::Now;
         }
         self.scheduled.store(false, Ordering::Release);
         // A sequence may have come between the look at the queue and the line above: then its
         // sender saw a turn under way and asked for none.
         let missed = !lock(&self.waiting).is_empty();
-        missed && !self.scheduled.swap(true, Ordering::AcqRel)
+        if missed && !self.scheduled.swap(true, Ordering::AcqRel) { Again::Now } else { Again::No }
     }
 }
 

@@ -127,7 +127,7 @@ fn serve<S: Speech>(
         golden::compare(&sample, &answer)?;
     }
     codec.waveforms.limits = context.media;
-    Ok(context.engine.one_shot(&package.label(), network, codec, context.limits))
+    Ok(context.one_shot(package, network, codec))
 }
 
 fn parts<S: Speech>(

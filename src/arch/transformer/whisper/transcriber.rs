@@ -98,6 +98,10 @@ impl<S: Speech> Network for Transcriber<S> {
         windows * (self.config.audio_positions + tokens * TOKEN_COST)
     }
 
+    fn pads(&self) -> bool {
+        false
+    }
+
     /// As one recording ends, the next one joins those that are listened to.
     fn run(&self, batch: &[&Recording]) -> Result<Vec<Transcript>, RunError> {
         let sizes = self.sizes();
