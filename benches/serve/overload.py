@@ -245,6 +245,7 @@ def arguments():
 
 
 def main():
+    # As an exception: the server is stopped on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     said = arguments()
     os.sched_setaffinity(0, said.cores)
@@ -252,6 +253,7 @@ def main():
     if unknown := set(said.what) - set(known):
         sys.exit(f"{', '.join(unknown)}: expected some of {', '.join(known)}")
     engine, table = Maas(said.program, said.store, said.target), Table()
+    engine.learn()
     for what in said.what or known:
         # A server of its own: what one leaves behind is not the next one's.
         with running(engine, f"maas-{what}", None, said.target / "logs") as (port, pid):
