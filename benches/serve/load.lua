@@ -19,7 +19,7 @@ function done(summary, latency)
   local lost = summary.errors
   io.write(string.format(
     '{"per_s": %.3f, "p50_ms": %.3f, "p99_ms": %.3f, "errors": %d}\n',
-    summary.requests / summary.duration * 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+    (summary.requests - lost.status) / summary.duration * 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
     lost.connect + lost.read + lost.write + lost.status + lost.timeout
   ))
 end
