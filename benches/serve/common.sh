@@ -6,6 +6,7 @@ program=${MAAS:-$root/target/release/maas}
 export PYTHONPYCACHEPREFIX="$target/pycache"
 
 command -v wrk >/dev/null || { echo "$0: wrk is missing; install it with: apt install wrk" >&2; exit 1; }
+[ -x "$program" ] || { echo "$0: $program is missing; build it with: cargo build --release" >&2; exit 1; }
 mkdir -p "$target"
 
 # What is installed is noted last: a run that was cut off, or other requirements, install again.
