@@ -10,19 +10,23 @@ mod stats;
 mod workers;
 
 pub use contract::{
-    Codec, Endpoint, Language, Logits, Network, Reply, Request, Row, RunError, Stepwise, TokenId,
+    Codec, Decoding, EncoderDecoder, Endpoint, Generator, Language, Network, Reply, Request, Row,
+    RunError, Scores, Sequence, Stepwise, TokenId,
 };
 pub use cpu::CpuPool;
+pub use generate::drive;
 pub use stats::{BATCH_BUCKETS, ModelStats};
 
-use generate::Stepper;
+use std::sync::Arc;
+
+use generate::{Generation, Recognition};
 use one_shot::OneShot;
 use workers::Workers;
 
 /// What bounds one model in the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Rows in one forward pass, or sequences that run at once.
+    /// Rows in one forward pass, or sequences (texts, or windows of sound) that run at once.
     pub batch_rows_max: usize,
     /// Rows times the largest [`Network::cost`] among them, in one forward pass.
     pub batch_cost_max: usize,
@@ -78,7 +82,7 @@ impl Engine {
         Box::new(OneShot::new(name, network, codec, limits, places))
     }
 
-    /// Puts a network of steps behind a step loop. `name` is for the log.
+    /// Puts a network that goes on from texts behind a step loop. `name` is for the log.
     pub fn stepwise<N, L>(
         &self,
         name: &str,
@@ -87,11 +91,27 @@ impl Engine {
         limits: Limits,
     ) -> Box<dyn Endpoint>
     where
-        N: Stepwise,
+        N: Generator,
         L: Language,
     {
         let places = (self.cpu.clone(), self.workers.turns());
-        Box::new(Stepper::new(name, network, language, limits, places))
+        Box::new(Generation::new(name, network, language, limits, places))
+    }
+
+    /// Puts an encoder behind a queue and its decoder behind a step loop. `name` is for the log.
+    pub fn encoder_decoder<E, C>(
+        &self,
+        name: &str,
+        network: Arc<E>,
+        codec: C,
+        limits: Limits,
+    ) -> Box<dyn Endpoint>
+    where
+        E: EncoderDecoder,
+        C: Codec<Sample = E::Sample, Output = <E::Decoding as Decoding>::Output>,
+    {
+        let places = (self.cpu.clone(), self.workers.turns());
+        Box::new(Recognition::new(name, network, codec, limits, places))
     }
 
     /// Whether every compute thread is there and none is stuck.

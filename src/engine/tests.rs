@@ -211,24 +211,30 @@ struct Alphabet;
 impl Stepwise for Alphabet {
     type State = (u32, u32);
 
-    fn begin(&self) -> (u32, u32) {
-        (0, 0)
-    }
-
-    fn step(&self, rows: &mut [Row<'_, (u32, u32)>]) -> Result<Vec<Option<Logits>>, RunError> {
-        let mut all = Vec::new();
+    fn step(
+        &self,
+        rows: &mut [Row<'_, (u32, u32)>],
+        logits: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
+        logits.clear();
         for row in rows {
             for &token in row.tokens {
                 *row.state = (token, row.state.1 + 1);
             }
             let (last, read) = *row.state;
-            let mut logits = vec![0.0; 26];
+            let mut own = [0.0; 26];
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
             let weight = 1.0 + (read % 3) as f32;
-            logits[((last + 1) % 26) as usize] = weight;
-            all.push(row.want_logits.then_some(logits));
+            own[((last + 1) % 26) as usize] = weight;
+            logits.extend(own.iter().filter(|_| row.want_logits));
         }
-        Ok(all)
+        Ok(())
+    }
+}
+
+impl Generator for Alphabet {
+    fn begin(&self) -> (u32, u32) {
+        (0, 0)
     }
 }
 
