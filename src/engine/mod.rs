@@ -146,7 +146,7 @@ impl Engine {
         N: Network,
         C: Codec<Sample = N::Sample, Output = N::Output>,
     {
-        Box::new(OneShot::new(network, codec, probe, self.places(manner)))
+        Box::new(OneShot::new(network, codec, probe, self.places(manner, 1)))
     }
 
     /// Puts a network that goes on from texts behind step loops.
@@ -155,7 +155,8 @@ impl Engine {
         N: Generator,
         L: Language,
     {
-        Box::new(Generation::new(network, language, self.places(manner)))
+        let seats = manner.limits.batch_rows_max;
+        Box::new(Generation::new(network, language, self.places(manner, seats)))
     }
 
     /// Puts an encoder behind a queue and its decoder behind a step loop.
@@ -169,13 +170,13 @@ impl Engine {
         E: EncoderDecoder,
         C: Codec<Sample = E::Sample, Output = <E::Decoding as Decoding>::Output>,
     {
-        Box::new(Recognition::new(network, codec, self.places(manner)))
+        Box::new(Recognition::new(network, codec, self.places(manner, 1)))
     }
 
-    fn places(&self, manner: Manner<'_>) -> Places {
+    fn places(&self, manner: Manner<'_>, seats: usize) -> Places {
         let Manner { name, limits, around } = manner;
         let traffic = self.lanes.traffic();
-        let control = Control::new(name, limits, &self.loads, traffic.threads());
+        let control = Control::new(name, limits, &self.loads, traffic.threads(), seats);
         Places { cpu: self.cpu.clone(), traffic, around, control: Arc::new(control) }
     }
 

@@ -54,7 +54,9 @@ where
         let ((samples, ask), decoding) = self.places.cpu.run(at, decode).await?;
         let pre = began.elapsed();
 
-        place.takes(decoding + self.predict(&samples));
+        let predicted = self.predict(&samples);
+        self.places.control.admission.check(predicted, deadline, self.stats())?;
+        place.takes(decoding + predicted);
         let gathered = self.infer(samples, Urgency { priority, deadline }).await?;
         let Gathered { outputs, queue, infer, work, batch_rows } = gathered;
 
