@@ -13,17 +13,21 @@ mod tokenizer;
 mod train;
 mod transformer;
 
+use std::sync::Arc;
+
 use crate::compute::kernels::Level;
 use crate::compute::{Device, WeightError};
 use crate::domain::{Item, MediaLimits};
-use crate::engine::{Codec, Endpoint, Engine, Limits, Network};
+use crate::engine::{
+    Codec, Decoding, EncoderDecoder, Endpoint, Engine, Generator, Language, Limits, Manner, Network,
+};
 use crate::package::{Package, PackageError};
 
 pub use import::{
     Files, ImportError, ImportJob, ImportRecipe, ImportReport, Sample, Source, Taker,
 };
 pub use measure::Timed;
-use teamed::Teamed;
+use teamed::teams;
 pub use train::{
     EpochReport, EvalJob, EvalReport, FitSection, Recipe, TrainError, TrainJob, TrainReport,
 };
@@ -64,8 +68,34 @@ impl OpenContext<'_> {
         C: Codec<Sample = N::Sample, Output = N::Output>,
     {
         let probe = golden::probe(package, &codec);
-        let network = Teamed::new(network, self.intra_op_threads);
-        self.engine.one_shot(&package.label(), network, codec, self.limits, probe)
+        self.engine.one_shot(self.manner(&package.label()), network, codec, probe)
+    }
+
+    /// Hands a network that goes on from texts to the engine.
+    pub fn stepwise<N, L>(&self, package: &Package, network: N, language: L) -> Box<dyn Endpoint>
+    where
+        N: Generator,
+        L: Language,
+    {
+        self.engine.stepwise(self.manner(&package.label()), network, language)
+    }
+
+    /// Hands an encoder and a decoder to the engine.
+    pub fn encoder_decoder<E, C>(
+        &self,
+        package: &Package,
+        network: Arc<E>,
+        codec: C,
+    ) -> Box<dyn Endpoint>
+    where
+        E: EncoderDecoder,
+        C: Codec<Sample = E::Sample, Output = <E::Decoding as Decoding>::Output>,
+    {
+        self.engine.encoder_decoder(self.manner(&package.label()), network, codec)
+    }
+
+    fn manner<'a>(&self, name: &'a str) -> Manner<'a> {
+        Manner { name, limits: self.limits, around: teams(self.intra_op_threads) }
     }
 }
 

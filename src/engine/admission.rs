@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::{Kind, Priority, Problem};
 use crate::engine::lanes::SHORT_MAX;
-use crate::engine::pace::Mean;
+use crate::engine::pace::{Least, Mean};
 use crate::engine::pressure::Pressure;
 use crate::engine::stats::{Cause, ModelStats};
 
@@ -44,12 +44,16 @@ pub struct Admission {
     load: Arc<Load>,
     /// Batches or step loops that run at once.
     instances: usize,
+    /// Requests that are served side by side: one an instance, or as many as a step has room for.
+    seats: usize,
     /// The setting; zero chooses.
     wait_max: Duration,
     /// What one request takes of a thread.
     work: Mean,
     /// From a request's turn to its answer.
     service: Mean,
+    /// The same of a small request: what a caller who is in a hurry may hope for.
+    least: Least,
     pressure: Mutex<Pressure>,
 }
 
@@ -141,14 +145,22 @@ impl Load {
 }
 
 impl Admission {
-    /// The door of a model with `instances` turns at once; `wait_max` zero chooses the longest wait.
+    /// The door of a model with `instances` turns at once, each of which serves so many requests side by side;
+    /// `wait_max` zero chooses the longest wait.
     #[must_use]
-    pub fn new(loads: &Loads, weight: u32, instances: usize, wait_max: Duration) -> Self {
+    pub fn new(
+        loads: &Loads,
+        weight: u32,
+        (instances, seats): (usize, usize),
+        wait_max: Duration,
+    ) -> Self {
         Self {
             loads: loads.clone(),
             load: loads.join(weight),
             instances: instances.max(1),
+            seats: instances.max(1) * seats.max(1),
             wait_max,
+            least: Least::default(),
             work: Mean::default(),
             service: Mean::default(),
             pressure: Mutex::default(),
@@ -170,7 +182,7 @@ impl Admission {
         let wait = self.wait(priority);
         let prospect = Prospect {
             wait,
-            service: self.service.get(),
+            service: self.least.get(),
             left: deadline.saturating_duration_since(now),
             wait_max: self.longest_wait(now),
         };
@@ -178,6 +190,23 @@ impl Admission {
         let work = nanos(self.work.get());
         self.load.by_priority[priority.index()].fetch_add(work, Ordering::Relaxed);
         Ok(Place { load: Arc::clone(&self.load), priority, work })
+    }
+
+    /// A request that is admitted turns out to take so long, once its turn has come.
+    ///
+    /// # Errors
+    /// [`Kind::DeadlineExceeded`] when that is until after its deadline.
+    pub fn check(
+        &self,
+        service: Duration,
+        deadline: Instant,
+        stats: &ModelStats,
+    ) -> Result<(), Problem> {
+        let now = Instant::now();
+        if service <= deadline.saturating_duration_since(now) {
+            return Ok(());
+        }
+        Err(self.refuse(Refusal::Hopeless { service }, now, stats))
     }
 
     /// A request was refused because too many rows wait, which the queue alone can count.
@@ -191,6 +220,7 @@ impl Admission {
     pub fn served(&self, work: Duration, service: Duration) {
         self.work.learn(work);
         self.service.learn(service);
+        self.least.learn(service);
         let long = service > SHORT_MAX;
         self.load.long.store(long, Ordering::Relaxed);
     }
@@ -216,8 +246,10 @@ impl Admission {
     #[must_use]
     pub fn wait(&self, priority: Priority) -> Duration {
         let threads = self.threads();
-        // What the other threads are at is no wait: a request waits for the first of them.
-        let at_work = as_f64(nanos(self.work.get())) * (threads - 1.0).max(0.0);
+        // What the other threads are at is no wait: a request waits for the first of them. Where a step has
+        // room for more than there are threads, it waits for the first place.
+        let beside = if self.seats > self.instances { as_f64(self.seats as u64) } else { threads };
+        let at_work = as_f64(nanos(self.work.get())) * (beside - 1.0).max(0.0);
         let ahead = as_f64(self.load.ahead(Some(priority))) - at_work;
         Duration::from_secs_f64((ahead / threads / 1e9).max(0.0))
     }
@@ -332,7 +364,7 @@ mod tests {
 
     /// A door with two threads, where each request takes 10 ms.
     fn door(wait_max: Duration) -> (Admission, ModelStats) {
-        let admission = Admission::new(&Loads::new(2), 1, 2, wait_max);
+        let admission = Admission::new(&Loads::new(2), 1, (2, 1), wait_max);
         admission.served(10 * MS, 10 * MS);
         (admission, ModelStats::default())
     }
@@ -389,9 +421,24 @@ mod tests {
     }
 
     #[test]
+    fn where_a_step_has_room_nobody_waits() {
+        let admission = Admission::new(&Loads::new(2), 1, (2, 4), Duration::ZERO);
+        admission.served(10 * MS, 10 * MS);
+        let stats = ModelStats::default();
+        let enter = || admission.enter(Priority::default(), soon(), &stats).unwrap();
+        let _eight: Vec<Place> = (0..8).map(|_| enter()).collect();
+        assert_eq!(admission.wait(Priority::default()), 5 * MS, "for the first place");
+        let hurried = Instant::now() + 12 * MS;
+        let problem = admission.check(20 * MS, hurried, &stats).unwrap_err();
+        assert_eq!(problem.kind, Kind::DeadlineExceeded);
+        admission.check(2 * MS, hurried, &stats).unwrap();
+    }
+
+    #[test]
     fn a_model_counts_on_its_share_of_the_threads_only() {
         let loads = Loads::new(2);
-        let [quiet, busy] = [1, 3].map(|weight| Admission::new(&loads, weight, 2, Duration::ZERO));
+        let [quiet, busy] =
+            [1, 3].map(|weight| Admission::new(&loads, weight, (2, 1), Duration::ZERO));
         let stats = ModelStats::default();
         for admission in [&quiet, &busy] {
             admission.served(10 * MS, 10 * MS);

@@ -10,7 +10,7 @@ use crate::engine::curve::{Curve, Point};
 use crate::engine::lanes::{Again, Job, Traffic};
 use crate::engine::queue::Queue;
 
-/// Passes of one size: their median is kept.
+/// Passes of one size. The fastest is kept: what disturbs a pass only ever adds to it.
 const PASSES: usize = 5;
 /// A batch that takes this long is the largest that is tried.
 const LONGEST: Duration = Duration::from_millis(200);
@@ -31,7 +31,8 @@ pub struct Calibration<N: Network> {
 struct Progress {
     rows: usize,
     /// Of this size.
-    times: Vec<Duration>,
+    passes: usize,
+    fastest: Duration,
     points: Vec<Point>,
     measured: Option<Measured>,
 }
@@ -43,8 +44,13 @@ impl<N: Network> Calibration<N> {
         traffic: Traffic,
         measured: Measured,
     ) -> Self {
-        let progress =
-            Progress { rows: 1, times: Vec::new(), points: Vec::new(), measured: Some(measured) };
+        let progress = Progress {
+            rows: 1,
+            passes: 0,
+            fastest: Duration::MAX,
+            points: Vec::new(),
+            measured: Some(measured),
+        };
         Self { queue, probe, traffic, progress: Mutex::new(progress) }
     }
 
@@ -63,20 +69,20 @@ impl<N: Network> Calibration<N> {
 
     /// Takes one time; `false` when all is measured.
     fn note(&self, progress: &mut Progress, time: Duration) -> bool {
-        progress.times.push(time);
-        if progress.times.len() < PASSES {
+        progress.passes += 1;
+        progress.fastest = progress.fastest.min(time);
+        if progress.passes < PASSES {
             return true;
         }
-        progress.times.sort_unstable();
-        let median = progress.times[PASSES / 2];
-        progress.times.clear();
+        let fastest = std::mem::replace(&mut progress.fastest, Duration::MAX);
+        progress.passes = 0;
         let (rows, cost) = (progress.rows, self.cost(progress.rows));
-        let nanos = u64::try_from(median.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from(fastest.as_nanos()).unwrap_or(u64::MAX);
         progress.points.push(Point { rows, cost, nanos });
-        self.queue.pace.learn(cost, median);
+        self.queue.pace.learn(cost, fastest);
         progress.rows *= 2;
         let limits = &self.queue.control.limits;
-        median < LONGEST
+        fastest < LONGEST
             && progress.rows <= limits.batch_rows_max
             && self.cost(progress.rows) <= limits.batch_cost_max
     }

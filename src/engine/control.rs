@@ -26,14 +26,19 @@ pub struct Control {
 }
 
 impl Control {
-    /// Of a model with `threads` turns at once at the most.
+    /// Of a model with `threads` turns at once at the most, each of which serves `seats` requests side by side.
     #[must_use]
-    pub fn new(name: &str, limits: Limits, loads: &Loads, threads: usize) -> Self {
+    pub fn new(name: &str, limits: Limits, loads: &Loads, threads: usize, seats: usize) -> Self {
         let instances = limits.instances(threads);
         Self {
             name: name.to_owned(),
             limits,
-            admission: Admission::new(loads, limits.weight, instances, limits.queue_wait_max),
+            admission: Admission::new(
+                loads,
+                limits.weight,
+                (instances, seats),
+                limits.queue_wait_max,
+            ),
             stats: ModelStats::default(),
             breaker: Breaker::default(),
         }

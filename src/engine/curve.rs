@@ -17,7 +17,7 @@ pub struct Curve {
     pub points: Vec<Point>,
 }
 
-/// The median time of a forward pass.
+/// The time of an undisturbed forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Point {
     pub rows: usize,

@@ -30,6 +30,9 @@ pub trait Job: Send + Sync {
     fn turn(&self) -> Again;
 }
 
+/// Runs a turn within something: a team of threads that share its operations, say.
+pub type Around = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+
 /// Whether a job wants another turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Again {
@@ -59,6 +62,16 @@ struct Member {
     id: FlowId,
     weight: u32,
     job: Arc<dyn Job>,
+    around: Option<Around>,
+}
+
+impl Member {
+    fn turn(&self) -> Again {
+        let Some(around) = &self.around else { return self.job.turn() };
+        let mut again = Again::No;
+        around(&mut || again = self.job.turn());
+        again
+    }
 }
 
 struct Shared {
@@ -160,9 +173,9 @@ impl Traffic {
     }
 
     /// Puts a job among the others. While several have work, each gets time by its weight.
-    pub fn flow(&self, job: Arc<dyn Job>, weight: u32) -> Flow {
+    pub fn flow(&self, job: Arc<dyn Job>, weight: u32, around: Option<Around>) -> Flow {
         let id = self.0.flows.fetch_add(1, Ordering::Relaxed);
-        let member = Arc::new(Member { id, weight: weight.max(1), job });
+        let member = Arc::new(Member { id, weight: weight.max(1), job, around });
         Flow { shared: Arc::clone(&self.0), member }
     }
 
@@ -239,7 +252,7 @@ impl Shared {
             let began = Instant::now();
             seat.busy_since.store(self.now().max(1), Ordering::Relaxed);
             // A job guards its own network; whatever else panics must not take the thread with it.
-            let again = catch_unwind(AssertUnwindSafe(|| member.job.turn())).unwrap_or_else(|_| {
+            let again = catch_unwind(AssertUnwindSafe(|| member.turn())).unwrap_or_else(|_| {
                 tracing::error!("a turn panicked");
                 Again::No
             });
@@ -340,7 +353,7 @@ mod tests {
         let (done, finished) = mpsc::channel();
         for (predicted, lane) in [(SHORT_MAX, "short-"), (2 * SHORT_MAX, "long-")] {
             let job = Countdown { left: AtomicU64::new(5), done: done.clone(), predicted };
-            let flow = lanes.traffic().flow(Arc::new(job), 1);
+            let flow = lanes.traffic().flow(Arc::new(job), 1, None);
             flow.ask(None);
             let thread = finished.recv_timeout(Duration::from_secs(10)).unwrap().unwrap();
             assert!(thread.starts_with(lane), "{thread}");
@@ -354,7 +367,7 @@ mod tests {
         let lanes = Lanes::start(1).unwrap();
         let (done, finished) = mpsc::channel();
         let job = Countdown { left: AtomicU64::new(1), done, predicted: SHORT_MAX };
-        let flow = lanes.traffic().flow(Arc::new(job), 1);
+        let flow = lanes.traffic().flow(Arc::new(job), 1, None);
         flow.ask(Some(Instant::now() + Duration::from_hours(1)));
         flow.hurry();
         finished.recv_timeout(Duration::from_secs(10)).unwrap();
@@ -365,7 +378,7 @@ mod tests {
         let lanes = Lanes::start(1).unwrap();
         let (done, finished) = mpsc::channel();
         let job = Countdown { left: AtomicU64::new(1), done, predicted: SHORT_MAX };
-        let flow = lanes.traffic().flow(Arc::new(job), 1);
+        let flow = lanes.traffic().flow(Arc::new(job), 1, None);
         flow.ask(Some(Instant::now() + Duration::from_hours(1)));
         drop(flow);
         // Nobody holds the job any longer, so nobody can ever run it.

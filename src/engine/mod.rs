@@ -4,7 +4,7 @@
 //! a batch ([`batch`]) when its model's turn has come ([`fair`]), and [`gather`] joins what they gave.
 
 mod admission;
-mod batch;
+pub mod batch;
 mod breaker;
 mod calibration;
 mod contract;
@@ -21,28 +21,55 @@ mod pressure;
 mod queue;
 mod stats;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use calibration::Measured;
 pub use contract::{
-    Codec, Endpoint, Language, Logits, Network, Reply, Request, Row, RunError, Stepwise, TokenId,
+    Codec, Decoding, EncoderDecoder, Endpoint, Generator, Language, Network, Reply, Request, Row,
+    RunError, Scores, Sequence, Stepwise, TokenId,
 };
 pub use control::Rest;
 pub use cpu::CpuPool;
 pub use curve::{Curve, Point};
-pub use lanes::Traffic;
+pub use generate::drive;
+pub use lanes::{Around, Traffic};
 pub use stats::{BATCH_BUCKETS, Cause, Histogram, ModelStats, PADDING_BUCKETS};
 
 use admission::Loads;
 use control::Control;
-use generate::Stepper;
-use lanes::Lanes;
-use one_shot::{OneShot, Places};
+use generate::{Generation, Recognition};
+use lanes::{Flow, Job, Lanes};
+use one_shot::OneShot;
+
+/// How one model is run.
+pub struct Manner<'a> {
+    /// For the log.
+    pub name: &'a str,
+    pub limits: Limits,
+    /// What its turns are run within.
+    pub around: Option<Around>,
+}
+
+/// What an endpoint needs of the engine.
+struct Places {
+    cpu: CpuPool,
+    traffic: Traffic,
+    around: Option<Around>,
+    control: Arc<Control>,
+}
+
+impl Places {
+    /// Puts a job of this model among the others.
+    fn flow(&self, job: Arc<dyn Job>) -> Flow {
+        self.traffic.flow(job, self.control.limits.weight, self.around.clone())
+    }
+}
 
 /// What bounds one model in the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Rows in one forward pass, or sequences that run at once.
+    /// Rows in one forward pass, or sequences (texts, or windows of sound) that run at once.
     pub batch_rows_max: usize,
     /// What one forward pass may cost: the sum of [`Network::cost`], or rows times the largest of them
     /// where the network pads.
@@ -107,42 +134,50 @@ impl Engine {
         Ok(Self { lanes, cpu: CpuPool::new(cores), loads: Loads::new(threads) })
     }
 
-    /// Puts a network of one forward a request behind a queue. `name` is for the log; `probe` is a row to
-    /// measure its batches with.
+    /// Puts a network of one forward a request behind a queue. `probe` is a row to measure its batches with.
     pub fn one_shot<N, C>(
         &self,
-        name: &str,
+        manner: Manner<'_>,
         network: N,
         codec: C,
-        limits: Limits,
         probe: Option<N::Sample>,
     ) -> Box<dyn Endpoint>
     where
         N: Network,
         C: Codec<Sample = N::Sample, Output = N::Output>,
     {
-        Box::new(OneShot::new(network, codec, probe, self.places(name, limits)))
+        Box::new(OneShot::new(network, codec, probe, self.places(manner, 1)))
     }
 
-    /// Puts a network of steps behind a step loop. `name` is for the log.
-    pub fn stepwise<N, L>(
-        &self,
-        name: &str,
-        network: N,
-        language: L,
-        limits: Limits,
-    ) -> Box<dyn Endpoint>
+    /// Puts a network that goes on from texts behind step loops.
+    pub fn stepwise<N, L>(&self, manner: Manner<'_>, network: N, language: L) -> Box<dyn Endpoint>
     where
-        N: Stepwise,
+        N: Generator,
         L: Language,
     {
-        Box::new(Stepper::new(network, language, self.places(name, limits)))
+        let seats = manner.limits.batch_rows_max;
+        Box::new(Generation::new(network, language, self.places(manner, seats)))
     }
 
-    fn places(&self, name: &str, limits: Limits) -> Places {
+    /// Puts an encoder behind a queue and its decoder behind a step loop.
+    pub fn encoder_decoder<E, C>(
+        &self,
+        manner: Manner<'_>,
+        network: Arc<E>,
+        codec: C,
+    ) -> Box<dyn Endpoint>
+    where
+        E: EncoderDecoder,
+        C: Codec<Sample = E::Sample, Output = <E::Decoding as Decoding>::Output>,
+    {
+        Box::new(Recognition::new(network, codec, self.places(manner, 1)))
+    }
+
+    fn places(&self, manner: Manner<'_>, seats: usize) -> Places {
+        let Manner { name, limits, around } = manner;
         let traffic = self.lanes.traffic();
-        let control = Control::new(name, limits, &self.loads, traffic.threads());
-        Places { cpu: self.cpu.clone(), traffic, control }
+        let control = Control::new(name, limits, &self.loads, traffic.threads(), seats);
+        Places { cpu: self.cpu.clone(), traffic, around, control: Arc::new(control) }
     }
 
     /// Whether the compute threads make progress. Never asks about models.

@@ -10,32 +10,24 @@ use futures_util::future::BoxFuture;
 use crate::domain::{Answer, Problem, Timings};
 use crate::engine::batch::Urgency;
 use crate::engine::calibration::{Calibration, Measured};
-use crate::engine::control::{Control, Rest};
+use crate::engine::control::Rest;
 use crate::engine::cpu::Where;
 use crate::engine::curve::Curve;
 use crate::engine::gather::{Gather, Gathered};
-use crate::engine::lanes::{Flow, Job, Traffic};
+use crate::engine::lanes::{Flow, Job};
 use crate::engine::queue::Queue;
-use crate::engine::{Codec, CpuPool, Endpoint, ModelStats, Network, Reply, Request};
+use crate::engine::{Codec, Endpoint, ModelStats, Network, Places, Reply, Request};
 
 /// A network behind its queue.
 pub struct OneShot<N: Network, C> {
     queue: Arc<Queue<N>>,
     codec: Arc<C>,
-    cpu: CpuPool,
+    places: Places,
     flow: Flow,
-    traffic: Traffic,
     /// A row to measure with, until that is done.
     probe: Mutex<Option<N::Sample>>,
     /// Its turns, while it is measured.
     calibration: Mutex<Option<Flow>>,
-}
-
-/// What an endpoint needs of the engine.
-pub struct Places {
-    pub cpu: CpuPool,
-    pub traffic: Traffic,
-    pub control: Control,
 }
 
 impl<N, C> OneShot<N, C>
@@ -44,26 +36,27 @@ where
     C: Codec<Sample = N::Sample, Output = N::Output>,
 {
     pub fn new(network: N, codec: C, probe: Option<N::Sample>, places: Places) -> Self {
-        let Places { cpu, traffic, control } = places;
-        let weight = control.limits.weight;
-        let queue = Arc::new(Queue::new(network, control, traffic.threads()));
-        let flow = traffic.flow(Arc::clone(&queue) as Arc<dyn Job>, weight);
+        let control = Arc::clone(&places.control);
+        let queue = Arc::new(Queue::new(network, control, places.traffic.threads()));
+        let flow = places.flow(Arc::clone(&queue) as Arc<dyn Job>);
         let codec = Arc::new(codec);
         let (probe, calibration) = (Mutex::new(probe), Mutex::default());
-        Self { queue, codec, cpu, flow, traffic, probe, calibration }
+        Self { queue, codec, places, flow, probe, calibration }
     }
 
     async fn answer(&self, request: Request) -> Result<Reply, Problem> {
-        let mut place = self.queue.control.enter(request.priority, request.deadline)?;
+        let mut place = self.places.control.enter(request.priority, request.deadline)?;
         let Request { payload, params, deadline, priority } = request;
         let began = Instant::now();
         let codec = Arc::clone(&self.codec);
         let at = Where::decode(&payload);
         let decode = move || timed(|| codec.decode(payload, &params));
-        let ((samples, ask), decoding) = self.cpu.run(at, decode).await?;
+        let ((samples, ask), decoding) = self.places.cpu.run(at, decode).await?;
         let pre = began.elapsed();
 
-        place.takes(decoding + self.predict(&samples));
+        let predicted = self.predict(&samples);
+        self.places.control.admission.check(predicted, deadline, self.stats())?;
+        place.takes(decoding + predicted);
         let gathered = self.infer(samples, Urgency { priority, deadline }).await?;
         let Gathered { outputs, queue, infer, work, batch_rows } = gathered;
 
@@ -71,9 +64,9 @@ where
         let codec = Arc::clone(&self.codec);
         let at = Where::encode(outputs.len());
         let encode = move || timed(|| codec.encode(outputs, &ask));
-        let (outcomes, encoding) = self.cpu.run(at, encode).await?;
+        let (outcomes, encoding) = self.places.cpu.run(at, encode).await?;
         let post = began.elapsed();
-        self.queue.control.admission.served(decoding + work + encoding, pre + infer + post);
+        self.places.control.admission.served(decoding + work + encoding, pre + infer + post);
         let timings = Timings { pre, queue, infer, post, tokens: None };
         Ok(Reply::Whole(Answer { outcomes, timings, batch_rows }))
     }
@@ -118,11 +111,11 @@ where
     }
 
     fn stats(&self) -> &ModelStats {
-        &self.queue.control.stats
+        &self.places.control.stats
     }
 
     fn rest(&self) -> Option<Rest> {
-        self.queue.control.rest()
+        self.places.control.rest()
     }
 
     fn adopt(&self, curve: &Curve) {
@@ -132,9 +125,8 @@ where
     fn calibrate(&self, measured: Measured) {
         let probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(probe) = probe else { return };
-        let (queue, traffic) = (Arc::clone(&self.queue), self.traffic.clone());
-        let job = Calibration::new(queue, probe, traffic, measured);
-        let flow = self.traffic.flow(Arc::new(job), 1);
+        let (queue, traffic) = (Arc::clone(&self.queue), self.places.traffic.clone());
+        let flow = self.places.flow(Arc::new(Calibration::new(queue, probe, traffic, measured)));
         flow.ask(None);
         *self.calibration.lock().unwrap_or_else(PoisonError::into_inner) = Some(flow);
     }

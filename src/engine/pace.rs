@@ -79,6 +79,27 @@ impl Mean {
     }
 }
 
+/// A floor that follows what it is told: it falls at once and rises slowly. Zero before there was a value.
+#[derive(Debug, Default)]
+pub struct Least(AtomicU64);
+
+impl Least {
+    /// How fast it rises towards larger values.
+    const RISE: f64 = 1.0 / 64.0;
+
+    pub fn learn(&self, value: Duration) {
+        let before = f64::from_bits(self.0.load(Ordering::Relaxed));
+        let value = nanos(value);
+        let rises = before > 0.0 && value > before;
+        let now = if rises { before + (value - before) * Self::RISE } else { value };
+        self.0.store(now.to_bits(), Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> Duration {
+        Duration::from_nanos(to_u64(f64::from_bits(self.0.load(Ordering::Relaxed))))
+    }
+}
+
 fn bucket(cost: usize) -> usize {
     (cost.ilog2() as usize).min(BUCKETS - 1)
 }
@@ -136,6 +157,17 @@ mod tests {
         assert_eq!(pace.fitting(5 * MS), 1);
         assert_eq!(pace.fitting(20 * MS), 2);
         assert_eq!(pace.fitting(60 * MS), 12);
+    }
+
+    #[test]
+    fn a_floor_falls_at_once_and_rises_slowly() {
+        let least = Least::default();
+        for ms in [100, 10, 20] {
+            least.learn(ms * MS);
+        }
+        assert!(least.get() > 10 * MS && least.get() < 11 * MS);
+        (0..1000).for_each(|_| least.learn(20 * MS));
+        assert!(least.get() > 19 * MS);
     }
 
     #[test]

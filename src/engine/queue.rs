@@ -28,7 +28,7 @@ pub struct Entry<N: Network> {
 /// A network behind its queue.
 pub struct Queue<N: Network> {
     pub network: N,
-    pub control: Control,
+    pub control: Arc<Control>,
     pub pace: Pace,
     waiting: Mutex<VecDeque<Entry<N>>>,
     /// Turns in line or under way: at most one an instance, so that a long queue takes no more places in
@@ -47,7 +47,7 @@ struct Tuning {
 }
 
 impl<N: Network> Queue<N> {
-    pub fn new(network: N, control: Control, threads: usize) -> Self {
+    pub fn new(network: N, control: Arc<Control>, threads: usize) -> Self {
         let limits = &control.limits;
         let delay = if limits.batch_auto { Duration::ZERO } else { limits.batch_delay_max };
         let tuning = Tuning {

@@ -73,6 +73,10 @@ struct Bench {
     _engine: Engine,
 }
 
+fn manner(name: &str, limits: Limits) -> Manner<'_> {
+    Manner { name, limits, around: None }
+}
+
 fn bench(limits: Limits) -> Bench {
     bench_of(1, limits, None)
 }
@@ -84,7 +88,7 @@ fn bench_of(threads: usize, limits: Limits, probe: Option<u32>) -> Bench {
     let seen = Arc::default();
     let (enter, entered) = unbounded_channel();
     let network = Doubler { entered: enter, go: Mutex::new(gate), seen: Arc::clone(&seen) };
-    let endpoint = Arc::from(engine.one_shot("doubler", network, Numbers, limits, probe));
+    let endpoint = Arc::from(engine.one_shot(manner("doubler", limits), network, Numbers, probe));
     Bench { endpoint, go, entered, seen, _engine: engine }
 }
 
@@ -258,7 +262,8 @@ async fn short_work_does_not_wait_for_long_work() {
     let model = |gate, nanos| -> Arc<dyn Endpoint> {
         let doubler =
             Doubler { entered: enter.clone(), go: Mutex::new(gate), seen: Arc::clone(&seen) };
-        let endpoint = engine.one_shot("doubler", doubler, Numbers, Limits::default(), None);
+        let endpoint =
+            engine.one_shot(manner("doubler", Limits::default()), doubler, Numbers, None);
         endpoint.adopt(&curve(nanos));
         endpoint.into()
     };
@@ -316,24 +321,30 @@ struct Alphabet;
 impl Stepwise for Alphabet {
     type State = (u32, u32);
 
-    fn begin(&self) -> (u32, u32) {
-        (0, 0)
-    }
-
-    fn step(&self, rows: &mut [Row<'_, (u32, u32)>]) -> Result<Vec<Option<Logits>>, RunError> {
-        let mut all = Vec::new();
+    fn step(
+        &self,
+        rows: &mut [Row<'_, (u32, u32)>],
+        logits: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
+        logits.clear();
         for row in rows {
             for &token in row.tokens {
                 *row.state = (token, row.state.1 + 1);
             }
             let (last, read) = *row.state;
-            let mut logits = vec![0.0; 26];
+            let mut own = [0.0; 26];
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
             let weight = 1.0 + (read % 3) as f32;
-            logits[((last + 1) % 26) as usize] = weight;
-            all.push(row.want_logits.then_some(logits));
+            own[((last + 1) % 26) as usize] = weight;
+            logits.extend(own.iter().filter(|_| row.want_logits));
         }
-        Ok(all)
+        Ok(())
+    }
+}
+
+impl Generator for Alphabet {
+    fn begin(&self) -> (u32, u32) {
+        (0, 0)
     }
 }
 
@@ -375,7 +386,7 @@ fn text(outcome: &Outcome) -> (&str, Finish) {
 #[tokio::test]
 async fn a_generation_ends_at_its_length_or_at_a_stop_text() {
     let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
+    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, Letters);
     let greedy = ("temperature", ParamValue::Number(0.0));
     let five = ("max_tokens", ParamValue::Number(5.0));
     let answer =
@@ -390,7 +401,7 @@ async fn a_generation_ends_at_its_length_or_at_a_stop_text() {
 #[tokio::test]
 async fn one_seed_gives_one_text_alone_or_among_others() {
     let engine = Engine::start(2).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
+    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, Letters);
     let pairs = [("seed", ParamValue::Number(5.0)), ("max_tokens", ParamValue::Number(40.0))];
     let alone = whole(&*endpoint, ask(&["q"], &pairs)).await.unwrap();
     let many = ["a", "bcd", "q", "zzzz", "q"];
@@ -403,7 +414,7 @@ async fn one_seed_gives_one_text_alone_or_among_others() {
 #[tokio::test]
 async fn a_stream_is_the_whole_answer_in_pieces() {
     let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
+    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, Letters);
     let seed = ("seed", ParamValue::Number(3.0));
     let whole = whole(&*endpoint, ask(&["k"], std::slice::from_ref(&seed))).await.unwrap();
     let stream = ("stream", ParamValue::Bool(true));
@@ -427,7 +438,7 @@ async fn a_stream_is_the_whole_answer_in_pieces() {
 #[tokio::test]
 async fn a_parameter_that_is_not_honoured_is_refused() {
     let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
+    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, Letters);
     let odd = ("best_of", ParamValue::Number(2.0));
     let problem = whole(&*endpoint, ask(&["a"], &[odd])).await.unwrap_err();
     assert_eq!(problem.kind, Kind::InvalidInput);
@@ -443,9 +454,9 @@ async fn a_long_queue_takes_no_more_turns_than_a_short_one() {
     let doubler = Doubler { entered: enter, go: Mutex::new(gate), seen: Arc::clone(&seen) };
     let limits = Limits { batch_rows_max: 1, ..Limits::default() };
     let flooded: Arc<dyn Endpoint> =
-        engine.one_shot("flooded", doubler, Numbers, limits, None).into();
+        engine.one_shot(manner("flooded", limits), doubler, Numbers, None).into();
     let quick: Arc<dyn Endpoint> =
-        engine.stepwise("quick", Alphabet, Letters, Limits::default()).into();
+        engine.stepwise(manner("quick", Limits::default()), Alphabet, Letters).into();
     let mut flood = Vec::new();
     for _ in 0..20 {
         let (endpoint, request) = (Arc::clone(&flooded), request(&["1"]));
@@ -494,7 +505,7 @@ impl Language for NoE {
 #[tokio::test]
 async fn a_vocabulary_that_panics_loses_its_sequences_and_nothing_else() {
     let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, NoE, Limits::default());
+    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, NoE);
     let pairs = [("temperature", ParamValue::Number(0.0)), ("max_tokens", ParamValue::Number(3.0))];
     let problem = whole(&*endpoint, ask(&["c"], &pairs)).await.unwrap_err();
     assert_eq!(problem.kind, Kind::Internal);
@@ -506,7 +517,7 @@ async fn a_vocabulary_that_panics_loses_its_sequences_and_nothing_else() {
 #[tokio::test]
 async fn stop_texts_are_bounded() {
     let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
+    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, Letters);
     let long = ("stop", ParamValue::Text("x".repeat(257)));
     let problem = whole(&*endpoint, ask(&["a"], &[long])).await.unwrap_err();
     assert_eq!(problem.faults[0].pointer, "/parameters/stop");
