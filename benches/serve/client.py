@@ -108,7 +108,7 @@ class Client:
         """Requests that are due at random moments, `rate` a second on average."""
         chance, tally, pending = random.Random(1), Tally(), set()
         began = due = time.perf_counter()
-        for turn in range(int(rate * seconds)):
+        for turn in range(max(1, round(rate * seconds))):
             due += chance.expovariate(rate)
             if (ahead := due - time.perf_counter()) > 0:
                 await asyncio.sleep(ahead)
