@@ -79,7 +79,7 @@ fn bench(limits: Limits) -> Bench {
     Bench { endpoint, go, entered, seen, _engine: engine }
 }
 
-fn request(texts: &[&str]) -> Request {
+pub fn request(texts: &[&str]) -> Request {
     let items = texts.iter().map(|text| Item::Text((*text).to_owned())).collect();
     let pointers = (0..texts.len()).map(|i| format!("/inputs/{i}")).collect();
     Request {
@@ -89,7 +89,7 @@ fn request(texts: &[&str]) -> Request {
     }
 }
 
-async fn whole(endpoint: &dyn Endpoint, request: Request) -> Result<Answer, Problem> {
+pub async fn whole(endpoint: &dyn Endpoint, request: Request) -> Result<Answer, Problem> {
     match endpoint.predict(request).await? {
         Reply::Whole(answer) => Ok(answer),
         Reply::Stream(_) => panic!("expected a whole answer"),
@@ -206,7 +206,7 @@ async fn bad_input_is_refused_before_the_queue() {
 }
 
 /// Prefers the letter after the last one; how much depends on how many it has read.
-struct Alphabet;
+pub struct Alphabet;
 
 impl Stepwise for Alphabet {
     type State = (u32, u32);
@@ -238,7 +238,7 @@ impl Generator for Alphabet {
     }
 }
 
-struct Letters;
+pub struct Letters;
 
 impl Language for Letters {
     fn prompts(&self, payload: Payload) -> Result<Vec<Vec<TokenId>>, Problem> {
@@ -258,7 +258,7 @@ impl Language for Letters {
     }
 }
 
-fn ask(texts: &[&str], pairs: &[(&str, ParamValue)]) -> Request {
+pub fn ask(texts: &[&str], pairs: &[(&str, ParamValue)]) -> Request {
     let mut request = request(texts);
     for (name, value) in pairs {
         request.params.insert(name, value.clone(), format!("/parameters/{name}"));
@@ -266,7 +266,7 @@ fn ask(texts: &[&str], pairs: &[(&str, ParamValue)]) -> Request {
     request
 }
 
-fn text(outcome: &Outcome) -> (&str, Finish) {
+pub fn text(outcome: &Outcome) -> (&str, Finish) {
     match outcome {
         Outcome::Generated { text, finish_reason, .. } => (text, *finish_reason),
         other => panic!("{other:?}"),
