@@ -1,162 +1,20 @@
-//! An encoder and a decoder whose pace the test decides, and readers of texts that take their time.
+//! Sequences that join, leave, fail and wait.
+
+mod counter;
+mod texts;
 
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::domain::{
-    Answer, Finish, Item, Kind, Outcome, ParamValue, Params, Payload, Piece, Problem,
-};
-use crate::engine::tests::{Alphabet, Letters, ask, request, text, whole};
-use crate::engine::{
-    Codec, Decoding, EncoderDecoder, Endpoint, Engine, Limits, Reply, Request, Row, RunError,
-    Scores, Sequence, Stepwise,
-};
-
-/// Counts for each of two rows what it has read, and adds its sample's letter. The letters `s`, `t`, `e` and `p`
-/// fail: in a step, at taking logits, at encoding, and at encoding with a panic.
-struct Counter {
-    encoded: Mutex<Vec<char>>,
-    /// Without one, steps wait for nobody.
-    gate: Option<Mutex<Gate>>,
-}
-
-struct Gate {
-    entered: UnboundedSender<String>,
-    go: Receiver<()>,
-}
-
-/// A letter, and how many steps each of its windows takes: `a31` has two.
-#[derive(Clone)]
-struct Word {
-    letter: char,
-    steps: Vec<u32>,
-}
-
-struct Count {
-    network: Arc<Counter>,
-    word: Word,
-    window: usize,
-    rows: [(char, u32); 2],
-    said: Vec<f32>,
-}
-
-impl Stepwise for Counter {
-    type State = (char, u32);
-
-    fn step(
-        &self,
-        rows: &mut [Row<'_, (char, u32)>],
-        logits: &mut Vec<f32>,
-    ) -> Result<(), RunError> {
-        if let Some(gate) = &self.gate {
-            let gate = gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            gate.entered.send(rows.iter().map(|row| row.state.0).collect()).unwrap();
-            gate.go.recv().unwrap();
-        }
-        logits.clear();
-        for row in rows {
-            assert_ne!(row.state.0, 's', "a letter that this network cannot bear");
-            row.state.1 += row.tokens[0];
-            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-            logits.extend([row.state.1 as f32, f32::from(row.state.0 as u8)]);
-        }
-        Ok(())
-    }
-}
-
-impl EncoderDecoder for Counter {
-    type Sample = Word;
-    type Decoding = Count;
-
-    fn open(self: &Arc<Self>, word: Word) -> Count {
-        let network = Arc::clone(self);
-        Count { network, word, window: 0, rows: [('?', 0); 2], said: Vec::new() }
-    }
-}
-
-impl Decoding for Count {
-    type Output = Vec<f32>;
-
-    fn is_over(&self) -> bool {
-        self.window == self.word.steps.len()
-    }
-
-    fn encode(&mut self) -> Result<(), RunError> {
-        let letter = self.word.letter;
-        self.network.encoded.lock().unwrap().push(letter);
-        assert_ne!(letter, 'p', "a letter that this encoder cannot bear");
-        self.rows = [(letter, 0), (letter, 10)];
-        if letter == 'e' { Err(RunError("an e".to_owned())) } else { Ok(()) }
-    }
-
-    fn finish(self) -> Vec<f32> {
-        self.said
-    }
-}
-
-impl Sequence for Count {
-    type State = (char, u32);
-
-    fn unread(&self) -> usize {
-        0
-    }
-
-    fn rows<'a>(&'a mut self, _: usize, rows: &mut Vec<Row<'a, (char, u32)>>) {
-        let row = |state| Row { state, tokens: &[1], want_logits: true };
-        rows.extend(self.rows.iter_mut().map(row));
-    }
-
-    fn take(&mut self, scores: Scores<'_>) -> Result<bool, RunError> {
-        assert_eq!(scores.len(), 2);
-        self.said.extend(scores.map(|row| row[0] * 1000.0 + row[1]));
-        if self.word.letter == 't' {
-            return Err(RunError("a t".to_owned()));
-        }
-        let goes_on = self.rows[0].1 < self.word.steps[self.window];
-        self.window += usize::from(!goes_on);
-        Ok(goes_on)
-    }
-}
-
-struct Words;
-
-fn word(text: &str) -> Word {
-    let letter = text.chars().next().unwrap();
-    Word { letter, steps: text.chars().skip(1).filter_map(|c| c.to_digit(10)).collect() }
-}
-
-impl Codec for Words {
-    type Sample = Word;
-    type Output = Vec<f32>;
-    type Ask = ();
-
-    fn decode(&self, payload: Payload, _: &Params) -> Result<(Vec<Word>, ()), Problem> {
-        let read = |item| match item {
-            Item::Text(text) => Ok(word(&text)),
-            other => Err(Problem::new(Kind::UnsupportedMedia, other.kind())),
-        };
-        Ok((payload.items.into_iter().map(read).collect::<Result<_, _>>()?, ()))
-    }
-
-    fn encode(&self, outputs: Vec<Vec<f32>>, (): &()) -> Result<Vec<Outcome>, Problem> {
-        Ok(outputs.into_iter().map(|values| Outcome::Values { values }).collect())
-    }
-}
-
-/// What a word must say, whoever is beside it.
-fn said(text: &str) -> Outcome {
-    let Word { letter, steps } = word(text);
-    let one = |count: u32| [count, count + 10].map(|n| n * 1000 + u32::from(letter));
-    let counts = steps.iter().flat_map(|&steps| 1..=steps).flat_map(one);
-    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-    Outcome::Values { values: counts.map(|n| n as f32).collect() }
-}
+use crate::domain::{Answer, Kind, Problem};
+use crate::engine::tests::{request, whole};
+use crate::engine::{Endpoint, Engine, Limits, Request};
+use counter::{Counter, Gate, Words, said};
 
 struct Bench {
     endpoint: Arc<dyn Endpoint>,
@@ -380,26 +238,4 @@ async fn nothing_is_lost_and_nobody_gets_another_s_words() {
     assert!(endpoint.stats().finished.load(Ordering::Relaxed) >= 320);
     assert_eq!(endpoint.stats().queued.load(Ordering::Relaxed), 0);
     assert!(engine.alive());
-}
-
-#[tokio::test]
-async fn a_slow_reader_of_a_stream_holds_back_only_itself() {
-    let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
-    let pairs = [
-        ("temperature", ParamValue::Number(0.0)),
-        ("max_tokens", ParamValue::Number(200.0)),
-        ("stream", ParamValue::Bool(true)),
-    ];
-    let Reply::Stream(slow) = endpoint.predict(ask(&["a"], &pairs)).await.unwrap() else {
-        panic!("expected a stream")
-    };
-    // Nobody has read a word of it yet.
-    let answer = whole(&*endpoint, ask(&["b"], &pairs[..2])).await.unwrap();
-    let (quick, finish) = text(&answer.outcomes[0]);
-    assert_eq!((quick.len(), finish), (200, Finish::Length));
-    let pieces: Vec<Piece> = slow.map(Result::unwrap).collect().await;
-    let Some(Piece::End(answer)) = pieces.last() else { panic!("no end") };
-    assert_eq!(text(&answer.outcomes[0]).0.len(), 200);
-    assert_eq!(pieces.len(), 201);
 }
