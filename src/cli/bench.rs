@@ -75,6 +75,7 @@ pub fn run(args: &Args) -> Outcome {
         engine: &engine,
         limits: placement.limits,
         media: placement.media,
+        intra_op_threads: 1,
     };
     let input = args.input.as_ref().map(|path| {
         std::fs::read(path)

@@ -8,8 +8,8 @@ use std::time::Instant;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
-use crate::domain::{Answer, Outcome, Params, Payload, Piece, Problem};
-use crate::engine::ModelStats;
+use crate::domain::{Answer, Outcome, Params, Payload, Piece, Priority, Problem};
+use crate::engine::{Curve, Measured, ModelStats, Rest};
 
 /// A network failed on a batch. The text is for the log; a caller is told only that it happened.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,10 @@ pub trait Network: Send + Sync + 'static {
 
     /// What a sample counts against the batch's cost limit: 1 for a picture, 1 a padded frame for sound.
     fn cost(&self, sample: &Self::Sample) -> usize;
+
+    /// Whether the rows of a batch are filled up to the longest of them: then rows of one length go
+    /// together.
+    fn pads(&self) -> bool;
 
     /// One output per sample, in order.
     ///
@@ -163,6 +167,8 @@ pub struct Request {
     pub params: Params,
     /// When the caller stops waiting.
     pub deadline: Instant,
+    /// Among the requests for the same model.
+    pub priority: Priority,
 }
 
 /// What a request gets.
@@ -176,4 +182,13 @@ pub enum Reply {
 pub trait Endpoint: Send + Sync {
     fn predict(&self, request: Request) -> BoxFuture<'_, Result<Reply, Problem>>;
     fn stats(&self) -> &ModelStats;
+
+    /// Why it takes no requests for now, where it does not.
+    fn rest(&self) -> Option<Rest>;
+
+    /// Takes what was measured of this package before, on a processor of this kind.
+    fn adopt(&self, curve: &Curve);
+
+    /// Measures its batches in idle time, where it has any, and hands out the curve.
+    fn calibrate(&self, measured: Measured);
 }

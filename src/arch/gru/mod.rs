@@ -66,7 +66,7 @@ fn serve<N: Generator>(
     language: TextLanguage,
 ) -> Result<Box<dyn Endpoint>, OpenError> {
     check(package, &network, &language)?;
-    Ok(context.engine.stepwise(&package.label(), network, language, context.limits))
+    Ok(context.stepwise(package, network, language))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]

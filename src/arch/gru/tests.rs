@@ -9,7 +9,7 @@ use super::*;
 use crate::arch::{EvalJob, Recipe, TrainError, TrainJob, TrainReport};
 use crate::compute::Trainable;
 use crate::compute::kernels::{self, Level};
-use crate::domain::{Outcome, ParamValue, Params, Payload};
+use crate::domain::{Outcome, ParamValue, Params, Payload, Priority};
 use crate::engine::{Engine, Language, Limits, Reply, Request, Row, Stepwise};
 
 fn model(cell: &str, layers: usize) -> RecurrentModel {
@@ -222,6 +222,7 @@ fn a_sentence_is_learned_packed_and_opened() {
 fn generate(package: &Package, prompts: &[&str], seed: f64) -> Vec<Outcome> {
     let engine = Engine::start(1).unwrap();
     let context = OpenContext {
+        intra_op_threads: 1,
         device: &Device::Cpu,
         level: crate::compute::kernels::best(),
         engine: &engine,
@@ -239,7 +240,14 @@ fn generate(package: &Package, prompts: &[&str], seed: f64) -> Vec<Outcome> {
     };
     let deadline = Instant::now() + Duration::from_mins(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let reply = runtime.block_on(endpoint.predict(Request { payload, params, deadline })).unwrap();
+    let reply = runtime
+        .block_on(endpoint.predict(Request {
+            payload,
+            params,
+            deadline,
+            priority: Priority::default(),
+        }))
+        .unwrap();
     let Reply::Whole(answer) = reply else { panic!("expected a whole answer") };
     answer.outcomes
 }

@@ -5,7 +5,8 @@ use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::domain::Problem;
-use crate::engine::one_shot::{deadline_passed, network_failed};
+use crate::engine::batch::Urgency;
+use crate::engine::gather::deadline_passed;
 
 /// What an item tells the request it belongs to.
 #[derive(Debug)]
@@ -17,8 +18,6 @@ pub struct Event<T> {
 
 #[derive(Debug)]
 pub enum What<T> {
-    /// Its first forward begins.
-    Started(Instant),
     Text(String),
     Ended(Ended<T>),
     Failed(Problem),
@@ -28,6 +27,8 @@ pub enum What<T> {
 #[derive(Debug)]
 pub struct Ended<T> {
     pub output: T,
+    /// When its first forward began.
+    pub started: Instant,
     pub at: Instant,
     /// Rows in the widest step that it was part of.
     pub batch_rows: usize,
@@ -46,24 +47,24 @@ pub struct Pace {
 /// Who waits for one item.
 pub struct Caller<T> {
     pub index: usize,
-    pub deadline: Instant,
-    /// Unbounded, but an item sends few events, and a text one a token at most: a slow reader costs that much
-    /// memory and holds up nobody.
+    pub urgency: Urgency,
+    /// Unbounded, but an item sends few events, and a text that is streamed one a token at most: a slow reader
+    /// costs that much memory and holds up nobody.
     pub events: UnboundedSender<Event<T>>,
 }
 
 impl<T> Caller<T> {
     /// Whether nobody waits any longer; tells a waiter whose deadline has passed.
     pub fn is_dead(&self, now: Instant) -> bool {
-        if now >= self.deadline {
-            self.tell(What::Failed(deadline_passed()));
+        if now >= self.urgency.deadline {
+            self.fail(deadline_passed());
             return true;
         }
         self.events.is_closed()
     }
 
-    pub fn fail(&self) {
-        self.tell(What::Failed(network_failed()));
+    pub fn fail(&self, problem: Problem) {
+        self.tell(What::Failed(problem));
     }
 
     pub fn tell(&self, what: What<T>) {

@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::domain::{Answer, Kind, Outcome, Piece, Problem, Timings, TokenTimings};
+use crate::engine::admission::Place;
+use crate::engine::batch::Urgency;
+use crate::engine::gather::deadline_passed;
 use crate::engine::generate::caller::{Caller, Ended, Event, Pace, What};
-use crate::engine::one_shot::deadline_passed;
 
 /// Collects one output per item.
 pub struct Collector<T> {
     events: UnboundedReceiver<Event<T>>,
     outputs: Vec<Option<T>>,
-    deadline: Instant,
+    urgency: Urgency,
     pre: Duration,
     admitted: Instant,
     started: Option<Instant>,
@@ -20,6 +22,8 @@ pub struct Collector<T> {
     /// Of the text that ended last.
     pace: Option<Pace>,
     batch_rows: usize,
+    /// Given back when the answer is whole, or when nobody waits for it any longer.
+    _place: Place,
 }
 
 /// What a request's items gave, together.
@@ -41,27 +45,29 @@ impl<T> Collector<T> {
     /// alone: when they are lost, the waiter is told.
     pub fn new(
         items: usize,
-        deadline: Instant,
+        urgency: Urgency,
         pre: Duration,
+        place: Place,
     ) -> (Self, UnboundedSender<Event<T>>) {
         let (sender, events) = unbounded_channel();
         let collector = Self {
             events,
             outputs: std::iter::repeat_with(|| None).take(items).collect(),
-            deadline,
+            urgency,
             pre,
             admitted: Instant::now(),
             started: None,
             ended: None,
             pace: None,
             batch_rows: 0,
+            _place: place,
         };
         (collector, sender)
     }
 
     /// The caller of one item.
     pub fn caller(&self, index: usize, events: &UnboundedSender<Event<T>>) -> Caller<T> {
-        Caller { index, deadline: self.deadline, events: events.clone() }
+        Caller { index, urgency: self.urgency, events: events.clone() }
     }
 
     /// The next piece of text, or the end.
@@ -70,14 +76,13 @@ impl<T> Collector<T> {
             if self.outputs.iter().all(Option::is_some) {
                 return Ok(Step::End(self.end()));
             }
-            let event = tokio::time::timeout_at(self.deadline.into(), self.events.recv())
+            let event = tokio::time::timeout_at(self.urgency.deadline.into(), self.events.recv())
                 .await
                 .map_err(|_| deadline_passed())?;
             let Some(Event { index, what }) = event else {
                 return Err(Problem::new(Kind::Unavailable, "the server is stopping"));
             };
             match what {
-                What::Started(at) => self.started = self.started.or(Some(at)),
                 What::Text(text) => return Ok(Step::Text(text)),
                 What::Ended(ended) => self.put(index, ended),
                 What::Failed(problem) => return Err(problem),
@@ -86,7 +91,8 @@ impl<T> Collector<T> {
     }
 
     fn put(&mut self, index: usize, ended: Ended<T>) {
-        let Ended { output, at, batch_rows, pace } = ended;
+        let Ended { output, started, at, batch_rows, pace } = ended;
+        self.started = Some(self.started.map_or(started, |first| first.min(started)));
         self.ended = self.ended.max(Some(at));
         self.pace = pace;
         self.batch_rows = self.batch_rows.max(batch_rows);

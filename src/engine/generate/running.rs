@@ -1,5 +1,7 @@
 //! The sequences that run, and one step of them all.
 
+use std::time::{Duration, Instant};
+
 use crate::engine::{Row, RunError, Sequence, Stepwise};
 
 /// Prompt tokens that a sequence reads in one step at most.
@@ -12,6 +14,12 @@ const PROMPT_TOKENS: usize = 4 * PROMPT_CHUNK;
 /// A sequence in the loop.
 pub struct Seat<M> {
     pub sequence: M,
+    /// When it came.
+    pub joined: Instant,
+    /// Its share of the steps that it was part of, by rows.
+    pub work: Duration,
+    /// Its rows in this step.
+    rows: u32,
     /// Rows in the widest step that it was part of.
     pub widest: usize,
     /// Its rows in this step that want logits.
@@ -35,6 +43,8 @@ pub struct Running<M> {
 /// What a step gave.
 pub struct Stepped {
     pub rows: usize,
+    /// Of prompts too.
+    pub tokens: usize,
     /// Rows of logits.
     pub scored: usize,
 }
@@ -47,7 +57,15 @@ impl<M> Default for Running<M> {
 
 impl<M: Sequence> Running<M> {
     pub fn join(&mut self, sequence: M) {
-        self.seats.push(Seat { sequence, widest: 0, scored: 0, fate: Fate::Stays });
+        self.seats.push(Seat {
+            sequence,
+            joined: Instant::now(),
+            work: Duration::ZERO,
+            rows: 0,
+            widest: 0,
+            scored: 0,
+            fate: Fate::Stays,
+        });
     }
 
     /// The network's part: reads the rows of all sequences.
@@ -57,6 +75,7 @@ impl<M: Sequence> Running<M> {
     pub fn read(&mut self, network: &impl Stepwise<State = M::State>) -> Result<Stepped, RunError> {
         let mut rows = gather(&mut self.seats);
         let count = rows.len();
+        let tokens = rows.iter().map(|row| row.tokens.len()).sum();
         network.step(&mut rows, &mut self.logits)?;
         let scored = self.seats.iter().map(|seat| seat.scored).sum();
         if scored > 0 && (self.logits.is_empty() || !self.logits.len().is_multiple_of(scored)) {
@@ -66,7 +85,15 @@ impl<M: Sequence> Running<M> {
         for seat in &mut self.seats {
             seat.widest = seat.widest.max(count);
         }
-        Ok(Stepped { rows: count, scored })
+        Ok(Stepped { rows: count, tokens, scored })
+    }
+
+    /// Shares out what a step of so many rows took.
+    pub fn share(&mut self, took: Duration, rows: usize) {
+        let each = took / u32::try_from(rows).unwrap_or(u32::MAX).max(1);
+        for seat in &mut self.seats {
+            seat.work += each * seat.rows;
+        }
     }
 
     /// The sequences' part: each takes its logits. `failed` is told why one could not.
@@ -100,7 +127,7 @@ fn gather<M: Sequence>(seats: &mut [Seat<M>]) -> Vec<Row<'_, M::State>> {
     let mut readers = seats.iter().filter(|seat| seat.sequence.unread() > 0).count();
     let mut left = PROMPT_TOKENS;
     let mut rows = Vec::with_capacity(seats.len());
-    for Seat { sequence, scored, .. } in seats {
+    for Seat { sequence, scored, rows: own, .. } in seats {
         let unread = sequence.unread();
         let most = unread.min(PROMPT_CHUNK).min(left.div_ceil(readers.max(1)));
         readers -= usize::from(unread > 0);
@@ -108,6 +135,7 @@ fn gather<M: Sequence>(seats: &mut [Seat<M>]) -> Vec<Row<'_, M::State>> {
         let before = rows.len();
         sequence.rows(most, &mut rows);
         *scored = rows[before..].iter().filter(|row| row.want_logits).count();
+        *own = u32::try_from(rows.len() - before).unwrap_or(u32::MAX);
     }
     rows
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::domain::{Answer, Kind, Problem};
-use crate::engine::tests::{request, whole};
+use crate::engine::tests::{manner, request, whole};
 use crate::engine::{Endpoint, Engine, Limits, Request};
 use counter::{Counter, Gate, Words, said};
 
@@ -30,7 +30,8 @@ fn bench(places: usize) -> Bench {
     let (engine, network) =
         (Engine::start(2).unwrap(), Arc::new(Counter { encoded: Mutex::default(), gate }));
     let limits = Limits { batch_rows_max: places, ..Limits::default() };
-    let endpoint = engine.encoder_decoder("counter", Arc::clone(&network), Words, limits).into();
+    let endpoint =
+        engine.encoder_decoder(manner("counter", limits), Arc::clone(&network), Words).into();
     Bench { endpoint, network, go, entered, _engine: engine }
 }
 
@@ -124,7 +125,7 @@ async fn who_has_left_or_is_late_is_dropped_between_steps_and_not_encoded() {
         gone.abort();
         assert!(gone.await.unwrap_err().is_cancelled());
     }
-    let late = bench.send_by(&["d9"], Instant::now());
+    let late = bench.send_by(&["d9"], Instant::now() + Duration::from_millis(20));
     assert_eq!(late.await.unwrap().unwrap_err().kind, Kind::DeadlineExceeded);
     let last = bench.send(&["f1"]);
     bench.until("ab", 3).await;
@@ -212,9 +213,11 @@ async fn places_are_bounded_and_many_parts_of_one_request_hold_up_no_other() {
 async fn nothing_is_lost_and_nobody_gets_another_s_words() {
     let engine = Engine::start(3).unwrap();
     let network = Arc::new(Counter { encoded: Mutex::default(), gate: None });
-    let limits = Limits { batch_rows_max: 4, queue_rows_max: 10_000, ..Limits::default() };
+    let queue_wait_max = Duration::from_mins(1);
+    let limits =
+        Limits { batch_rows_max: 4, queue_rows_max: 10_000, queue_wait_max, ..Limits::default() };
     let endpoint: Arc<dyn Endpoint> =
-        engine.encoder_decoder("counter", network, Words, limits).into();
+        engine.encoder_decoder(manner("counter", limits), network, Words).into();
     let requests = (0..200_u32).map(|i| {
         let letter = char::from_digit(10 + i % 4, 14).unwrap();
         let words = [format!("{letter}{}{}", i % 7 + 1, i % 3 + 1), format!("x{}", i % 9 + 1)];
@@ -235,7 +238,6 @@ async fn nothing_is_lost_and_nobody_gets_another_s_words() {
             assert!(error.is_cancelled(), "{error}");
         }
     }
-    assert!(endpoint.stats().finished.load(Ordering::Relaxed) >= 320);
     assert_eq!(endpoint.stats().queued.load(Ordering::Relaxed), 0);
     assert!(engine.alive());
 }

@@ -4,10 +4,11 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::engine::ModelStats;
-use crate::engine::generate::caller::{Caller, What};
+use crate::domain::Priority;
+use crate::engine::control::Control;
+use crate::engine::generate::caller::Caller;
 use crate::engine::generate::steps::{Member, lock};
 use crate::engine::{Decoding, Row, RunError, Scores, Sequence};
 
@@ -19,7 +20,10 @@ pub struct Listening<D: Decoding> {
     request: Arc<AtomicUsize>,
     /// While a window of it is encoded or decoded.
     place: Option<Place>,
-    started: bool,
+    /// When its first window's turn came.
+    pub started: Option<Instant>,
+    /// What it took of a thread so far.
+    pub work: Duration,
     /// Rows in the widest step that it was part of.
     pub batch_rows: usize,
 }
@@ -34,7 +38,7 @@ pub struct Windows<D: Decoding> {
     /// One a thread.
     turns_max: usize,
     queue: Mutex<Queue<D>>,
-    stats: Arc<ModelStats>,
+    control: Arc<Control>,
 }
 
 struct Queue<D: Decoding> {
@@ -48,14 +52,20 @@ struct Queue<D: Decoding> {
 impl<D: Decoding> Listening<D> {
     /// `request` is shared by all samples of one.
     pub fn new(decoding: D, caller: Caller<D::Output>, request: Arc<AtomicUsize>) -> Self {
-        Self { decoding, caller, request, place: None, started: false, batch_rows: 0 }
+        Self {
+            decoding,
+            caller,
+            request,
+            place: None,
+            started: None,
+            work: Duration::ZERO,
+            batch_rows: 0,
+        }
     }
 
     fn take_place(&mut self, taken: &Arc<AtomicUsize>) {
         self.place = Some(Place::new([Arc::clone(taken), Arc::clone(&self.request)]));
-        if !std::mem::replace(&mut self.started, true) {
-            self.caller.tell(What::Started(Instant::now()));
-        }
+        self.started.get_or_insert_with(Instant::now);
     }
 
     pub fn leave_place(&mut self) {
@@ -81,9 +91,9 @@ impl Drop for Place {
 }
 
 impl<D: Decoding> Windows<D> {
-    pub fn new(places_max: usize, turns_max: usize, stats: Arc<ModelStats>) -> Self {
+    pub fn new(places_max: usize, turns_max: usize, control: Arc<Control>) -> Self {
         let queue = Mutex::new(Queue { waiting: VecDeque::new(), turns: 0, coming: 0 });
-        Self { places_max, taken: Arc::default(), turns_max, queue, stats }
+        Self { places_max, taken: Arc::default(), turns_max, queue, control }
     }
 
     /// Takes in all of `samples`, or none where more than `queue_rows_max` would wait then: how many wait now is
@@ -98,14 +108,14 @@ impl<D: Decoding> Windows<D> {
         if rows > queue_rows_max && !queue.waiting.is_empty() {
             return Err(queue.waiting.len());
         }
-        self.stats.queued.fetch_add(samples.len(), Ordering::Relaxed);
+        self.control.stats.queued.fetch_add(samples.len(), Ordering::Relaxed);
         queue.waiting.extend(samples);
         Ok(())
     }
 
     /// Takes back a sample that has another window: it waits behind those that came meanwhile.
     pub fn put_back(&self, sample: Listening<D>) {
-        self.stats.queued.fetch_add(1, Ordering::Relaxed);
+        self.control.stats.queued.fetch_add(1, Ordering::Relaxed);
         lock(&self.queue).waiting.push_back(sample);
     }
 
@@ -143,10 +153,12 @@ impl<D: Decoding> Windows<D> {
         if self.taken.load(Ordering::Acquire) >= self.places_max {
             return None;
         }
-        let waiting = queue.waiting.iter();
-        let chosen = fewest(waiting.map(|sample| sample.request.load(Ordering::Acquire)))?;
+        let chosen = next(queue.waiting.iter().map(|sample| {
+            let priority = sample.caller.urgency.priority;
+            (priority, sample.request.load(Ordering::Acquire))
+        }))?;
         let mut sample = queue.waiting.remove(chosen)?;
-        self.stats.queued.fetch_sub(1, Ordering::Relaxed);
+        self.control.stats.queued.fetch_sub(1, Ordering::Relaxed);
         sample.take_place(&self.taken);
         Some(sample)
     }
@@ -154,14 +166,15 @@ impl<D: Decoding> Windows<D> {
     fn drop_dead(&self, waiting: &mut VecDeque<Listening<D>>) {
         let (now, before) = (Instant::now(), waiting.len());
         waiting.retain(|sample| !sample.caller.is_dead(now));
-        self.stats.queued.fetch_sub(before - waiting.len(), Ordering::Relaxed);
+        self.control.stats.queued.fetch_sub(before - waiting.len(), Ordering::Relaxed);
     }
 }
 
-/// Which waiting sample is next: of the request that has the fewest windows under way, so that many parts of one
-/// do not keep another waiting; of those the one that has waited longest.
-fn fewest(under_way: impl Iterator<Item = usize>) -> Option<usize> {
-    under_way.enumerate().min_by_key(|&(_, windows)| windows).map(|(at, _)| at)
+/// Which waiting sample is next, by its priority and the windows of its request that are under way: of the
+/// highest priority the request that has the fewest, so that many parts of one do not keep another waiting; of
+/// those the one that has waited longest.
+fn next(waiting: impl Iterator<Item = (Priority, usize)>) -> Option<usize> {
+    waiting.enumerate().min_by_key(|&(_, rank)| rank).map(|(at, _)| at)
 }
 
 impl<D: Decoding> Sequence for Listening<D> {
@@ -194,10 +207,13 @@ mod tests {
 
     #[test]
     fn the_request_with_the_fewest_windows_under_way_is_next_and_of_equals_the_first() {
-        for (under_way, next) in
-            [(&[][..], None), (&[2, 2, 0, 1, 0], Some(2)), (&[1, 1], Some(0)), (&[3, 1], Some(1))]
-        {
-            assert_eq!(fewest(under_way.iter().copied()), next, "{under_way:?}");
-        }
+        let chosen = |under_way: &[usize]| {
+            next(under_way.iter().map(|&windows| (Priority::default(), windows)))
+        };
+        assert_eq!(chosen(&[]), None);
+        assert_eq!(chosen(&[2, 2, 0, 1, 0]), Some(2));
+        assert_eq!(chosen(&[1, 1]), Some(0));
+        let urgent = Priority::new(1).unwrap();
+        assert_eq!(next([(Priority::default(), 0), (urgent, 3)].into_iter()), Some(1));
     }
 }

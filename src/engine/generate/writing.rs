@@ -25,7 +25,8 @@ pub struct Writing<S, L> {
     whole: String,
     max_tokens: usize,
     seed: u64,
-    started: bool,
+    /// Whether its text is sent as it comes.
+    streams: bool,
     first: Option<Instant>,
     /// Why it ended.
     finish: Finish,
@@ -55,7 +56,7 @@ impl<S, L: Language> Writing<S, L> {
             whole: String::new(),
             max_tokens: options.max_tokens,
             seed: options.seed,
-            started: false,
+            streams: options.stream,
             first: None,
             finish: Finish::Length,
         }
@@ -81,8 +82,9 @@ impl<S, L: Language> Writing<S, L> {
     }
 
     fn show(&mut self, text: String) {
-        if !text.is_empty() {
-            self.whole.push_str(&text);
+        self.whole.push_str(&text);
+        // Where nobody reads along, nobody is woken.
+        if self.streams && !text.is_empty() {
             self.caller.tell(What::Text(text));
         }
     }
@@ -98,7 +100,7 @@ impl<S, L: Language> Writing<S, L> {
     }
 
     /// Tells the waiter the whole; `batch_rows`: rows in the widest step that it was part of.
-    pub fn finish(self, batch_rows: usize) {
+    pub fn finish(self, started: Instant, batch_rows: usize) {
         let (last, tokens) = (Instant::now(), self.text.len());
         let output = Outcome::Generated {
             text: self.whole,
@@ -108,7 +110,7 @@ impl<S, L: Language> Writing<S, L> {
             seed: self.seed,
         };
         let pace = Some(Pace { first: self.first.unwrap_or(last), last, tokens });
-        self.caller.tell(What::Ended(Ended { output, at: last, batch_rows, pace }));
+        self.caller.tell(What::Ended(Ended { output, started, at: last, batch_rows, pace }));
     }
 }
 
@@ -121,9 +123,6 @@ impl<S: Send + 'static, L: Language> Sequence for Writing<S, L> {
 
     /// A chunk of the prompt, or the last token.
     fn rows<'a>(&'a mut self, most: usize, rows: &mut Vec<Row<'a, S>>) {
-        if !std::mem::replace(&mut self.started, true) {
-            self.caller.tell(What::Started(Instant::now()));
-        }
         let unread = &self.prompt[self.read..];
         let (tokens, want_logits) = match unread.get(..most) {
             _ if unread.is_empty() => (&self.last[..], true),

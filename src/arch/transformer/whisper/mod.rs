@@ -135,7 +135,7 @@ fn serve<S: Speech>(
     codec.waveforms.limits = context.media;
     let batch_rows_max = context.limits.batch_rows_max.min(ROWS_MAX);
     let limits = Limits { batch_rows_max, ..context.limits };
-    Ok(context.engine.encoder_decoder(&package.label(), network, codec, limits))
+    Ok(OpenContext { limits, ..*context }.encoder_decoder(package, network, codec))
 }
 
 fn parts<S: Speech>(

@@ -3,8 +3,8 @@
 use futures_util::StreamExt;
 
 use crate::domain::{Finish, Kind, ParamValue, Payload, Piece, Problem};
-use crate::engine::tests::{Alphabet, Letters, ask, text, whole};
-use crate::engine::{Endpoint, Engine, Language, Limits, Reply, TokenId};
+use crate::engine::tests::{Alphabet, Letters, ask, manner, text, whole};
+use crate::engine::{Engine, Language, Limits, Reply, TokenId};
 
 /// Cannot write an `e`.
 struct NoE;
@@ -27,7 +27,7 @@ impl Language for NoE {
 #[tokio::test]
 async fn a_vocabulary_that_panics_loses_its_sequences_and_nothing_else() {
     let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, NoE, Limits::default());
+    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, NoE);
     let pairs = [("temperature", ParamValue::Number(0.0)), ("max_tokens", ParamValue::Number(3.0))];
     let problem = whole(&*endpoint, ask(&["c"], &pairs)).await.unwrap_err();
     assert_eq!(problem.kind, Kind::Internal);
@@ -39,7 +39,7 @@ async fn a_vocabulary_that_panics_loses_its_sequences_and_nothing_else() {
 #[tokio::test]
 async fn stop_texts_are_bounded() {
     let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
+    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, Letters);
     let long = ("stop", ParamValue::Text("x".repeat(257)));
     let problem = whole(&*endpoint, ask(&["a"], &[long])).await.unwrap_err();
     assert_eq!(problem.faults[0].pointer, "/parameters/stop");
@@ -48,7 +48,7 @@ async fn stop_texts_are_bounded() {
 #[tokio::test]
 async fn a_slow_reader_of_a_stream_holds_back_only_itself() {
     let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
+    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, Letters);
     let pairs = [
         ("temperature", ParamValue::Number(0.0)),
         ("max_tokens", ParamValue::Number(200.0)),
