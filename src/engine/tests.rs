@@ -73,7 +73,7 @@ struct Bench {
     _engine: Engine,
 }
 
-fn manner(name: &str, limits: Limits) -> Manner<'_> {
+pub fn manner(name: &str, limits: Limits) -> Manner<'_> {
     Manner { name, limits, around: None }
 }
 
@@ -92,7 +92,7 @@ fn bench_of(threads: usize, limits: Limits, probe: Option<u32>) -> Bench {
     Bench { endpoint, go, entered, seen, _engine: engine }
 }
 
-fn request(texts: &[&str]) -> Request {
+pub fn request(texts: &[&str]) -> Request {
     let items = texts.iter().map(|text| Item::Text((*text).to_owned())).collect();
     let pointers = (0..texts.len()).map(|i| format!("/inputs/{i}")).collect();
     Request {
@@ -103,7 +103,7 @@ fn request(texts: &[&str]) -> Request {
     }
 }
 
-async fn whole(endpoint: &dyn Endpoint, request: Request) -> Result<Answer, Problem> {
+pub async fn whole(endpoint: &dyn Endpoint, request: Request) -> Result<Answer, Problem> {
     match endpoint.predict(request).await? {
         Reply::Whole(answer) => Ok(answer),
         Reply::Stream(_) => panic!("expected a whole answer"),
@@ -316,7 +316,7 @@ async fn bad_input_is_refused_before_the_queue() {
 }
 
 /// Prefers the letter after the last one; how much depends on how many it has read.
-struct Alphabet;
+pub struct Alphabet;
 
 impl Stepwise for Alphabet {
     type State = (u32, u32);
@@ -348,7 +348,7 @@ impl Generator for Alphabet {
     }
 }
 
-struct Letters;
+pub struct Letters;
 
 impl Language for Letters {
     fn prompts(&self, payload: Payload) -> Result<Vec<Vec<TokenId>>, Problem> {
@@ -368,7 +368,7 @@ impl Language for Letters {
     }
 }
 
-fn ask(texts: &[&str], pairs: &[(&str, ParamValue)]) -> Request {
+pub fn ask(texts: &[&str], pairs: &[(&str, ParamValue)]) -> Request {
     let mut request = request(texts);
     for (name, value) in pairs {
         request.params.insert(name, value.clone(), format!("/parameters/{name}"));
@@ -376,7 +376,7 @@ fn ask(texts: &[&str], pairs: &[(&str, ParamValue)]) -> Request {
     request
 }
 
-fn text(outcome: &Outcome) -> (&str, Finish) {
+pub fn text(outcome: &Outcome) -> (&str, Finish) {
     match outcome {
         Outcome::Generated { text, finish_reason, .. } => (text, *finish_reason),
         other => panic!("{other:?}"),
@@ -482,43 +482,4 @@ async fn a_long_queue_takes_no_more_turns_than_a_short_one() {
     for request in flood {
         request.await.unwrap().unwrap();
     }
-}
-
-/// Cannot write an `e`.
-struct NoE;
-
-impl Language for NoE {
-    fn prompts(&self, payload: Payload) -> Result<Vec<Vec<TokenId>>, Problem> {
-        Letters.prompts(payload)
-    }
-
-    fn text(&self, tokens: &[TokenId]) -> String {
-        assert!(!tokens.contains(&4), "an e");
-        Letters.text(tokens)
-    }
-
-    fn end(&self) -> Option<TokenId> {
-        None
-    }
-}
-
-#[tokio::test]
-async fn a_vocabulary_that_panics_loses_its_sequences_and_nothing_else() {
-    let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, NoE);
-    let pairs = [("temperature", ParamValue::Number(0.0)), ("max_tokens", ParamValue::Number(3.0))];
-    let problem = whole(&*endpoint, ask(&["c"], &pairs)).await.unwrap_err();
-    assert_eq!(problem.kind, Kind::Internal);
-    let answer = whole(&*endpoint, ask(&["f"], &pairs)).await.unwrap();
-    assert_eq!(text(&answer.outcomes[0]), ("ghi", Finish::Length));
-    assert!(engine.alive());
-}
-
-#[tokio::test]
-async fn stop_texts_are_bounded() {
-    let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, Letters);
-    let long = ("stop", ParamValue::Text("x".repeat(257)));
-    let problem = whole(&*endpoint, ask(&["a"], &[long])).await.unwrap_err();
-    assert_eq!(problem.faults[0].pointer, "/parameters/stop");
 }

@@ -16,3 +16,6 @@ mod writing;
 pub use drive::drive;
 pub use generation::Generation;
 pub use recognition::Recognition;
+
+#[cfg(test)]
+mod tests;
