@@ -10,23 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
-use hyper::header::{HeaderMap, HeaderValue, RETRY_AFTER};
-use hyper::{Method, Request, Uri};
+use hyper::Request;
+use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::load::Target;
+use crate::load::shot::Shot;
+use crate::load::target::Target;
 use crate::load::wire::{Counted, Traffic};
-
-/// A request, made once and sent often.
-#[derive(Debug, Clone)]
-pub struct Shot {
-    pub method: Method,
-    /// Path and query.
-    pub uri: Uri,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
 
 /// What came back, read to its end.
 #[derive(Debug, Default)]

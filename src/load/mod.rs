@@ -2,6 +2,7 @@
 //! requests of their golden samples, and nothing of the server: any will do.
 
 mod arrivals;
+mod bodies;
 mod client;
 mod closed;
 mod cpu;
@@ -11,13 +12,21 @@ mod plan;
 mod report;
 mod run;
 mod shared;
+mod shot;
+mod svg;
 mod tally;
 mod target;
+mod tensor;
 mod wire;
 
 pub use arrivals::Spread;
-pub use client::Shot;
+pub use bodies::{Asked, BodyError, Protocol, samples, shot};
 pub use plan::{Extent, Levels, LoadError, Plan};
 pub use report::{HEADING, Row};
 pub use run::run;
+pub use svg::chart;
+pub use shot::{Shot, ShotError};
 pub use target::{Target, TargetError};
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::load::Target;
 use crate::load::arrivals::Spread;
-use crate::load::client::{ClientError, Shot};
+use crate::load::client::ClientError;
+use crate::load::shot::Shot;
 
 /// What to do.
 #[derive(Debug)]

@@ -9,13 +9,14 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 
 use crate::load::arrivals::{Arrivals, Spread};
-use crate::load::client::{Client, Shot};
+use crate::load::client::Client;
 use crate::load::closed::Closed;
 use crate::load::cpu;
 use crate::load::open::{Open, Schedule};
 use crate::load::plan::{Extent, Level, LoadError, Plan};
 use crate::load::report::{Latency, ProbeRow, Row, rounded};
 use crate::load::shared::Shared;
+use crate::load::shot::Shot;
 use crate::load::tally::{Counts, Tally, Window};
 
 /// Probes a second: enough for a 99th percentile of a level of some seconds, too few to be a load.

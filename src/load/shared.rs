@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use crate::load::Target;
-use crate::load::client::{Answer, Client, ClientError, Shot};
+use crate::load::client::{Answer, Client, ClientError};
+use crate::load::shot::Shot;
 use crate::load::tally::Tally;
 use crate::load::wire::Traffic;
 
