@@ -94,7 +94,8 @@ fn path(asked: &Asked<'_>) -> String {
     let version = asked.version.map_or_else(String::new, |version| format!("/versions/{version}"));
     match asked.protocol {
         Protocol::Predict | Protocol::PredictJson => {
-            let pair = |(name, value): &(String, String)| format!("{}={}", encoded(name), encoded(value));
+            let pair =
+                |(name, value): &(String, String)| format!("{}={}", encoded(name), encoded(value));
             let pairs: Vec<String> = asked.parameters.iter().map(pair).collect();
             let query = if pairs.is_empty() { "" } else { "?" };
             format!("/v1/predict/{name}{version}{query}{}", pairs.join("&"))
@@ -132,8 +133,7 @@ mod tests {
         let package = package(name);
         let owned = |&(k, v): &(&str, &str)| (k.to_owned(), v.to_owned());
         let parameters: Vec<_> = parameters.iter().map(owned).collect();
-        let asked =
-            Asked { protocol, package: &package, version: None, parameters: &parameters };
+        let asked = Asked { protocol, package: &package, version: None, parameters: &parameters };
         shot(&asked, &samples(&package).unwrap()[0]).unwrap()
     }
 
@@ -176,8 +176,7 @@ mod tests {
         assert_eq!((&input["name"], &input["datatype"]), (&json!("image"), &json!("FP32")));
         assert_eq!(input["shape"], json!([1, 1, 28, 28]));
         assert_eq!(body["parameters"], json!({ "top_k": 2 }));
-        let text: Value =
-            serde_json::from_slice(&asked(Protocol::Oip, "kjv/1", &[]).body).unwrap();
+        let text: Value = serde_json::from_slice(&asked(Protocol::Oip, "kjv/1", &[]).body).unwrap();
         assert_eq!(text["inputs"][0]["shape"], json!([1, 1]));
         assert!(text["inputs"][0]["data"][0].is_string());
     }

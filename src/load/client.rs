@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::Request;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
-use hyper::Request;
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -43,7 +43,8 @@ pub enum ClientError {
 pub struct Client {
     target: Arc<Target>,
     traffic: Arc<Traffic>,
-    line: Option<Line>,
+    /// In a box: it is handed on for each request, and it is large.
+    line: Option<Box<Line>>,
 }
 
 /// A connection. It is driven by whoever waits for something that comes over it: no task of its own has
@@ -73,19 +74,18 @@ impl Client {
     }
 
     /// A connection that can take a request: the last one, unless the server has closed it since.
-    async fn ready(&mut self) -> Result<Line, ClientError> {
+    async fn ready(&mut self) -> Result<Box<Line>, ClientError> {
         if let Some(mut line) = self.line.take()
             && line.is_ready().await
         {
             return Ok(line);
         }
-        let refused =
-            |source| ClientError::Connect { host: self.target.host.clone(), source };
+        let refused = |source| ClientError::Connect { host: self.target.host.clone(), source };
         let stream = TcpStream::connect(&*self.target.addresses).await.map_err(refused)?;
         stream.set_nodelay(true).map_err(refused)?;
         let io = TokioIo::new(Counted::new(stream, Arc::clone(&self.traffic)));
         let (sender, connection) = handshake(io).await?;
-        let mut line = Line { sender, connection, closed: false };
+        let mut line = Box::new(Line { sender, connection, closed: false });
         line.is_ready().await;
         Ok(line)
     }

@@ -28,8 +28,7 @@ pub struct Closed {
 impl Closed {
     /// Runs `clients` of them to their end.
     pub async fn run(self: Arc<Self>, clients: usize) {
-        let mut running: JoinSet<()> =
-            (0..clients).map(|_| Arc::clone(&self).client()).collect();
+        let mut running: JoinSet<()> = (0..clients).map(|_| Arc::clone(&self).client()).collect();
         while running.join_next().await.is_some() {}
     }
 

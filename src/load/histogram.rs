@@ -121,7 +121,10 @@ mod tests {
     #[test]
     fn of_nothing_there_is_nothing_to_say() {
         let none = Histogram::default();
-        assert_eq!((none.min(), none.max(), none.mean(), none.quantile(0.5)), (None, None, None, None));
+        assert_eq!(
+            (none.min(), none.max(), none.mean(), none.quantile(0.5)),
+            (None, None, None, None)
+        );
     }
 
     proptest! {

@@ -24,8 +24,8 @@ pub use bodies::{Asked, BodyError, Protocol, samples, shot};
 pub use plan::{Extent, Levels, LoadError, Plan};
 pub use report::{HEADING, Row};
 pub use run::run;
-pub use svg::chart;
 pub use shot::{Shot, ShotError};
+pub use svg::chart;
 pub use target::{Target, TargetError};
 
 #[cfg(test)]

@@ -186,7 +186,11 @@ fn row(plan: &Plan, level: Level, counts: &Counts, window: Window) -> Row {
         Level::Closed { clients, .. } => ("closed", None, Some(clients)),
     };
     Row {
-        url: format!("http://{}{}", plan.target.host, plan.shots.first().map_or("", |shot| shot.uri.path())),
+        url: format!(
+            "http://{}{}",
+            plan.target.host,
+            plan.shots.first().map_or("", |shot| shot.uri.path())
+        ),
         kind,
         rate,
         concurrency,

@@ -18,7 +18,9 @@ pub struct Shot {
 pub enum ShotError {
     #[error("{0:?} is no path of a request: expected /PATH[?QUERY]")]
     Path(String),
-    #[error("{0:?} is no header of a request: expected a name of letters, digits and -, and a value of visible ASCII")]
+    #[error(
+        "{0:?} is no header of a request: expected a name of letters, digits and -, and a value of visible ASCII"
+    )]
     Header(String),
 }
 

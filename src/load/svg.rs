@@ -36,7 +36,10 @@ pub fn chart(rows: &[Row]) -> String {
         let place = 44.0 * f64::from(u8::try_from(index).unwrap_or(0));
         draw(&mut svg, &points, colour);
         let x = PLOT[2] - 80.0 + place;
-        let _ = writeln!(svg, "<rect x=\"{x}\" y=\"15\" width=\"10\" height=\"10\" fill=\"{colour}\"/>");
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{x}\" y=\"15\" width=\"10\" height=\"10\" fill=\"{colour}\"/>"
+        );
         text(&mut svg, "", x + 14.0, 24.0, name);
     }
     svg.push_str("</svg>\n");
@@ -88,12 +91,14 @@ impl Plot {
             if y < top - 0.5 {
                 break;
             }
-            let _ = writeln!(svg, "<line x1=\"{left}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\"/>");
+            let _ =
+                writeln!(svg, "<line x1=\"{left}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\"/>");
             text(svg, "end", left - 6.0, y + 4.0, &ms.to_string());
         }
         for row in rows {
             let x = self.x(load(row));
-            let _ = writeln!(svg, "<line x1=\"{x:.1}\" y1=\"{top}\" x2=\"{x:.1}\" y2=\"{bottom}\"/>");
+            let _ =
+                writeln!(svg, "<line x1=\"{x:.1}\" y1=\"{top}\" x2=\"{x:.1}\" y2=\"{bottom}\"/>");
             text(svg, "middle", x, bottom + 18.0, &load(row).to_string());
         }
         let unit = if self.log { "clients" } else { "requests a second" };
@@ -128,7 +133,9 @@ fn load(row: &Row) -> f64 {
 }
 
 fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    values.map(|value| (value, value)).reduce(|(low, high), (value, _)| (low.min(value), high.max(value)))
+    values
+        .map(|value| (value, value))
+        .reduce(|(low, high), (value, _)| (low.min(value), high.max(value)))
 }
 
 fn escaped(text: &str) -> String {

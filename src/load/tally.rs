@@ -186,15 +186,22 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let tally = tally(start, true);
         // Due in the warm-up; due and answered; late; after the end; refused.
-        for (due, done, status) in
-            [(900, 1100, 200), (1100, 1200, 200), (1100, 1900, 200), (1900, 2900, 200), (1500, 1501, 503)]
-        {
+        for (due, done, status) in [
+            (900, 1100, 200),
+            (1100, 1200, 200),
+            (1100, 1900, 200),
+            (1900, 2900, 200),
+            (1500, 1501, 503),
+        ] {
             tally.settle(at(due), at(done), Some(&answer(status)));
         }
         let counts = tally.counts();
         assert_eq!((counts.requests, counts.ok, counts.unavailable), (4, 3, 1));
         assert_eq!((counts.answered, counts.good), (3, 1));
-        assert_eq!((counts.latency.count(), counts.latency.max()), (3, Some(Duration::from_secs(1))));
+        assert_eq!(
+            (counts.latency.count(), counts.latency.max()),
+            (3, Some(Duration::from_secs(1)))
+        );
     }
 
     #[test]

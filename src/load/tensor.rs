@@ -39,7 +39,10 @@ pub struct Input<'a> {
 #[derive(Debug)]
 enum Values {
     /// Without a batch dimension.
-    Floats { shape: Vec<usize>, data: Vec<f32> },
+    Floats {
+        shape: Vec<usize>,
+        data: Vec<f32>,
+    },
     Text(String),
 }
 
@@ -172,7 +175,9 @@ impl Values {
     /// As the binary tensor extension has them: little-endian, a text with its length before it.
     fn to_bytes(&self) -> Vec<u8> {
         match self {
-            Self::Floats { data, .. } => data.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::Floats { data, .. } => {
+                data.iter().flat_map(|value| value.to_le_bytes()).collect()
+            }
             Self::Text(text) => {
                 // A sample that is read whole is far below 4 GiB.
                 let length = u32::try_from(text.len()).unwrap_or(u32::MAX);

@@ -57,7 +57,8 @@ async fn a_path_is_asked_with_get_and_a_probe_runs_beside_the_load() {
     let svg = server.state.path().join("chart.svg");
     let draw = format!("--svg={}", svg.display());
     let url = format!("{}/livez", server.http);
-    let flags = ["--rate=100,200", "--duration=1s", "--arrivals=constant", "--probe=/readyz", &draw];
+    let flags =
+        ["--rate=100,200", "--duration=1s", "--arrivals=constant", "--probe=/readyz", &draw];
     let rows = rows(&url, &flags);
     assert_eq!(rows.len(), 2);
     for (row, requests) in rows.iter().zip([100, 200]) {

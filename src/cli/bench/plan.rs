@@ -87,7 +87,8 @@ fn shots(bench: &bench::Args, target: &Target) -> Result<Vec<Shot>, Failure> {
     match (&args.model, path) {
         (Some(model), None) => of_model(bench, model),
         (Some(_), Some(_)) => {
-            Err("--model: expected a URL without a path and no --path; the protocol has its own".into())
+            Err("--model: expected a URL without a path and no --path; the protocol has its own"
+                .into())
         }
         (None, _) if !bench.input.is_empty() => {
             Err("--input: expected --model NAME beside it; --body sends a file to any path".into())
@@ -97,9 +98,11 @@ fn shots(bench: &bench::Args, target: &Target) -> Result<Vec<Shot>, Failure> {
             let shot = |file| Ok(Shot::post(path, &args.content_type, read(file)?.into())?);
             args.body.iter().map(|file| shot(file)).collect()
         }
-        (None, None) => Err("expected --model NAME, or a path in the URL or in --path (which is asked \
+        (None, None) => {
+            Err("expected --model NAME, or a path in the URL or in --path (which is asked \
                              with GET, or with POST where there is a --body)"
-            .into()),
+                .into())
+        }
     }
 }
 
