@@ -192,10 +192,9 @@ mod tests {
         assert_eq!(json["parameters"], json!({ "binary_data_output": true }));
         let plain: Value =
             serde_json::from_slice(&asked(Protocol::Oip, "fashion/1", &[]).body).unwrap();
-        #[expect(clippy::cast_possible_truncation, reason = "it was a float of 32 bits")]
-        let floats = plain["inputs"][0]["data"].as_array().unwrap().iter();
-        let bytes: Vec<u8> =
-            floats.flat_map(|v| (v.as_f64().unwrap() as f32).to_le_bytes()).collect();
+        let data = plain["inputs"][0]["data"].clone();
+        let floats: Vec<f32> = serde_json::from_value(data).unwrap();
+        let bytes: Vec<u8> = floats.iter().flat_map(|value| value.to_le_bytes()).collect();
         assert_eq!(shot.body[head..], bytes);
         let shot = asked(Protocol::OipBinary, "kjv/1", &[]);
         let head: usize = shot.headers[JSON_BYTES].to_str().unwrap().parse().unwrap();

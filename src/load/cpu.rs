@@ -6,7 +6,7 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(10);
 
 /// What all threads of this process have used, in the kernel and outside it; nothing where the system does not
-/// say it in `/proc` (proc_pid_stat(5)).
+/// say it in `/proc` (`man 5 proc_pid_stat`).
 #[must_use]
 pub fn used() -> Option<Duration> {
     parse(&std::fs::read_to_string("/proc/self/stat").ok()?)

@@ -1,13 +1,13 @@
-//! Counts of durations in buckets of a constant relative width, as HdrHistogram has them
+//! Counts of durations in buckets of a constant relative width, as `HdrHistogram` has them
 //! (G. Tene, hdrhistogram.org): percentiles of any number of values in a bounded piece of memory.
 
 use std::time::Duration;
 
 /// Buckets that each doubling is divided into: a percentile is off by at most 1/256.
-const PARTS: u64 = 256;
+const PARTS: usize = 256;
 const PARTS_BITS: u32 = PARTS.trailing_zeros();
 /// The values below `2 × PARTS` have a bucket each; every doubling above them has `PARTS`.
-const BUCKETS: usize = (PARTS as usize) * (64 - PARTS_BITS as usize + 1);
+const BUCKETS: usize = PARTS * (64 - PARTS_BITS as usize + 1);
 
 /// Durations to the nanosecond; 117 KB, of which the system lends what was touched.
 #[derive(Debug, Clone)]
@@ -82,16 +82,15 @@ impl Histogram {
 fn bucket(value: u64) -> usize {
     // How often the value must be halved to be below 2 × PARTS.
     let halved = (64 - PARTS_BITS - 1).saturating_sub(value.leading_zeros());
-    let part = value >> halved;
-    usize::try_from(u64::from(halved) * PARTS + part).unwrap_or(BUCKETS - 1)
+    let part = usize::try_from(value >> halved).unwrap_or(2 * PARTS - 1);
+    halved as usize * PARTS + part
 }
 
 /// The largest value of a bucket.
 fn end(bucket: usize) -> u64 {
-    let bucket = bucket as u64;
     let halved = (bucket / PARTS).saturating_sub(1);
     let part = bucket - halved * PARTS;
-    (u128::from(part + 1) << halved).saturating_sub(1).try_into().unwrap_or(u64::MAX)
+    ((part as u128 + 1) << halved).saturating_sub(1).try_into().unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -131,7 +130,7 @@ mod tests {
         #[test]
         fn every_value_lies_in_a_bucket_whose_end_is_near(value: u64) {
             let end = end(bucket(value));
-            prop_assert!(end >= value && end - value <= value / PARTS, "{value} {end}");
+            prop_assert!(end >= value && end - value <= value / PARTS as u64, "{value} {end}");
         }
 
         #[test]

@@ -54,12 +54,12 @@ impl Levels {
     /// Each in turn.
     #[must_use]
     pub fn each(&self) -> Vec<Level> {
-        match self {
-            &Self::Open { ref rates, spread, seed, connections_max } => {
+        match *self {
+            Self::Open { ref rates, spread, seed, connections_max } => {
                 let level = |&rate| Level::Open { rate, spread, seed, connections_max };
                 rates.iter().map(level).collect()
             }
-            &Self::Closed { ref clients, patient } => {
+            Self::Closed { ref clients, patient } => {
                 clients.iter().map(|&clients| Level::Closed { clients, patient }).collect()
             }
         }

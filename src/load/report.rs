@@ -29,9 +29,9 @@ pub struct Row {
     /// Successes a second, within the deadline where there is one.
     pub goodput_per_s: f64,
     pub deadline_ms: Option<u64>,
-    pub latency: Latency,
+    pub latency_ms: Latency,
     pub status: Statuses,
-    pub retry_after: Waits,
+    pub retry_after_s: Waits,
     pub connections: usize,
     pub connection_errors: u64,
     pub unanswered: u64,
@@ -51,19 +51,19 @@ pub struct ProbeRow {
     pub requests: u64,
     /// Those that were not answered with 200.
     pub failed: u64,
-    pub latency: Latency,
+    pub latency_ms: Latency,
 }
 
 /// Milliseconds; nothing where there was no success.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Latency {
-    pub min_ms: Option<f64>,
-    pub mean_ms: Option<f64>,
-    pub p50_ms: Option<f64>,
-    pub p90_ms: Option<f64>,
-    pub p99_ms: Option<f64>,
-    pub p999_ms: Option<f64>,
-    pub max_ms: Option<f64>,
+    pub min: Option<f64>,
+    pub mean: Option<f64>,
+    pub p50: Option<f64>,
+    pub p90: Option<f64>,
+    pub p99: Option<f64>,
+    pub p999: Option<f64>,
+    pub max: Option<f64>,
 }
 
 /// How many answers had which status.
@@ -78,26 +78,26 @@ pub struct Statuses {
     pub other: u64,
 }
 
-/// What Retry-After asked for.
+/// What Retry-After asked for, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Waits {
     pub seen: u64,
-    pub min_s: Option<f64>,
-    pub median_s: Option<f64>,
-    pub max_s: Option<f64>,
+    pub min: Option<f64>,
+    pub median: Option<f64>,
+    pub max: Option<f64>,
 }
 
 impl From<&Histogram> for Latency {
     fn from(histogram: &Histogram) -> Self {
         let at = |share| histogram.quantile(share).map(milliseconds);
         Self {
-            min_ms: histogram.min().map(milliseconds),
-            mean_ms: histogram.mean().map(milliseconds),
-            p50_ms: at(0.5),
-            p90_ms: at(0.9),
-            p99_ms: at(0.99),
-            p999_ms: at(0.999),
-            max_ms: histogram.max().map(milliseconds),
+            min: histogram.min().map(milliseconds),
+            mean: histogram.mean().map(milliseconds),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: histogram.max().map(milliseconds),
         }
     }
 }
@@ -114,9 +114,9 @@ impl From<&Histogram> for Waits {
         let seconds = |wait: Duration| rounded(wait.as_secs_f64(), 1e2);
         Self {
             seen: histogram.count(),
-            min_s: histogram.min().map(seconds),
-            median_s: histogram.quantile(0.5).map(seconds),
-            max_s: histogram.max().map(seconds),
+            min: histogram.min().map(seconds),
+            median: histogram.quantile(0.5).map(seconds),
+            max: histogram.max().map(seconds),
         }
     }
 }
@@ -150,7 +150,7 @@ impl fmt::Display for Row {
             self.requests,
             self.achieved_per_s,
             self.goodput_per_s,
-            self.latency,
+            self.latency_ms,
             self.connection_errors,
             Shown(self.generator_cores, 2),
         )?;
@@ -166,8 +166,8 @@ impl Row {
         let (sent, received) = (megabytes(self.bytes_sent), megabytes(self.bytes_received));
         let connections = self.connections;
         write!(out, "\n         {connections} connections, {sent:.2} MB out, {received:.2} MB in")?;
-        let Waits { seen, min_s, median_s, max_s } = self.retry_after;
-        if let (Some(min), Some(median), Some(max)) = (min_s, median_s, max_s) {
+        let Waits { seen, min, median, max } = self.retry_after_s;
+        if let (Some(min), Some(median), Some(max)) = (min, median, max) {
             write!(out, "; Retry-After {seen} times, {min} to {max} s, median {median} s")?;
         }
         if self.held > 0 {
@@ -177,7 +177,7 @@ impl Row {
         if self.unanswered > 0 {
             write!(out, "; {} were never answered", self.unanswered)?;
         }
-        if let Some(ProbeRow { path, requests, failed, latency }) = &self.probe {
+        if let Some(ProbeRow { path, requests, failed, latency_ms: latency }) = &self.probe {
             write!(out, "\n{path:>49}  {latency} | {requests} probes, {failed} failed")?;
         }
         Ok(())
@@ -186,8 +186,8 @@ impl Row {
 
 impl fmt::Display for Latency {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { min_ms, mean_ms, p50_ms, p90_ms, p99_ms, p999_ms, max_ms } = *self;
-        for value in [min_ms, mean_ms, p50_ms, p90_ms, p99_ms, p999_ms, max_ms] {
+        let Self { min, mean, p50, p90, p99, p999, max } = *self;
+        for value in [min, mean, p50, p90, p99, p999, max] {
             // Three places matter below a second, none above it.
             let places = if value.is_some_and(|ms| ms >= 100.0) { 1 } else { 3 };
             write!(out, " {:>7}", Shown(value, places))?;

@@ -200,9 +200,9 @@ fn row(plan: &Plan, level: Level, counts: &Counts, window: Window) -> Row {
         achieved_per_s: per_s(counts.answered, seconds),
         goodput_per_s: per_s(counts.good, seconds),
         deadline_ms: plan.deadline.and_then(|time| u64::try_from(time.as_millis()).ok()),
-        latency: Latency::from(&counts.latency),
+        latency_ms: Latency::from(&counts.latency),
         status: counts.into(),
-        retry_after: (&counts.retry_after).into(),
+        retry_after_s: (&counts.retry_after).into(),
         connections: 0,
         connection_errors: counts.errors,
         unanswered: counts.unanswered,
@@ -221,6 +221,6 @@ fn probe_row(shared: &Shared) -> ProbeRow {
         path: shared.shots[0].uri.to_string(),
         requests: counts.requests,
         failed: counts.requests + counts.unsent - counts.ok,
-        latency: Latency::from(&counts.latency),
+        latency_ms: Latency::from(&counts.latency),
     }
 }

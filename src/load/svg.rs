@@ -11,7 +11,7 @@ const PLOT: [f64; 4] = [64.0, 48.0, 696.0, 368.0];
 
 /// What a line shows of each level, its name and its colour.
 type Line = (fn(&Latency) -> Option<f64>, &'static str, &'static str);
-const LINES: [Line; 2] = [(|l| l.p50_ms, "p50", "#1f77b4"), (|l| l.p99_ms, "p99", "#d62728")];
+const LINES: [Line; 2] = [(|l| l.p50, "p50", "#1f77b4"), (|l| l.p99, "p99", "#d62728")];
 
 const STYLE: &str = "text{font:12px sans-serif;fill:#333}line{stroke:#ddd}\
     polyline{fill:none;stroke-width:2}.end{text-anchor:end}.middle{text-anchor:middle}";
@@ -31,7 +31,7 @@ pub fn chart(rows: &[Row]) -> String {
     for (index, (value, name, colour)) in LINES.iter().enumerate() {
         let points: Vec<(f64, f64)> = rows
             .iter()
-            .filter_map(|row| Some((plot.x(load(row)), plot.y(value(&row.latency)?))))
+            .filter_map(|row| Some((plot.x(load(row)), plot.y(value(&row.latency_ms)?))))
             .collect();
         let place = 44.0 * f64::from(u8::try_from(index).unwrap_or(0));
         draw(&mut svg, &points, colour);
@@ -59,7 +59,7 @@ impl Plot {
     fn of(rows: &[Row]) -> Self {
         let log = rows.iter().all(|row| row.rate.is_none());
         let loads = range(rows.iter().map(load)).unwrap_or((1.0, 1.0));
-        let values = rows.iter().flat_map(|row| LINES.iter().filter_map(|l| l.0(&row.latency)));
+        let values = rows.iter().flat_map(|row| LINES.iter().filter_map(|l| l.0(&row.latency_ms)));
         // A latency of 0 has no logarithm: a microsecond is as short as any is shown.
         let (least, most) = range(values.map(|ms| ms.max(1e-3))).unwrap_or((1.0, 1.0));
         #[expect(clippy::cast_possible_truncation, reason = "logarithms are small")]

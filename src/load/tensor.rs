@@ -78,7 +78,8 @@ fn picture(manifest: &Manifest, sample: &[u8]) -> Result<Values, TensorError> {
 
 /// Nothing where the manifest does not say its rate.
 fn waveform(manifest: &Manifest, sample: &[u8]) -> Result<Option<Values>, TensorError> {
-    let rate = manifest.preprocessing.get("sample_rate").and_then(toml::Value::as_integer);
+    let mel = manifest.preprocessing.get("mel");
+    let rate = mel.and_then(|mel| mel.get("sample_rate")).and_then(toml::Value::as_integer);
     let Some(sample_rate) = rate.and_then(|rate| u32::try_from(rate).ok()) else {
         return Ok(None);
     };

@@ -91,8 +91,8 @@ fn a_stall_does_not_slow_the_arrivals_and_shows_in_the_latency_of_all_that_it_de
     assert_eq!((row.requests, row.status.ok, row.unanswered, row.held), (40, 40, 0, 0));
     assert!(row.connections >= 20, "{row}");
     // The first was due 19 gaps of 5 ms before the twentieth came.
-    assert!(row.latency.p99_ms > Some(94.0), "{row}");
-    assert!(row.latency.p90_ms > Some(74.0), "{row}");
+    assert!(row.latency_ms.p99 > Some(94.0), "{row}");
+    assert!(row.latency_ms.p90 > Some(74.0), "{row}");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn what_waits_for_a_connection_waits_since_it_was_due() {
     let row = row(&plan(server(|_| OK), even(100_000.0, 1), Extent::Requests(200)));
     assert_eq!((row.requests, row.status.ok, row.connections, row.unsent), (200, 200, 1, 0));
     assert!(row.held > 0, "{row}");
-    assert!(row.latency.max_ms > Some(row.seconds * 1e3 - 2.1), "{row}");
+    assert!(row.latency_ms.max > Some(row.seconds * 1e3 - 2.1), "{row}");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn what_could_not_be_sent_and_what_was_not_answered_is_said() {
     assert_eq!((row.requests, row.unanswered, row.status.ok), (2, 2, 0));
     assert_eq!((row.held, row.unsent), (18, 18));
     assert_eq!((row.offered_per_s, row.goodput_per_s), (Some(200.0), 0.0));
-    assert!(row.latency.max_ms > Some(199.0), "{row}");
+    assert!(row.latency_ms.max > Some(199.0), "{row}");
 }
 
 #[test]
@@ -128,11 +128,11 @@ fn refusals_are_counted_by_status_and_the_patient_wait_as_long_as_they_ask() {
     let row = row(&plan(address, clients(1, true), Extent::Requests(9)));
     let status = row.status;
     assert_eq!((status.ok, status.too_many, status.unavailable, status.other), (3, 3, 3, 0));
-    let waits = row.retry_after;
-    assert_eq!((waits.seen, waits.min_s, waits.max_s), (6, Some(0.01), Some(0.05)));
+    let waits = row.retry_after_s;
+    assert_eq!((waits.seen, waits.min, waits.max), (6, Some(0.01), Some(0.05)));
     // Three waits of each.
     assert!(row.seconds >= 0.17, "{row}");
-    assert!(row.latency.max_ms < Some(row.seconds * 1e3), "{row}");
+    assert!(row.latency_ms.max < Some(row.seconds * 1e3), "{row}");
 }
 
 #[test]
@@ -196,13 +196,13 @@ fn a_row_is_one_line_of_json_and_a_chart_has_a_point_for_each_percentile() {
         "generator_cores",
         "goodput_per_s",
         "held",
-        "latency",
+        "latency_ms",
         "loop",
         "offered_per_s",
         "probe",
         "rate",
         "requests",
-        "retry_after",
+        "retry_after_s",
         "seconds",
         "status",
         "unanswered",

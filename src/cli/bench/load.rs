@@ -20,7 +20,7 @@ pub struct Args {
     /// How it is asked
     #[arg(long, value_enum, default_value_t = Protocol::Predict, requires = "model")]
     pub protocol: Protocol,
-    /// A parameter of each request, such as max_tokens=16; several times
+    /// A parameter of each request, such as `max_tokens=16`; several times
     #[arg(long, value_name = "NAME=VALUE", requires = "model")]
     pub params: Vec<Pair>,
     /// A body that is sent as it is, to any server; several times, and they take turns
