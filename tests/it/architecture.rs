@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("state", &["domain"]),
     ("access", &["domain"]),
     ("config", &["domain"]),
-    ("registry", &["domain", "engine", "compute", "package", "arch"]),
+    ("registry", &["domain", "engine", "compute", "package", "arch", "state"]),
     ("telemetry", &["domain", "engine", "registry", "config"]),
     ("http", &["domain", "engine", "registry", "state", "access", "telemetry", "config"]),
     ("load", &["domain", "media", "package", "arch"]),

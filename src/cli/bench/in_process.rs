@@ -65,6 +65,7 @@ pub fn run(bench: &bench::Args) -> Outcome {
         engine: &engine,
         limits: placement.limits,
         media: placement.media,
+        intra_op_threads: 1,
     };
     let input = match bench.input.as_slice() {
         [] => None,
