@@ -41,4 +41,6 @@ pub mod telemetry;
 
 pub mod http;
 
+pub mod load;
+
 pub mod cli;
