@@ -56,7 +56,7 @@ fn convolutions(criterion: &mut Criterion) {
     for (size, input, output, kernel) in [(56, 24, 144, 1), (14, 480, 80, 1), (28, 128, 128, 3)] {
         let frames = frames([input, output], size, kernel);
         let (weights, bias) = (values(input * output * kernel * kernel), values(output));
-        let filters = Filters { weights: &weights, bias: &bias };
+        let filters = Filters { weights: &weights, scale: &bias, bias: &bias };
         let geometry = window(kernel);
         let layer = Convolution::new(filters, &geometry, frames, Activation::Relu6);
         let (from, mut to) = (Buffer::zeros(frames.0.len()), Buffer::zeros(frames.1.len()));
@@ -76,7 +76,7 @@ fn depthwise(criterion: &mut Criterion) {
     for (size, channels, kernel) in [(56, 144, 3), (28, 240, 5), (7, 1152, 5)] {
         let frames = frames([channels, channels], size, kernel);
         let (weights, bias) = (values(channels * kernel * kernel), values(channels));
-        let filters = Filters { weights: &weights, bias: &bias };
+        let filters = Filters { weights: &weights, scale: &bias, bias: &bias };
         let geometry = window(kernel);
         let layer = Depthwise::new(filters, &geometry, frames, Activation::Relu6);
         let (from, mut to) = (Buffer::zeros(frames.0.len()), Buffer::zeros(frames.1.len()));

@@ -65,7 +65,7 @@ fn whole_networks(criterion: &mut Criterion) {
         for batch in BATCHES {
             group.throughput(Throughput::Elements(batch as u64));
             group.bench_function(BenchmarkId::new("network", batch), |b| {
-                b.iter(|| network.network(batch).expect("it runs"));
+                b.iter(|| network.network("", batch).expect("it runs"));
             });
             group.bench_function(BenchmarkId::new("whole", batch), |b| {
                 b.iter(|| network.whole(batch).expect("it runs"));

@@ -12,6 +12,9 @@ use crate::package::Package;
 /// Tokens that a generating model adds to its prompt, the likeliest each time.
 const GENERATED: usize = 100;
 
+/// The part of a generating network that reads a prompt, and the prompt's tokens.
+const PROMPT: (&str, usize) = ("prompt", 128);
+
 /// A network with an input of its own.
 pub trait Timed: Sync {
     /// Decodes `rows` copies of the input, runs them in one batch, and encodes the answers.
@@ -20,11 +23,12 @@ pub trait Timed: Sync {
     /// The reason, as text for people.
     fn whole(&self, rows: usize) -> Result<(), String>;
 
-    /// Runs the network alone on `rows` ready samples; a generating one makes one step of as many texts.
+    /// Runs the network alone on `rows` ready samples; a generating one makes one step of as many texts. Where
+    /// `part` is not empty, it runs that part alone.
     ///
     /// # Errors
     /// The reason, as text for people.
-    fn network(&self, rows: usize) -> Result<(), String>;
+    fn network(&self, part: &str, rows: usize) -> Result<(), String>;
 }
 
 /// Of samples: each goes in and its output comes out, in one forward or in many.
@@ -145,7 +149,8 @@ where
         Ok(())
     }
 
-    fn network(&self, rows: usize) -> Result<(), String> {
+    fn network(&self, part: &str, rows: usize) -> Result<(), String> {
+        only(&[], part)?;
         (self.run)(&vec![&self.sample; rows]).map(drop).map_err(|e| e.to_string())
     }
 }
@@ -171,6 +176,29 @@ impl<N: Generator, L: Language> Generated<N, L> {
     }
 }
 
+impl<N: Generator, L: Language> Generated<N, L> {
+    /// Reads the input, over and over until it is as long as a prompt.
+    fn prompt(&self, rows: usize) -> Result<(), String> {
+        let prompts = self.language.prompts(self.payload.clone()).map_err(|e| e.to_string())?;
+        let tokens: Vec<TokenId> =
+            prompts.iter().flatten().copied().cycle().take(PROMPT.1).collect();
+        let mut states: Vec<N::State> = (0..rows).map(|_| self.network.begin()).collect();
+        self.step(&mut states, &vec![tokens; rows]).map(drop)
+    }
+}
+
+/// Refuses a part that is none of those that there are.
+///
+/// # Errors
+/// The names that there are.
+pub fn only(parts: &[&str], part: &str) -> Result<(), String> {
+    if part.is_empty() || parts.contains(&part) {
+        return Ok(());
+    }
+    let known = if parts.is_empty() { "none".to_owned() } else { parts.join(", ") };
+    Err(format!("the network has no part {part:?} that is timed alone: expected {known}"))
+}
+
 impl<N: Generator, L: Language> Timed for Generated<N, L> {
     fn whole(&self, rows: usize) -> Result<(), String> {
         let prompts = |_| self.language.prompts(self.payload.clone());
@@ -190,7 +218,11 @@ impl<N: Generator, L: Language> Timed for Generated<N, L> {
         Ok(())
     }
 
-    fn network(&self, rows: usize) -> Result<(), String> {
+    fn network(&self, part: &str, rows: usize) -> Result<(), String> {
+        only(&["step", PROMPT.0], part)?;
+        if part == PROMPT.0 {
+            return self.prompt(rows);
+        }
         let idle = || self.states.lock().unwrap_or_else(PoisonError::into_inner);
         let mut states: Vec<N::State> = {
             let mut idle = idle();

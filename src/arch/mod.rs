@@ -99,8 +99,9 @@ impl OpenContext<'_> {
     }
 }
 
-/// Opens a package: builds the network, answers the golden samples, and hands it to the engine.
-pub type Open = fn(&Package, &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError>;
+/// Opens a package: builds the network, answers the golden samples, and hands it to the engine. The network may
+/// take the package's weights away.
+pub type Open = fn(&mut Package, &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError>;
 
 /// Opens a package to be timed.
 pub type Measure =

@@ -5,7 +5,11 @@ pub mod fit;
 #[expect(unsafe_code, reason = "vector instructions")]
 pub mod kernels;
 pub mod layers;
+mod loader;
 mod parameters;
+mod values;
 
 pub use device::{Device, DeviceError};
-pub use parameters::{Init, Loader, Parameters, Trainable, WeightError};
+pub use loader::Loader;
+pub use parameters::{Init, Parameters, Trainable, WeightError};
+pub use values::Values;

@@ -1,13 +1,12 @@
 //! Where a network's parameters come from. A network is built by one constructor that asks a
-//! [`Parameters`] for each tensor by name and shape: a [`Loader`] answers from a package's weights
+//! [`Parameters`] for each tensor by name and shape: a [`Loader`](super::Loader) answers from a package's weights
 //! (serving), a [`Trainable`] makes a fresh variable (training).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use safetensors::SafeTensors;
 
 /// Why weights were refused.
 #[derive(Debug, thiserror::Error)]
@@ -63,84 +62,7 @@ pub trait Parameters {
     fn buffer(&mut self, name: &str, shape: &[usize], fill: f32) -> Result<Tensor, WeightError>;
 }
 
-/// Answers from the bytes of a safetensors file. Every tensor must be asked for exactly once.
-pub struct Loader<'a> {
-    file: SafeTensors<'a>,
-    left: BTreeSet<String>,
-    device: &'a Device,
-}
-
-impl<'a> Loader<'a> {
-    /// # Errors
-    /// [`WeightError::Format`] when the bytes are not a safetensors file.
-    pub fn new(bytes: &'a [u8], device: &'a Device) -> Result<Self, WeightError> {
-        let file = SafeTensors::deserialize(bytes)
-            .map_err(|error| WeightError::Format(error.to_string()))?;
-        let left = file.names().into_iter().map(str::to_owned).collect();
-        Ok(Self { file, left, device })
-    }
-
-    /// # Errors
-    /// [`WeightError::Extra`] when the file holds tensors that nobody asked for.
-    pub fn finish(self) -> Result<(), WeightError> {
-        if self.left.is_empty() {
-            Ok(())
-        } else {
-            Err(WeightError::Extra(self.left.into_iter().take(8).collect()))
-        }
-    }
-
-    fn load(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, WeightError> {
-        let missing = || WeightError::Missing { name: name.to_owned(), expected: shape.to_vec() };
-        if !self.left.remove(name) {
-            return Err(missing());
-        }
-        let view = self.file.tensor(name).map_err(|_| missing())?;
-        if view.shape() != shape {
-            return Err(WeightError::Shape {
-                name: name.to_owned(),
-                expected: shape.to_vec(),
-                got: view.shape().to_vec(),
-            });
-        }
-        let values = floats(view.dtype(), view.data()).ok_or_else(|| WeightError::Datatype {
-            name: name.to_owned(),
-            got: format!("{:?}", view.dtype()),
-        })?;
-        if let Some(index) = values.iter().position(|v| !v.is_finite()) {
-            return Err(WeightError::NotFinite { name: name.to_owned(), index });
-        }
-        place(name, values, shape, self.device)
-    }
-}
-
-impl Parameters for Loader<'_> {
-    fn get(&mut self, name: &str, shape: &[usize], _: Init) -> Result<Tensor, WeightError> {
-        self.load(name, shape)
-    }
-
-    fn buffer(&mut self, name: &str, shape: &[usize], _: f32) -> Result<Tensor, WeightError> {
-        self.load(name, shape)
-    }
-}
-
-fn floats(dtype: safetensors::Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
-    let words = |b: &[u8]| u16::from_le_bytes([b[0], b[1]]);
-    Some(match dtype {
-        safetensors::Dtype::F32 => {
-            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-        }
-        safetensors::Dtype::F16 => {
-            bytes.chunks_exact(2).map(|b| half::f16::from_bits(words(b)).to_f32()).collect()
-        }
-        safetensors::Dtype::BF16 => {
-            bytes.chunks_exact(2).map(|b| half::bf16::from_bits(words(b)).to_f32()).collect()
-        }
-        _ => return None,
-    })
-}
-
-fn place(
+pub(super) fn place(
     name: &str,
     values: Vec<f32>,
     shape: &[usize],
@@ -254,6 +176,7 @@ impl Parameters for Trainable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compute::Loader;
 
     fn saved() -> Vec<u8> {
         let mut made = Trainable::new(7, &Device::Cpu);
@@ -282,23 +205,5 @@ mod tests {
     #[test]
     fn one_seed_gives_the_same_weights() {
         assert_eq!(saved(), saved());
-    }
-
-    #[test]
-    fn weights_that_are_not_finite_are_refused() {
-        let bytes: Vec<u8> = [1.0_f32, f32::NAN].iter().flat_map(|v| v.to_le_bytes()).collect();
-        let view =
-            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![2], &bytes).unwrap();
-        let file = safetensors::serialize([("w", view)], None).unwrap();
-        let mut loader = Loader::new(&file, &Device::Cpu).unwrap();
-        let error = loader.get("w", &[2], Init::Constant(0.0)).unwrap_err();
-        assert!(matches!(error, WeightError::NotFinite { index: 1, .. }), "{error}");
-    }
-
-    #[test]
-    fn a_truncated_file_is_refused() {
-        let bytes = saved();
-        assert!(Loader::new(&bytes[..bytes.len() - 1], &Device::Cpu).is_err());
-        assert!(Loader::new(b"", &Device::Cpu).is_err());
     }
 }

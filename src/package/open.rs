@@ -9,7 +9,7 @@ use cap_std::fs::Dir;
 
 use crate::domain::Digest;
 use crate::package::manifest::FORMAT;
-use crate::package::{Draft, MANIFEST_FILE, Manifest, sha256};
+use crate::package::{Contents, Draft, MANIFEST_FILE, Manifest, sha256};
 
 /// A manifest is a page of text; a larger file is not one.
 const MANIFEST_BYTES_MAX: u64 = 4 << 20;
@@ -52,7 +52,7 @@ pub struct Package {
     pub manifest: Manifest,
     /// SHA-256 of the manifest's bytes.
     pub digest: Digest,
-    files: BTreeMap<String, Vec<u8>>,
+    files: BTreeMap<String, Contents>,
 }
 
 impl Package {
@@ -72,19 +72,17 @@ impl Package {
     /// # Errors
     /// As [`Package::open`].
     pub fn open_dir(dir: &Dir) -> Result<Self, PackageError> {
-        let bytes = read_file(dir, MANIFEST_FILE, MANIFEST_BYTES_MAX)?;
-        let digest = sha256(&bytes);
-        let text = String::from_utf8(bytes)
+        let (bytes, digest) = read_file(dir, MANIFEST_FILE, MANIFEST_BYTES_MAX)?;
+        let text = std::str::from_utf8(&bytes)
             .map_err(|_| PackageError::Manifest("it is not UTF-8".to_owned()))?;
         let manifest: Manifest =
-            toml::from_str(&text).map_err(|error| PackageError::Manifest(error.to_string()))?;
+            toml::from_str(text).map_err(|error| PackageError::Manifest(error.to_string()))?;
         if manifest.format != FORMAT {
             return Err(PackageError::Format { got: manifest.format });
         }
         let mut files = BTreeMap::new();
         for (path, &expected) in &manifest.files {
-            let bytes = read_file(dir, path, FILE_BYTES_MAX)?;
-            let got = sha256(&bytes);
+            let (bytes, got) = read_file(dir, path, FILE_BYTES_MAX)?;
             if got != expected {
                 return Err(PackageError::Digest { path: path.clone(), expected, got });
             }
@@ -99,13 +97,16 @@ impl Package {
     /// [`PackageError::Manifest`] when the manifest cannot be written as TOML.
     pub fn from_draft(draft: Draft) -> Result<Self, PackageError> {
         let (manifest, text) = draft.sealed()?;
-        Ok(Self { manifest, digest: sha256(text.as_bytes()), files: draft.files })
+        let contents = |(path, bytes): (String, Vec<u8>)| (path, Contents::from(&bytes[..]));
+        let files = draft.files.into_iter().map(contents).collect();
+        Ok(Self { manifest, digest: sha256(text.as_bytes()), files })
     }
 
     /// The way back, to add files.
     #[must_use]
     pub fn into_draft(self) -> Draft {
-        Draft { manifest: self.manifest, files: self.files }
+        let files = self.files.into_iter().map(|(path, contents)| (path, contents.to_vec()));
+        Draft { manifest: self.manifest, files: files.collect() }
     }
 
     /// Name and version, as a path: `fashion/1`.
@@ -121,12 +122,20 @@ impl Package {
     pub fn file(&self, path: &str) -> Result<&[u8], PackageError> {
         self.files
             .get(path)
-            .map(Vec::as_slice)
+            .map(|contents| &**contents)
             .ok_or_else(|| PackageError::Unlisted { path: path.to_owned() })
+    }
+
+    /// Gives away a listed file, which the package then has no more.
+    ///
+    /// # Errors
+    /// [`PackageError::Unlisted`] when the manifest does not list it, or it was given away.
+    pub fn take(&mut self, path: &str) -> Result<Contents, PackageError> {
+        self.files.remove(path).ok_or_else(|| PackageError::Unlisted { path: path.to_owned() })
     }
 }
 
-fn read_file(dir: &Dir, path: &str, limit: u64) -> Result<Vec<u8>, PackageError> {
+fn read_file(dir: &Dir, path: &str, limit: u64) -> Result<(Contents, Digest), PackageError> {
     let error = |source| PackageError::Read { path: path.to_owned(), source };
     // Looked at first: to open a pipe would wait for somebody to write into it.
     let metadata = dir.metadata(path).map_err(error)?;
@@ -135,7 +144,7 @@ fn read_file(dir: &Dir, path: &str, limit: u64) -> Result<Vec<u8>, PackageError>
     }
     let size = metadata.len();
     let file = dir.open(path).map_err(error)?;
-    read_sized(file, size, limit).map_err(error)?.ok_or_else(|| PackageError::TooLarge {
+    Contents::read(file, size, limit).map_err(error)?.ok_or_else(|| PackageError::TooLarge {
         path: path.to_owned(),
         got: size,
         limit,

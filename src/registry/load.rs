@@ -70,11 +70,11 @@ fn open(
     card: &mut Option<Card>,
     began: Instant,
 ) -> Result<Model, String> {
-    let package = store.package(entry).map_err(|error| error.to_string())?;
+    let mut package = store.package(entry).map_err(|error| error.to_string())?;
     let said = package.manifest.card(package.digest);
     *card = Some(said.clone());
-    let Opened { device, processor, endpoint } = open_package(&package, placement, engine)?;
     let bytes = package.file(WEIGHTS_FILE).map_or(0, <[u8]>::len) as u64;
+    let Opened { device, processor, endpoint } = open_package(&mut package, placement, engine)?;
     let load_time = began.elapsed();
     Ok(Model { card: said, device, processor, load_time, bytes, endpoint })
 }
@@ -93,7 +93,7 @@ pub struct Opened {
 /// # Errors
 /// The reason, as text for people.
 pub fn open_package(
-    package: &Package,
+    package: &mut Package,
     placement: &Placement,
     engine: &Engine,
 ) -> Result<Opened, String> {

@@ -44,7 +44,7 @@ impl Model {
              store that holds {label}",
             place.display()
         );
-        let package = Package::open(&place).unwrap();
+        let mut package = Package::open(&place).unwrap();
         let engine = Engine::start(1).unwrap();
         let limits = Limits {
             batch_rows_max: 32,
@@ -59,7 +59,7 @@ impl Model {
             media: MediaLimits::default(),
             required: false,
         };
-        let (_, endpoint) = open_package(&package, &placement, &engine).unwrap();
+        let (_, endpoint) = open_package(&mut package, &placement, &engine).unwrap();
         Self { endpoint, _engine: engine }
     }
 

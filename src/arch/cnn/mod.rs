@@ -36,8 +36,10 @@ pub const ARCHITECTURE: Architecture = Architecture {
     import: Some(import::import),
 };
 
-fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
-    let (network, mut codec) = load(package, context.device, context.level)?;
+fn open(package: &mut Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
+    let weights = package.take(WEIGHTS_FILE)?.into_words();
+    let loader = Loader::owning(weights, context.device)?;
+    let (network, mut codec) = build(package, loader, context.device, context.level)?;
     golden::check(package, &network, &codec)?;
     codec.media = context.media;
     Ok(context.one_shot(package, network, codec))
@@ -53,9 +55,19 @@ fn measure(
     measure::one_shot(package, (network, codec), input)
 }
 
-/// Builds a package's network and codec, and checks that they agree with its signature.
+/// The network and the codec of a package, not yet checked against its golden samples.
 fn load(
     package: &Package,
+    device: &Device,
+    level: Level,
+) -> Result<(CnnNetwork, CnnCodec), OpenError> {
+    build(package, Loader::new(package.file(WEIGHTS_FILE)?, device)?, device, level)
+}
+
+/// Builds a package's network and codec, and checks that they agree with its signature.
+fn build(
+    package: &Package,
+    mut loader: Loader<'_>,
     device: &Device,
     level: Level,
 ) -> Result<(CnnNetwork, CnnCodec), OpenError> {
@@ -63,7 +75,6 @@ fn load(
     let head = head(&manifest.task)?;
     let layers = config::parse(&manifest.architecture.config)?;
     let preprocessing: Preprocessing = section("preprocessing", &manifest.preprocessing)?;
-    let mut loader = Loader::new(package.file(WEIGHTS_FILE)?, device)?;
     let cnn = net::build(&layers, preprocessing.shape(), &mut loader)?;
     loader.finish()?;
     check_signature(manifest, &preprocessing, cnn.outputs())?;

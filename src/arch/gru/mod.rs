@@ -39,7 +39,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
     import: None,
 };
 
-fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
+fn open(package: &mut Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
     let (model, language) = load(package, context.device, &context.media)?;
     if context.device.is_cpu() {
         let network = PackedModel::new(&model, context.level).map_err(unusable)?;

@@ -71,7 +71,7 @@ fn kind(config: &toml::Table) -> Result<&'static Kind, OpenError> {
     })
 }
 
-fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
+fn open(package: &mut Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
     (kind(&package.manifest.architecture.config)?.open)(package, context)
 }
 

@@ -31,9 +31,11 @@ pub struct Args {
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,8,32")]
     #[arg(requires = "in_process")]
     batch: Vec<usize>,
-    /// Time the network alone: a ready sample, no decoding; of a generating model one step
-    #[arg(long, requires = "in_process")]
-    network: bool,
+    /// Time the network alone: a ready sample, no decoding; of a generating model one step, or a `prompt`; of
+    /// Whisper the `encoder`, or a `step` of the decoder
+    #[arg(long, value_name = "PART", requires = "in_process")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    network: Option<String>,
 }
 
 /// One row of the table.
@@ -82,8 +84,8 @@ pub fn run(bench: &bench::Args) -> Outcome {
     }
     for &threads in threads {
         for &batch in &args.batch {
-            let whole = !args.network;
-            let (median, p90) = time(measured.as_ref(), whole, batch, threads)?;
+            let network = args.network.as_deref();
+            let (median, p90) = time(measured.as_ref(), network, batch, threads)?;
             #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
             let rows_per_s = batch as f64 / median.as_secs_f64();
             let figure = Figure {
@@ -106,7 +108,7 @@ pub fn run(bench: &bench::Args) -> Outcome {
 /// threads than rows, those of a row share its operations.
 fn time(
     measured: &dyn Timed,
-    whole: bool,
+    network: Option<&str>,
     batch: usize,
     threads: usize,
 ) -> Result<(Duration, Duration), String> {
@@ -114,7 +116,10 @@ fn time(
     let part = |all: usize, share: usize| all / shares + usize::from(share < all % shares);
     let run = |share: usize, team: &Team| {
         let rows = part(batch, share);
-        let run = || if whole { measured.whole(rows) } else { measured.network(rows) };
+        let run = || match network {
+            None => measured.whole(rows),
+            Some(part) => measured.network(part, rows),
+        };
         catch_unwind(AssertUnwindSafe(|| team.install(run)))
             .unwrap_or_else(|_| Err("the network panicked".to_owned()))
     };

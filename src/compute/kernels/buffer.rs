@@ -29,6 +29,26 @@ impl Buffer {
     }
 }
 
+/// A buffer that is written once, from its start to its end: each page of a large one is new memory, and to
+/// fill it with zeros first would be half the work.
+pub(super) struct Lines(Vec<Line>);
+
+impl Lines {
+    pub fn with_capacity(lines: usize) -> Self {
+        Self(Vec::with_capacity(lines))
+    }
+
+    pub fn extend(&mut self, lines: impl Iterator<Item = [f32; WIDTH]>) {
+        self.0.extend(lines.map(Line));
+    }
+}
+
+impl From<Lines> for Buffer {
+    fn from(Lines(lines): Lines) -> Self {
+        Self { count: lines.len() * WIDTH, lines }
+    }
+}
+
 impl Deref for Buffer {
     type Target = [f32];
 

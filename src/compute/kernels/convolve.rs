@@ -77,17 +77,20 @@ pub struct Convolution {
     activation: Activation,
 }
 
-/// `[out, in, rows, columns]` as PyTorch keeps them, and a bias per output.
+/// `[out, in, rows, columns]` as PyTorch keeps them, with what the weights of each output are multiplied by,
+/// and its bias.
 #[derive(Clone, Copy)]
 pub struct Filters<'a> {
     pub weights: &'a [f32],
+    pub scale: &'a [f32],
     pub bias: &'a [f32],
 }
 
 impl Filters<'_> {
     /// # Panics
-    /// When there is not one bias and `inputs` weights for each output.
+    /// When there is not one scale, one bias and `inputs` weights for each output.
     pub(super) fn check(&self, outputs: usize, inputs: usize) {
+        assert!(self.scale.len() == outputs, "a scale per output");
         assert!(self.bias.len() == outputs, "a bias per output");
         assert!(self.weights.len() == inputs * outputs, "weights for every input and output");
     }
@@ -121,7 +124,7 @@ impl Convolution {
             }
         }
         Self {
-            weights: pack(filters, &order, to.channels),
+            weights: Packed::of(filters, order.len(), &order.iter().copied()),
             runs,
             from: from.strides(geometry.stride),
             line: from.line(),
@@ -149,13 +152,12 @@ impl Convolution {
         assert!(geometry.dilation[1] == 1, "the columns of a window lie side by side");
         let [rows, columns] = geometry.kernel;
         let (line, plane) = (from.line() / WIDTH, from.plane() / WIDTH);
-        let order: Vec<usize> = (0..from.channels * rows * columns).collect();
         let run = |place: usize| {
             let (channel, row) = (place / rows, place % rows);
             Run { offset: channel * plane + row * geometry.dilation[0] * line, count: columns }
         };
         Self {
-            weights: pack(filters, &order, to.channels),
+            weights: Packed::folded(filters, from.channels * rows * columns),
             runs: (0..from.channels * rows).map(run).collect(),
             from: Strides { pixel: geometry.stride[1], line: geometry.stride[0] * line },
             line,
@@ -248,12 +250,4 @@ impl Convolution {
             && bare(&self.to)
             && residual.is_none_or(|(frame, _)| bare(frame))
     }
-}
-
-/// Packs filters whose inputs are taken in another order.
-fn pack(filters: Filters<'_>, order: &[usize], outputs: usize) -> Packed {
-    filters.check(outputs, order.len());
-    let inputs = order.len();
-    let value = |output: usize, depth: usize| filters.weights[output * inputs + order[depth]];
-    Packed::of(outputs, inputs, Some(filters.bias), value)
 }

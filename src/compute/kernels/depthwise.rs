@@ -44,7 +44,7 @@ impl Depthwise {
         for (channel, filter) in filters.weights.chunks_exact(taps).enumerate() {
             let start = channel / WIDTH * taps * WIDTH + channel % WIDTH;
             for (tap, &weight) in filter.iter().enumerate() {
-                packed[start + tap * WIDTH] = weight;
+                packed[start + tap * WIDTH] = weight * filters.scale[channel];
             }
         }
         let mut bias = Buffer::zeros(to.blocks() * WIDTH);

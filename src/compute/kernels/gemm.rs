@@ -3,9 +3,12 @@
 //! A row of the result is one chain of multiply-adds over k, in order, whatever tile it falls in: its
 //! bits do not depend on how many rows there are.
 
+use std::borrow::Cow;
+
 use super::Level;
 use super::activation::Activation;
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Lines};
+use super::convolve::Filters;
 use super::lanes::WIDTH;
 use super::tile::{Addend, Panels, Run, Strides, Target, Walk, walk};
 
@@ -25,35 +28,42 @@ impl Packed {
     /// When `weights` does not hold `n · k` values or `bias` not `n`.
     #[must_use]
     pub fn new(weights: &[f32], bias: Option<&[f32]>, n: usize, k: usize) -> Self {
-        assert_eq!(weights.len(), n * k, "weights are [n, k]");
-        Self::of(n, k, bias, |column, depth| weights[column * k + depth])
+        let bias = bias.map_or_else(|| Cow::Owned(vec![0.0; n]), Cow::Borrowed);
+        Self::folded(Filters { weights, scale: &vec![1.0; n], bias: &bias }, k)
     }
 
-    /// Packs the weights that `value` gives for each column of the result and each of its k terms.
+    /// As [`Packed::new`], with the weights of each output multiplied by its scale.
     ///
     /// # Panics
-    /// When `bias` does not hold `n` values.
+    /// When there is not one scale, one bias and `k` weights for each output.
+    #[must_use]
+    pub fn folded(filters: Filters<'_>, k: usize) -> Self {
+        Self::of(filters, k, &(0..k))
+    }
+
+    /// As [`Packed::folded`], with the `k` weights of each output taken in another order.
     pub(super) fn of(
-        n: usize,
+        filters: Filters<'_>,
         k: usize,
-        bias: Option<&[f32]>,
-        value: impl Fn(usize, usize) -> f32,
+        order: &(impl ExactSizeIterator<Item = usize> + Clone),
     ) -> Self {
-        let padded = n.next_multiple_of(WIDTH);
-        let mut panels = Buffer::zeros(padded * k);
-        // In the order of the panels: a new page of memory is written once.
-        for (place, lanes) in panels.chunks_exact_mut(WIDTH).enumerate() {
-            let (panel, depth) = (place / k * WIDTH, place % k);
-            for (column, lane) in (panel..n).zip(lanes) {
-                *lane = value(column, depth);
-            }
+        let n = filters.bias.len();
+        filters.check(n, k);
+        assert_eq!(order.len(), k, "every weight has a place");
+        let mut panels = Lines::with_capacity(n.div_ceil(WIDTH) * k);
+        let rows = filters.weights.chunks(WIDTH * k.max(1));
+        for (rows, scale) in rows.zip(filters.scale.chunks(WIDTH)) {
+            panels.extend(order.clone().map(|depth| {
+                let mut line = [0.0; WIDTH];
+                for ((lane, row), scale) in line.iter_mut().zip(rows.chunks_exact(k)).zip(scale) {
+                    *lane = row[depth] * scale;
+                }
+                line
+            }));
         }
-        let mut all = Buffer::zeros(padded);
-        if let Some(bias) = bias {
-            assert_eq!(bias.len(), n, "bias is [n]");
-            all[..n].copy_from_slice(bias);
-        }
-        Self { k, n, panels, bias: all }
+        let mut bias = Buffer::zeros(n.next_multiple_of(WIDTH));
+        bias[..n].copy_from_slice(filters.bias);
+        Self { k, n, panels: panels.into(), bias }
     }
 
     #[must_use]

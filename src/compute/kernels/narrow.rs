@@ -60,7 +60,7 @@ impl Narrow {
         let mut weights = Buffer::zeros(count * Self::OUTPUTS);
         for (output, filter) in filters.weights.chunks_exact(count).enumerate() {
             for (tap, &weight) in filter.iter().enumerate() {
-                weights[tap * Self::OUTPUTS + output] = weight;
+                weights[tap * Self::OUTPUTS + output] = weight * filters.scale[output];
             }
         }
         let mut bias = [0.0; Self::OUTPUTS];

@@ -304,8 +304,8 @@ fn large(level: Level) -> Vec<f32> {
     let frame = Frame { channels: 70, size: [40, 40], before: [1, 1], after: [1, 1] };
     let to = Frame::bare(70, [40, 40]);
     let geometry = Geometry { kernel: [3, 3], padding: [1, 1], ..Geometry::POINT };
-    let (weights, bias) = (values(70 * 9, 3), values(70, 4));
-    let filters = Filters { weights: &weights, bias: &bias };
+    let (weights, scale, bias) = (values(70 * 9, 3), values(70, 6), values(70, 4));
+    let filters = Filters { weights: &weights, scale: &scale, bias: &bias };
     let depthwise = Depthwise::new(filters, &geometry, (frame, to), Activation::Relu);
     let mut made = vec![POISON; to.len()];
     depthwise.run(level, Band::whole(&geometry, &to), &values(frame.len(), 5), &mut made);

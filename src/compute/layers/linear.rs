@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use crate::compute::kernels::Packed;
-use crate::compute::{Init, Parameters, WeightError};
+use crate::compute::{Init, Parameters, Values, WeightError};
 
 /// y = x · Wᵀ + b over the last dimension.
 #[derive(Debug)]
@@ -66,9 +66,8 @@ impl Linear {
     /// When the parameters cannot be copied from their device.
     pub fn pack(&self) -> Result<Packed> {
         let (output, input) = self.weight.dims2()?;
-        let weight = self.weight.flatten_all()?.to_vec1()?;
-        let bias: Option<Vec<f32>> = self.bias.as_ref().map(Tensor::to_vec1).transpose()?;
-        Ok(Packed::new(&weight, bias.as_deref(), output, input))
+        let bias = self.bias.as_ref().map(Values::of).transpose()?;
+        Ok(Packed::new(&Values::of(&self.weight)?, bias.as_deref(), output, input))
     }
 
     /// [N, input] to [N, output].

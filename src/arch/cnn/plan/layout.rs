@@ -38,7 +38,7 @@ impl Slots {
 }
 
 impl Layout {
-    pub fn new(sketch: &Sketch) -> Self {
+    pub fn new(sketch: &Sketch<'_>) -> Self {
         let readers = |value| sketch.ops.iter().filter(move |op| op.reads(value));
         // A network's first convolution reads the few channels of a sample as they come.
         let planar = readers(0).all(|op| {
@@ -80,7 +80,7 @@ impl Layout {
     }
 }
 
-impl Op {
+impl Op<'_> {
     fn values(&self) -> impl Iterator<Item = Value> {
         std::iter::once(self.from).chain(self.residual)
     }
@@ -97,7 +97,7 @@ struct Reads {
 }
 
 impl Reads {
-    fn new(sketch: &Sketch) -> Self {
+    fn new(sketch: &Sketch<'_>) -> Self {
         let values = sketch.values.len();
         let mut reads = Self { count: vec![0; values], last: vec![0; values] };
         for (at, op) in sketch.ops.iter().enumerate() {
@@ -111,8 +111,8 @@ impl Reads {
 }
 
 /// How many operations from the first on are one bottleneck: [expand,] depthwise, project.
-fn bottleneck(ops: &[Op], reads: &Reads) -> Option<usize> {
-    let point = |op: &Op| matches!(&op.kind, OpKind::Convolution { geometry, .. } if *geometry == Geometry::POINT);
+fn bottleneck(ops: &[Op<'_>], reads: &Reads) -> Option<usize> {
+    let point = |op: &Op<'_>| matches!(&op.kind, OpKind::Convolution { geometry, .. } if *geometry == Geometry::POINT);
     let expand = ops.first().is_some_and(point);
     let (depthwise, project) = (ops.get(usize::from(expand))?, ops.get(usize::from(expand) + 1)?);
     let chained = ops.windows(2).take(usize::from(expand) + 1).all(|pair| {
@@ -125,7 +125,7 @@ fn bottleneck(ops: &[Op], reads: &Reads) -> Option<usize> {
     (is && ops[0].from != 0).then_some(usize::from(expand) + 2)
 }
 
-fn single(op: &Op, sketch: &Sketch, planar: bool) -> StepKind {
+fn single(op: &Op<'_>, sketch: &Sketch<'_>, planar: bool) -> StepKind {
     let frames = (sketch.values[op.from], sketch.values[op.to]);
     match &op.kind {
         OpKind::Convolution { filters, geometry }
@@ -156,7 +156,7 @@ fn single(op: &Op, sketch: &Sketch, planar: bool) -> StepKind {
 }
 
 /// A bottleneck of two or three operations, whose wide pictures are bands.
-fn banded(ops: &[Op], sketch: &Sketch) -> StepKind {
+fn banded(ops: &[Op<'_>], sketch: &Sketch<'_>) -> StepKind {
     let (expand, [depthwise, project]) = match ops {
         [expand, depthwise, project] => (Some(expand), [depthwise, project]),
         _ => (None, [&ops[0], &ops[1]]),

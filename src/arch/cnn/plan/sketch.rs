@@ -15,8 +15,8 @@ use crate::compute::layers::{self, BatchNorm, Convolution, Window};
 pub type Value = usize;
 
 /// One operation.
-pub struct Op {
-    pub kind: OpKind,
+pub struct Op<'a> {
+    pub kind: OpKind<'a>,
     pub from: Value,
     /// Added before the activation.
     pub residual: Option<Value>,
@@ -24,13 +24,13 @@ pub struct Op {
     pub activation: Activation,
 }
 
-pub enum OpKind {
+pub enum OpKind<'a> {
     Convolution {
-        filters: Folded,
+        filters: Folded<'a>,
         geometry: Geometry,
     },
     Depthwise {
-        filters: Folded,
+        filters: Folded<'a>,
         geometry: Geometry,
     },
     Pool {
@@ -51,20 +51,20 @@ pub enum Reduction {
 }
 
 /// A network without a layer that is not known here.
-pub struct Sketch {
+pub struct Sketch<'a> {
     /// Value 0 is the sample. Each has the border that its readers need.
     pub values: Vec<Frame>,
-    pub ops: Vec<Op>,
+    pub ops: Vec<Op<'a>>,
     pub last: Value,
     pub reduction: Reduction,
-    pub dense: Vec<Folded>,
+    pub dense: Vec<Folded<'a>>,
 }
 
 type Nodes<'a> = Peekable<Iter<'a, Node>>;
 
-impl Sketch {
+impl<'a> Sketch<'a> {
     /// `None` where a layer is not known here.
-    pub fn new(cnn: &Cnn) -> Option<Self> {
+    pub fn new(cnn: &'a Cnn) -> Option<Self> {
         let [channels, rows, columns] = cnn.input();
         let mut sketch = Self {
             values: vec![Frame::bare(channels, [rows, columns])],
@@ -97,7 +97,7 @@ impl Sketch {
     }
 
     /// Operations up to the first node that makes a vector; the last value.
-    fn pictures(&mut self, nodes: &mut Nodes<'_>, from: Value) -> Option<Value> {
+    fn pictures(&mut self, nodes: &mut Nodes<'a>, from: Value) -> Option<Value> {
         let mut at = from;
         while let Some(node) =
             nodes.next_if(|node| !matches!(node, Node::Flatten | Node::GlobalAveragePool))
@@ -120,8 +120,8 @@ impl Sketch {
 
     fn convolution(
         &mut self,
-        layer: &Convolution,
-        nodes: &mut Nodes<'_>,
+        layer: &'a Convolution,
+        nodes: &mut Nodes<'a>,
         from: Value,
     ) -> Option<Value> {
         let size = layer.size();
@@ -161,7 +161,7 @@ impl Sketch {
     }
 
     /// The last convolution of a residual block adds the shortcut while its sums are in registers.
-    fn block(&mut self, block: &Block, nodes: &mut Nodes<'_>, from: Value) -> Option<Value> {
+    fn block(&mut self, block: &'a Block, nodes: &mut Nodes<'a>, from: Value) -> Option<Value> {
         let shortcut = match &block.shortcut {
             Some(shortcut) => Some(self.pictures(&mut shortcut.iter().peekable(), from)?),
             None => None,
@@ -219,7 +219,11 @@ fn geometry(window: &Window, padding: [usize; 2]) -> Geometry {
 }
 
 /// Takes the batch norm and the activation that follow, where they do.
-fn fold(weight: &Tensor, bias: Option<&Tensor>, nodes: &mut Nodes<'_>) -> Result<Folded> {
+fn fold<'a>(
+    weight: &'a Tensor,
+    bias: Option<&Tensor>,
+    nodes: &mut Nodes<'_>,
+) -> Result<Folded<'a>> {
     let norm: Option<&BatchNorm> = match nodes.peek() {
         Some(Node::BatchNorm(norm)) => {
             nodes.next();
@@ -236,7 +240,7 @@ fn fold(weight: &Tensor, bias: Option<&Tensor>, nodes: &mut Nodes<'_>) -> Result
 }
 
 /// Linear layers with their activations.
-fn dense(nodes: &mut Nodes<'_>) -> Option<Vec<Folded>> {
+fn dense<'a>(nodes: &mut Nodes<'a>) -> Option<Vec<Folded<'a>>> {
     let mut dense = Vec::new();
     while let Some(node) = nodes.next() {
         match node {

@@ -30,8 +30,13 @@ const TASK: &str = "text-embedding";
 
 pub use import::import;
 
-pub fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
-    let (network, mut codec) = load(package, context.device, context.level)?;
+pub fn open(
+    package: &mut Package,
+    context: &OpenContext<'_>,
+) -> Result<Box<dyn Endpoint>, OpenError> {
+    let weights = package.take(WEIGHTS_FILE)?.into_words();
+    let loader = Loader::owning(weights, context.device)?;
+    let (network, mut codec) = build(package, loader, context.device, context.level)?;
     golden::check(package, &network, &codec)?;
     codec.bytes_max = context.media.text_bytes_max;
     Ok(context.one_shot(package, network, codec))
@@ -53,12 +58,20 @@ fn load(
     device: &Device,
     level: Level,
 ) -> Result<(BertNetwork, TextCodec), OpenError> {
+    build(package, Loader::new(package.file(WEIGHTS_FILE)?, device)?, device, level)
+}
+
+fn build(
+    package: &Package,
+    mut loader: Loader<'_>,
+    device: &Device,
+    level: Level,
+) -> Result<(BertNetwork, TextCodec), OpenError> {
     let manifest = &package.manifest;
     let config = Config::read(&manifest.architecture.config)?;
     check_manifest(manifest, TASK, &signature(&config))?;
     let tokens_max = config.tokens_max();
     let tokens = Tokens::read(package.file(TOKENIZER_FILE)?, config.vocabulary, tokens_max)?;
-    let mut loader = Loader::new(package.file(WEIGHTS_FILE)?, device)?;
     let encoder = Encoder::new(&mut loader, &config, device)?;
     loader.finish()?;
     // What a golden sample may be is the package's choice, not the server's.

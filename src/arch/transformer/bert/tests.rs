@@ -93,7 +93,7 @@ fn imported(folder: &Path, recipe: &str) -> Result<ImportReport, ImportError> {
 }
 
 /// Opens a package as a server does.
-fn opened(package: &Package, engine: &Engine) -> Result<Box<dyn Endpoint>, OpenError> {
+fn opened(package: &mut Package, engine: &Engine) -> Result<Box<dyn Endpoint>, OpenError> {
     let context = OpenContext {
         intra_op_threads: 1,
         device: &Device::Cpu,
@@ -110,7 +110,7 @@ async fn a_published_directory_becomes_a_package_that_answers_with_embeddings() 
     let folder = tempfile::tempdir().unwrap();
     publish(folder.path());
     let report = imported(folder.path(), RECIPE).unwrap();
-    let package = Package::open(&report.place).unwrap();
+    let mut package = Package::open(&report.place).unwrap();
     let config = Config::read(&package.manifest.architecture.config).unwrap();
     assert_eq!(config, Config::tiny());
     let sources = &package.manifest.import.as_ref().unwrap().sources;
@@ -125,7 +125,7 @@ async fn a_published_directory_becomes_a_package_that_answers_with_embeddings() 
     assert_eq!(names, expected);
 
     let engine = Engine::start(1).unwrap();
-    let endpoint = opened(&package, &engine).unwrap();
+    let endpoint = opened(&mut package, &engine).unwrap();
     let payload = Payload {
         items: ["a man", "food"].map(|text| Item::Text(text.to_owned())).to_vec(),
         pointers: vec!["/0".to_owned(), "/1".to_owned()],
@@ -151,7 +151,7 @@ fn a_package_that_answers_otherwise_or_is_for_something_else_is_not_served() {
     let package = || Package::open(&report.place).unwrap().into_draft();
     let engine = Engine::start(1).unwrap();
     let refused = |draft| {
-        let Err(error) = opened(&Package::from_draft(draft).unwrap(), &engine) else {
+        let Err(error) = opened(&mut Package::from_draft(draft).unwrap(), &engine) else {
             panic!("it was opened")
         };
         error.to_string()

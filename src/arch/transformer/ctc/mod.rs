@@ -34,7 +34,10 @@ use transcript::{CHARACTERS_FILE, Characters};
 
 pub use train::train;
 
-pub fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
+pub fn open(
+    package: &mut Package,
+    context: &OpenContext<'_>,
+) -> Result<Box<dyn Endpoint>, OpenError> {
     // What a golden sample may be is the package's choice, not the server's.
     let (network, mut codec) =
         load(package, context.device, context.level, MediaLimits::default())?;

@@ -12,6 +12,7 @@ mod import;
 mod plan;
 mod recording;
 mod speech;
+mod timed;
 mod transcriber;
 mod vocabulary;
 mod weights;
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 use crate::arch::pack::Signature;
 use crate::arch::transformer::waveform::Waveforms;
 use crate::arch::transformer::{self, check_manifest};
-use crate::arch::{OpenContext, OpenError, Timed, golden, measure, section};
+use crate::arch::{OpenContext, OpenError, Timed, golden, section};
 use crate::compute::kernels::Level;
 use crate::compute::{Device, Loader, WeightError};
 use crate::domain::{Datatype, Item, MediaLimits, Params, Payload, TensorSpec};
@@ -53,7 +54,10 @@ const ROWS_MAX: usize = 8;
 /// Windows that are listened to in one go, one after the other.
 const PART_WINDOWS: usize = 4;
 
-pub fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint>, OpenError> {
+pub fn open(
+    package: &mut Package,
+    context: &OpenContext<'_>,
+) -> Result<Box<dyn Endpoint>, OpenError> {
     let (graph, preprocessing) = load(package, context.device)?;
     let config = graph.config.clone();
     if !context.device.is_cpu() {
@@ -73,11 +77,11 @@ pub fn measure(
     let config = graph.config.clone();
     if !context.device.is_cpu() {
         let parts = parts(package, config, &preprocessing, graph)?;
-        return measure::encoder_decoder(package, parts, input, ROWS_MAX);
+        return timed::timed(package, parts, input);
     }
     let plan = planned(graph, context.level)?;
     let parts = parts(package, config, &preprocessing, plan)?;
-    measure::encoder_decoder(package, parts, input, ROWS_MAX)
+    timed::timed(package, parts, input)
 }
 
 fn load(package: &Package, device: &Device) -> Result<(Graph, Preprocessing), OpenError> {

@@ -90,7 +90,7 @@ fn convolutions(case: &Case, filters: usize) {
     let to = Frame { channels: filters, ..case.to };
     let case = &Case { to, picture: case.picture.clone(), ..*case };
     let weights = values(filters * inputs * taps, case.seed + 1);
-    let bias = values(filters, case.seed + 2);
+    let (scale, bias) = (values(filters, case.seed + 5), values(filters, case.seed + 2));
     let residual = values(to.len(), case.seed + 3);
     let one = |filter: usize, out: [usize; 2]| {
         let term =
@@ -98,7 +98,7 @@ fn convolutions(case: &Case, filters: usize) {
         let sum: f64 = (0..inputs)
             .flat_map(term)
             .map(|(channel, tap, place)| {
-                let weight = weights[(filter * inputs + channel) * taps + tap];
+                let weight = weights[(filter * inputs + channel) * taps + tap] * scale[filter];
                 case.at(channel, out, place).unwrap_or(0.0) * f64::from(weight)
             })
             .sum();
@@ -106,7 +106,7 @@ fn convolutions(case: &Case, filters: usize) {
         let place = to.at(out[0].cast_signed(), out[1].cast_signed());
         (sum + f64::from(bias[filter]) + f64::from(residual[at + place])).max(0.0)
     };
-    let filters = Filters { weights: &weights, bias: &bias };
+    let filters = Filters { weights: &weights, scale: &scale, bias: &bias };
     let frames = (case.from, to);
     let mut ways =
         vec![(Convolution::new(filters, &case.geometry, frames, Activation::Relu), case.blocks())];
@@ -138,6 +138,7 @@ fn narrow(case: &Case, filters: Filters<'_>) {
             .flat_map(term)
             .map(|(channel, tap, place)| {
                 let weight = filters.weights[(filter * inputs + channel) * taps + tap];
+                let weight = weight * filters.scale[filter];
                 case.at(channel, out, place).unwrap_or(0.0) * f64::from(weight)
             })
             .sum();
@@ -165,15 +166,16 @@ fn narrow(case: &Case, filters: Filters<'_>) {
 fn filters_per_channel(case: &Case) {
     let (taps, channels) = (case.taps().count(), case.to.channels);
     let weights = values(channels * taps, case.seed + 1);
-    let bias = values(channels, case.seed + 2);
+    let (scale, bias) = (values(channels, case.seed + 5), values(channels, case.seed + 2));
     let one = |channel: usize, out: [usize; 2]| {
         let term = |(tap, place)| {
-            case.at(channel, out, place).unwrap_or(0.0) * f64::from(weights[channel * taps + tap])
+            let weight = weights[channel * taps + tap] * scale[channel];
+            case.at(channel, out, place).unwrap_or(0.0) * f64::from(weight)
         };
         let sum: f64 = case.taps().enumerate().map(term).sum();
         (sum + f64::from(bias[channel])).clamp(0.0, 6.0)
     };
-    let filters = Filters { weights: &weights, bias: &bias };
+    let filters = Filters { weights: &weights, scale: &scale, bias: &bias };
     let depthwise =
         Depthwise::new(filters, &case.geometry, (case.from, case.to), Activation::Relu6);
     for level in levels() {

@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::{Cell, RecurrentLayer};
+use crate::compute::Values;
 use crate::compute::kernels::{Level, Packed, Product, gemm, gru_row, lstm_row};
 
 /// A [`RecurrentLayer`] with its weights packed.
@@ -22,13 +23,8 @@ impl RecurrentLayer {
     pub fn pack(&self) -> Result<PackedLayer> {
         let pack = |weight: &Tensor, bias: &Tensor| {
             let (rows, columns) = weight.dims2()?;
-            let values = weight.flatten_all()?.to_vec1::<f32>()?;
-            Ok::<_, candle_core::Error>(Packed::new(
-                &values,
-                Some(&bias.to_vec1::<f32>()?),
-                rows,
-                columns,
-            ))
+            let (weight, bias) = (Values::of(weight)?, Values::of(bias)?);
+            Ok::<_, candle_core::Error>(Packed::new(&weight, Some(&bias), rows, columns))
         };
         Ok(PackedLayer {
             cell: self.cell,
