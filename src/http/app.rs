@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::access::Access;
 use crate::config::HttpSettings;
-use crate::domain::MediaLimits;
+use crate::domain::{Kind, MediaLimits, Problem};
 use crate::http::stage::{Stage, reached};
 use crate::registry::Registry;
 use crate::state::Database;
@@ -46,8 +46,8 @@ pub struct App {
     held: AtomicBool,
     /// What all bodies together may hold, in units of [`BUDGET_UNIT_BYTES`].
     bodies: Arc<Semaphore>,
-    /// How many large bodies may be parsed at once.
-    parsers: Arc<Semaphore>,
+    /// How much may be done beside the threads that serve connections.
+    aside: Arc<Semaphore>,
 }
 
 impl App {
@@ -68,7 +68,7 @@ impl App {
             stage: parts.stage,
             held: AtomicBool::new(false),
             bodies: Arc::new(Semaphore::new(budget.min(Semaphore::MAX_PERMITS))),
-            parsers: Arc::new(Semaphore::new(cores)),
+            aside: Arc::new(Semaphore::new(cores)),
         }
     }
 
@@ -106,7 +106,19 @@ impl App {
         &self.bodies
     }
 
-    pub(super) fn parsers(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.parsers)
+    /// Runs what would hold up its neighbours on a thread of its own: large bodies are read, packed and
+    /// unpacked there, as many at once as there are cores.
+    pub(super) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        // Never closed, so that a permit always comes.
+        let permit = Arc::clone(&self.aside).acquire_owned().await;
+        let working = tokio::task::spawn_blocking(move || {
+            // Held until the work is done, also when the caller has gone: a core is busy till then.
+            let _permit = permit;
+            work()
+        });
+        working.await.map_err(|_| Problem::new(Kind::Internal, "reading the body failed"))
     }
 }

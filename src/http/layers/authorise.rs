@@ -1,11 +1,7 @@
 //! Default deny: only a route of the table, asked for with its method by somebody who may, goes on.
 
-use std::sync::Arc;
-
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, header};
-use axum::middleware::Next;
-use axum::response::Response;
 
 use crate::access::{Decision, Need, Scope, allows};
 use crate::domain::{Kind, Problem};
@@ -13,11 +9,7 @@ use crate::http::App;
 use crate::http::error::Failure;
 use crate::http::table::{self, Listener};
 
-pub async fn authorise(
-    State((app, listener)): State<(Arc<App>, Listener)>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Failure> {
+pub fn authorise(app: &App, listener: Listener, request: &Request) -> Result<(), Failure> {
     let Some(path) = request.extensions().get::<MatchedPath>() else { return Err(no_route()) };
     let row = table::find(request.method(), path.as_str());
     let Some(need) = row.and_then(|row| row.need(listener)) else {
@@ -29,7 +21,7 @@ pub async fn authorise(
             if let (Need::Key(Scope::Admin), Some(key)) = (need, key) {
                 tracing::info!(key = key.name(), route = path.as_str(), "administration");
             }
-            Ok(next.run(request).await)
+            Ok(())
         }
         Decision::Unauthenticated => Err(no_key().into()),
         Decision::Forbidden => Err(wrong_scope(need).into()),

@@ -12,9 +12,10 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::header::{self, HeaderValue};
 use hyper::rt::Executor;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
@@ -29,8 +30,10 @@ use crate::http::server::socket::{close, lend};
 use crate::http::stage::{Stage, reached};
 
 const HEADERS_MAX: usize = 100;
-/// Of HTTP/1's read buffer, which a head must fit, and of HTTP/2's header list.
+/// Of a request's head.
 const HEAD_BYTES_MAX: u16 = 16 << 10;
+/// Of HTTP/1's read buffer: most bodies come in one piece.
+const READ_BYTES_MAX: usize = 64 << 10;
 const STREAMS_MAX: u32 = 128;
 /// Streams that a client opened and reset before we looked (CVE-2023-44487).
 const RESET_STREAMS_MAX: usize = 20;
@@ -80,13 +83,19 @@ impl Connections {
         });
         let builder = builder();
         let mut http = pin!(builder.serve_connection(io, service));
+        let stage = self.stage.clone();
         let mut closing = pin!(reached(self.stage, Stage::Closing).fuse());
+        let mut listening = false;
         let mut timer = pin!(sleep_until(activity.deadline()));
         let mut last_call: Option<Instant> = None;
         let mut told = false;
         poll_fn(|cx| {
-            if closing.as_mut().poll(cx).is_ready() {
-                last_call = Some(Instant::now() + FIRST_REQUEST);
+            // All connections share its lock: it is asked once, to be woken by it, and then not until
+            // something has changed.
+            if !std::mem::replace(&mut listening, true) || stage.has_changed().unwrap_or(true) {
+                if closing.as_mut().poll(cx).is_ready() {
+                    last_call = Some(Instant::now() + FIRST_REQUEST);
+                }
             }
             if http.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(false);
@@ -99,10 +108,18 @@ impl Connections {
             // Whatever was read or answered happened in the poll above, so the deadline is current.
             let first = last_call.filter(|_| activity.is_fresh());
             let deadline = first.map_or(activity.deadline(), |at| at.min(activity.deadline()));
-            if timer.deadline() != deadline {
+            // Moved forward at once, back only when it goes off: that is once in a while, not once for
+            // every request.
+            if deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
             }
-            timer.as_mut().poll(cx).map(|()| true)
+            while timer.as_mut().poll(cx).is_ready() {
+                if deadline <= Instant::now() {
+                    return Poll::Ready(true);
+                }
+                timer.as_mut().reset(deadline);
+            }
+            Poll::Pending
         })
         .await
     }
@@ -113,9 +130,29 @@ async fn answer(
     router: Router,
     in_flight: InFlight,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
-    let response = router.oneshot(request.map(Body::new)).await?;
-    Ok(response.map(|body| Body::new(Counted { body, _in_flight: in_flight })))
+) -> Result<Response<Counted>, Infallible> {
+    let response = if head_bytes(&request) > HEAD_BYTES_MAX.into() {
+        head_too_large()
+    } else {
+        router.oneshot(request.map(Body::new)).await?
+    };
+    Ok(response.map(|body| Counted { body, _in_flight: in_flight }))
+}
+
+/// The bytes of a head, as HTTP/1 writes it; on HTTP/2 the same limit was held to already.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    const SEPARATORS: usize = 4;
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let headers = request.headers().iter();
+    headers.fold(target, |sum, (name, value)| sum + name.as_str().len() + value.len() + SEPARATORS)
+}
+
+/// Bare, as the answer is to a head that does not even fit the buffer.
+fn head_too_large() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn builder() -> auto::Builder<Tasks> {
@@ -126,7 +163,7 @@ fn builder() -> auto::Builder<Tasks> {
         // Our own timers tell a slow head from an idle connection.
         .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX.into());
+        .max_buf_size(READ_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
