@@ -186,7 +186,7 @@ fn whole(criterion: &mut Criterion) {
             .body(Body::from(body.clone()))
             .expect("a request")
     };
-    let send = async |request| {
+    let send = async |request: HttpRequest<Body>| {
         let response = server.clone().oneshot(request).await.expect("an answer");
         assert!(response.status().is_success());
     };

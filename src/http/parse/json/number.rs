@@ -34,6 +34,11 @@ impl<'a> Number<'a> {
     ///
     /// # Errors
     /// Where a digit had to be and is none.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "half of the time is lost when this goes through memory"
+    )]
     pub fn read(bytes: &'a [u8]) -> Result<Self, usize> {
         let negative = bytes.first() == Some(&b'-');
         let start = usize::from(negative);
@@ -66,6 +71,11 @@ impl<'a> Number<'a> {
     }
 
     /// The nearest 32-bit float, ties to even: what `str::parse` gives. Infinite when there is none.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "half of the time is lost when this goes through memory"
+    )]
     #[expect(clippy::cast_possible_truncation, reason = "rounds, and that is what is wanted")]
     pub fn single(&self) -> f32 {
         // `wide` is off by at most two units of its last place: one rounding of the mantissa, one of the
@@ -97,6 +107,7 @@ impl<'a> Number<'a> {
     }
 
     /// The number without its sign by one operation on doubles; `None` when that may be far off.
+    #[inline]
     #[expect(clippy::cast_precision_loss, reason = "the callers know by how much")]
     fn scaled(&self) -> Option<f64> {
         let power = POWERS.get(usize::try_from(self.exponent.unsigned_abs()).ok()?)?;
@@ -105,6 +116,7 @@ impl<'a> Number<'a> {
         self.whole.then_some(scaled)
     }
 
+    #[cold]
     /// The long way, for numbers that are long, large, small or between two floats.
     fn parsed<T: std::str::FromStr>(&self) -> Option<T> {
         std::str::from_utf8(self.text).ok()?.parse().ok()
@@ -121,6 +133,7 @@ struct Digits<'a> {
 
 impl Digits<'_> {
     /// Reads one digit or more; how many.
+    #[inline]
     fn some(&mut self) -> Result<usize, usize> {
         let start = self.at;
         while let Some(eight) = self.bytes.get(self.at..self.at + 8).and_then(eight) {
@@ -137,6 +150,7 @@ impl Digits<'_> {
 
 /// The value of eight digits, all at once: neighbours are joined to pairs, pairs to fours, fours to
 /// eight. `None` when one of them is no digit.
+#[inline]
 fn eight(bytes: &[u8]) -> Option<u64> {
     let word = u64::from_le_bytes(bytes.try_into().ok()?);
     // A digit is 0x30 to 0x39: its upper half is 3, and still is when 6 is added.
@@ -152,6 +166,7 @@ fn eight(bytes: &[u8]) -> Option<u64> {
 }
 
 /// The exponent that stands at `at`, and where it ends. A huge one stays huge.
+#[cold]
 fn power(bytes: &[u8], mut at: usize) -> Result<(i32, usize), usize> {
     let negative = bytes.get(at) == Some(&b'-');
     if matches!(bytes.get(at), Some(b'-' | b'+')) {

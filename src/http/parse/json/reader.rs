@@ -11,6 +11,8 @@ use crate::http::parse::json::number::Number;
 pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Where the last number began.
+    number: usize,
 }
 
 /// What a value is, by its first byte.
@@ -26,7 +28,7 @@ pub enum Next {
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, at: 0, number: 0 }
     }
 
     /// What is still to be read.
@@ -71,13 +73,20 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// A number that a double holds.
-    #[inline]
+    /// A number, as it was written.
     pub fn number(&mut self) -> Result<Number<'a>, Problem> {
+        self.single()?;
+        self.last_number()
+    }
+
+    /// A number as the nearest 32-bit float, which is infinite when there is none.
+    #[inline]
+    pub fn single(&mut self) -> Result<f32, Problem> {
+        self.number = self.at;
         match Number::read(self.rest()) {
             Ok(number) => {
                 self.at += number.text().len();
-                Ok(number)
+                Ok(number.single())
             }
             Err(offset) => {
                 self.at += offset;
@@ -86,14 +95,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The number that was read last, as it was written.
+    pub fn last_number(&self) -> Result<Number<'a>, Problem> {
+        Number::read(&self.bytes[self.number..]).map_err(|_| self.syntax())
+    }
+
     /// The next number of a list, where a comma and a number follow; else nothing is read.
     #[inline]
-    pub fn another(&mut self) -> Result<Option<Number<'a>>, Problem> {
+    pub fn another(&mut self) -> Result<Option<f32>, Problem> {
         let start = self.at;
         if self.peek() == Some(b',') {
             self.at += 1;
             if matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
-                return self.number().map(Some);
+                return self.single().map(Some);
             }
         }
         self.at = start;

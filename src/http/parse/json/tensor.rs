@@ -3,7 +3,6 @@
 use crate::domain::{Kind, MediaLimits, Problem, Tensor};
 use crate::http::parse::clip;
 use crate::http::parse::json::fault;
-use crate::http::parse::json::number::Number;
 use crate::http::parse::json::reader::{Next, Reader};
 
 const DIMS_MAX: usize = 8;
@@ -77,8 +76,8 @@ impl<'a> Builder<'a> {
     pub fn value(&mut self, reader: &mut Reader<'_>) -> Result<(), Problem> {
         match reader.next()? {
             Next::Number => {
-                let number = reader.number()?;
-                self.push(reader, number)
+                let value = reader.single()?;
+                self.push(reader, value)
             }
             Next::List => {
                 self.open()?;
@@ -97,13 +96,14 @@ impl<'a> Builder<'a> {
     /// A list, or as many numbers as follow one another, up to the end of theirs.
     pub fn values(&mut self, reader: &mut Reader<'_>) -> Result<(), Problem> {
         self.value(reader)?;
-        while let Some(number) = reader.another()? {
-            self.push(reader, number)?;
+        while let Some(value) = reader.another()? {
+            self.push(reader, value)?;
         }
         Ok(())
     }
 
-    fn push(&mut self, reader: &Reader<'_>, number: Number<'_>) -> Result<(), Problem> {
+    #[inline]
+    fn push(&mut self, reader: &Reader<'_>, value: f32) -> Result<(), Problem> {
         if self.depth != Some(self.at.len()) {
             if self.depth.is_some() {
                 return Err(self.ragged("a number where other rows hold a list"));
@@ -114,9 +114,8 @@ impl<'a> Builder<'a> {
         if self.data.len() >= self.values_max {
             return Err(too_many(self.pointer, self.values_max));
         }
-        let value = number.single();
         if !value.is_finite() {
-            return Err(self.too_great(reader, number));
+            return Err(self.too_great(reader)?);
         }
         self.data.push(value);
         self.advance(1);
@@ -138,12 +137,12 @@ impl<'a> Builder<'a> {
     }
 
     #[cold]
-    fn too_great(&self, reader: &Reader<'_>, number: Number<'_>) -> Problem {
-        let double = number.double();
+    fn too_great(&self, reader: &Reader<'_>) -> Result<Problem, Problem> {
+        let double = reader.last_number()?.double();
         if !double.is_finite() {
-            return reader.syntax();
+            return Err(reader.syntax());
         }
-        self.wrong("a number that a 32-bit float holds", &format!("{double:e}"), "scale it")
+        Ok(self.wrong("a number that a 32-bit float holds", &format!("{double:e}"), "scale it"))
     }
 
     fn ragged(&self, got: &str) -> Problem {
@@ -194,7 +193,8 @@ pub fn data(
     if reader.next()? != Next::List {
         return Err(wrong(reader.shown()?));
     }
-    let flat = reader.rest().split(|&byte| byte == b']').next().unwrap_or_default();
+    let rest = reader.rest();
+    let flat = memchr::memchr(b']', rest).map_or(rest, |end| &rest[..end]);
     let mut builder = Builder::new(limits, pointer, commas(flat) + 1);
     builder.value(reader)?;
     let tensor = builder.finish()?;
@@ -206,7 +206,7 @@ pub fn data(
 
 /// How many commas a text holds: one fewer than the values of a list in it.
 pub fn commas(text: &[u8]) -> usize {
-    text.iter().filter(|&&byte| byte == b',').count()
+    memchr::memchr_iter(b',', text).count()
 }
 
 /// A tensor from its `shape` and `data`.
