@@ -24,7 +24,7 @@ impl Caller {
     pub fn at(address: IpAddr) -> Self {
         let network = match address.to_canonical() {
             IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-            v4 => v4,
+            v4 @ IpAddr::V4(_) => v4,
         };
         Self::Address(network)
     }

@@ -72,6 +72,8 @@ pub struct HttpSettings {
     /// A request's deadline when it brings none.
     pub deadline_default: Duration,
     pub deadline_max: Duration,
+    /// Predictions a second that one caller may ask for; zero limits nobody.
+    pub caller_requests_per_s_max: u32,
 }
 
 impl Default for HttpSettings {
@@ -84,6 +86,7 @@ impl Default for HttpSettings {
             idle_timeout: Duration::from_secs(75),
             deadline_default: Duration::from_secs(30),
             deadline_max: Duration::from_mins(5),
+            caller_requests_per_s_max: 0,
         }
     }
 }

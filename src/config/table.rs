@@ -153,6 +153,12 @@ pub const KEYS: &[Key<Settings>] = &[
         "The longest deadline that a request may ask for."
     ),
     number!(
+        "limits.caller_requests_per_s_max",
+        limits.caller_requests_per_s_max,
+        0..=COUNT,
+        "Predictions a second of one caller (a key, or without keys an address); 0 limits nobody."
+    ),
+    number!(
         "media.image_side_px_max",
         media.image_side_px_max,
         1..=65_535,

@@ -125,7 +125,9 @@ impl FromStr for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let mut digits = [0; 64];
+        hex(&self.0, &mut digits);
+        f.write_str(str::from_utf8(&digits).unwrap_or_default())
     }
 }
 
@@ -144,14 +146,29 @@ impl RequestId {
     /// The id that a UUID's 128 bits spell, in its usual hyphenated form.
     #[must_use]
     pub fn from_uuid(bits: u128) -> Self {
-        let hex = format!("{bits:032x}");
-        let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| &hex[range]);
-        Self(parts.join("-"))
+        let mut digits = [0; 32];
+        hex(&bits.to_be_bytes(), &mut digits);
+        let mut text = String::with_capacity(36);
+        for (index, &digit) in digits.iter().enumerate() {
+            if matches!(index, 8 | 12 | 16 | 20) {
+                text.push('-');
+            }
+            text.push(char::from(digit));
+        }
+        Self(text)
     }
 
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Writes two hexadecimal digits a byte. Every answer says a digest twice.
+fn hex(bytes: &[u8], digits: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
 }
 

@@ -38,6 +38,19 @@ impl Tensor {
         (count == data.len()).then_some(Self { shape, data })
     }
 
+    /// From the values' bytes, 32-bit floats with the lowest byte first. `None` when there are not as
+    /// many as `shape` says.
+    #[must_use]
+    pub fn from_le_bytes(shape: Vec<usize>, bytes: &[u8]) -> Option<Self> {
+        let count = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d))?;
+        if count.checked_mul(size_of::<f32>()) != Some(bytes.len()) {
+            return None;
+        }
+        let (values, _) = bytes.as_chunks();
+        let data = values.iter().map(|&value| f32::from_le_bytes(value)).collect();
+        Some(Self { shape, data })
+    }
+
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.shape

@@ -89,7 +89,7 @@ pub fn respond(answer: &Answer, id: &str, model: &Model, list: bool) -> Result<R
         "queue;dur={}, pre;dur={}, infer;dur={}, post;dur={}",
         timing.queue, timing.pre, timing.infer, timing.post
     );
-    if let Ok(timing) = HeaderValue::from_str(&timing) {
+    if let Ok(timing) = HeaderValue::try_from(timing) {
         response.headers_mut().insert("server-timing", timing);
     }
     Ok(response)
@@ -103,7 +103,7 @@ pub fn receipt(headers: &mut HeaderMap, card: &Card) {
         ("x-model-digest", card.digest.to_string()),
     ] {
         // Names, numbers and hexadecimal digits are always header values.
-        if let Ok(value) = HeaderValue::from_str(&value) {
+        if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
         }
     }

@@ -6,9 +6,9 @@ use std::thread::available_parallelism;
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::access::Access;
+use crate::access::{Access, Rates};
 use crate::config::HttpSettings;
-use crate::domain::MediaLimits;
+use crate::domain::{Kind, MediaLimits, Problem};
 use crate::http::stage::{Stage, reached};
 use crate::registry::Registry;
 use crate::state::Database;
@@ -41,13 +41,15 @@ pub struct App {
     pub limits: HttpSettings,
     pub media: MediaLimits,
     pub live: Box<dyn Fn() -> bool + Send + Sync>,
+    /// What each caller has asked for.
+    pub rates: Rates,
     stage: watch::Receiver<Stage>,
     /// Not ready because an admin said so.
     held: AtomicBool,
     /// What all bodies together may hold, in units of [`BUDGET_UNIT_BYTES`].
     bodies: Arc<Semaphore>,
-    /// How many large bodies may be parsed at once.
-    parsers: Arc<Semaphore>,
+    /// How much may be done beside the threads that serve connections.
+    aside: Arc<Semaphore>,
 }
 
 impl App {
@@ -65,10 +67,11 @@ impl App {
             limits: parts.limits,
             media: parts.media,
             live: parts.live,
+            rates: Rates::new(parts.limits.caller_requests_per_s_max),
             stage: parts.stage,
             held: AtomicBool::new(false),
             bodies: Arc::new(Semaphore::new(budget.min(Semaphore::MAX_PERMITS))),
-            parsers: Arc::new(Semaphore::new(cores)),
+            aside: Arc::new(Semaphore::new(cores)),
         }
     }
 
@@ -106,7 +109,19 @@ impl App {
         &self.bodies
     }
 
-    pub(super) fn parsers(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.parsers)
+    /// Runs what would hold up its neighbours on a thread of its own: large bodies are read, packed and
+    /// unpacked there, as many at once as there are cores.
+    pub(super) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        // Never closed, so that a permit always comes.
+        let permit = Arc::clone(&self.aside).acquire_owned().await;
+        let working = tokio::task::spawn_blocking(move || {
+            // Held until the work is done, also when the caller has gone: a core is busy till then.
+            let _permit = permit;
+            work()
+        });
+        working.await.map_err(|_| Problem::new(Kind::Internal, "reading the body failed"))
     }
 }

@@ -1,12 +1,13 @@
 //! The body of a request, read into one buffer whose size is bounded before it grows.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -14,26 +15,29 @@ use crate::config::HttpSettings;
 use crate::domain::{Kind, Problem};
 use crate::http::App;
 use crate::http::app::BUDGET_UNIT_BYTES;
+use crate::http::coding::Coding;
 use crate::http::error::Failure;
 
 /// How long before the deadline a body must have come.
 const BEFORE_DEADLINE: Duration = Duration::from_millis(5);
 
-/// What is reserved on the word of a Content-Length alone.
-const RESERVE_BYTES_MAX: usize = 64 << 10;
-
 /// A body, and its share of the memory that all bodies may take together.
 #[derive(Debug)]
 pub struct Whole {
     pub bytes: Bytes,
-    pub share: OwnedSemaphorePermit,
+    pub share: Share,
 }
 
-/// Reads a whole body.
+/// A part of the memory that all bodies may take together, until it is dropped.
+#[derive(Debug)]
+pub struct Share(OwnedSemaphorePermit);
+
+/// Reads a whole body, and unpacks it.
 ///
 /// # Errors
 /// 413 over the limit, at once when the Content-Length says so; 408 when it takes longer than
-/// allowed; 415 when it is compressed; 400 when it breaks off; 503 when others fill the memory.
+/// allowed; 415 when it is packed in a way that is not read here, 422 when it does not unpack; 400 when
+/// it breaks off; 503 when others fill the memory.
 pub async fn collect(
     headers: &HeaderMap,
     body: Body,
@@ -45,38 +49,77 @@ pub async fn collect(
     // a moment before, with a 408.
     let left = deadline.saturating_duration_since(Instant::now()).saturating_sub(BEFORE_DEADLINE);
     let limit = body_timeout.min(left);
-    refuse_compressed(headers)?;
+    let coding = Coding::of(headers)?;
     let stated = content_length(headers);
     if stated.is_some_and(|length| length > most as u64) {
         return Err(too_large(most).into());
     }
-    match timeout(limit, read(body, stated, most, app.bodies())).await {
-        Ok(bytes) => Ok(bytes?),
-        Err(_) => Err(Failure::body_timeout(limit)),
+    let stated = stated.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let whole = match timeout(limit, read(body, stated, most, app.bodies())).await {
+        Ok(whole) => whole?,
+        Err(_) => return Err(Failure::body_timeout(limit)),
+    };
+    match coding {
+        Some(coding) if !whole.bytes.is_empty() => Ok(unpack(coding, whole, most, app).await?),
+        _ => Ok(whole),
     }
 }
 
+/// A body that comes in one piece is taken as it is. Any other is copied together: into room for all
+/// that was stated, which is within the limit and costs nothing until it is written to.
 async fn read(
-    body: Body,
-    stated: Option<u64>,
+    mut body: Body,
+    stated: usize,
     most: usize,
     budget: &Arc<Semaphore>,
 ) -> Result<Whole, Problem> {
-    let mut share = take(budget)?;
-    let stated = stated.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-    let mut bytes = BytesMut::with_capacity(stated.min(RESERVE_BYTES_MAX));
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| broken_off())?;
-        if chunk.len() > most - bytes.len() {
+    let mut share = Share(take(budget)?);
+    let mut first = Bytes::new();
+    let mut bytes = BytesMut::new();
+    // Not asked again when the last piece is known to be the last: that may need another wake-up.
+    while !body.is_end_stream() {
+        let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else { break };
+        // Trailers are of no interest.
+        let Ok(chunk) = frame.map_err(|_| broken_off())?.into_data() else { continue };
+        let read = first.len() + bytes.len();
+        if chunk.len() > most - read {
             return Err(too_large(most));
         }
-        while bytes.len() + chunk.len() > share.num_permits() * BUDGET_UNIT_BYTES {
-            share.merge(take(budget)?);
+        share.cover(read + chunk.len(), budget)?;
+        if read == 0 {
+            first = chunk;
+            continue;
+        }
+        if !first.is_empty() {
+            bytes.reserve(stated.max(read + chunk.len()));
+            bytes.extend_from_slice(&std::mem::take(&mut first));
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(Whole { bytes: bytes.freeze(), share })
+    let bytes = if first.is_empty() { bytes.freeze() } else { first };
+    Ok(Whole { bytes, share })
+}
+
+/// Unpacks a body on another thread, within the same limits as one that came as it is.
+async fn unpack(coding: Coding, packed: Whole, most: usize, app: &App) -> Result<Whole, Problem> {
+    let budget = Arc::clone(app.bodies());
+    let unpacking = move || {
+        let Whole { bytes: packed, mut share } = packed;
+        let length = packed.len();
+        let bytes = coding.unpack(&packed, most, |size| share.cover(length + size, &budget))?;
+        Ok(Whole { bytes: bytes.into(), share })
+    };
+    app.aside(unpacking).await?
+}
+
+impl Share {
+    /// Takes more of the budget until it is enough for so many bytes.
+    fn cover(&mut self, bytes: usize, budget: &Arc<Semaphore>) -> Result<(), Problem> {
+        while bytes > self.0.num_permits() * BUDGET_UNIT_BYTES {
+            self.0.merge(take(budget)?);
+        }
+        Ok(())
+    }
 }
 
 /// One more unit of the budget. Whoever gets none is refused at once: waiting would hold what it has.
@@ -88,20 +131,6 @@ fn take(budget: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-fn refuse_compressed(headers: &HeaderMap) -> Result<(), Problem> {
-    let encoding = headers.get(header::CONTENT_ENCODING);
-    if encoding.is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Ok(());
-    }
-    Err(Problem::fault(
-        Kind::UnsupportedMedia,
-        "/headers/content-encoding",
-        "no Content-Encoding",
-        "a compressed body",
-        "send the body as it is; pictures and sound are compressed already",
-    ))
 }
 
 fn too_large(most: usize) -> Problem {

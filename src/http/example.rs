@@ -1,17 +1,15 @@
 //! A command that works, for one very model.
 
-use axum::extract::Request;
-use axum::http::header;
+use axum::http::HeaderValue;
+use axum::http::uri::Authority;
 
 use crate::domain::Card;
 
 /// Where the caller found this server, for an example to be copied. Anything odd is not repeated.
-pub fn base(request: &Request) -> String {
-    let host = request
-        .headers()
-        .get(header::HOST)
+pub fn base(host: Option<&HeaderValue>, authority: Option<&Authority>) -> String {
+    let host = host
         .and_then(|host| host.to_str().ok())
-        .or_else(|| request.uri().authority().map(axum::http::uri::Authority::as_str))
+        .or_else(|| authority.map(Authority::as_str))
         .filter(|host| (1..=255).contains(&host.len()) && host.bytes().all(plain));
     format!("http://{}", host.unwrap_or("127.0.0.1:8080"))
 }

@@ -7,10 +7,11 @@
 mod answer;
 mod app;
 mod body;
+mod coding;
 mod error;
 mod example;
 mod layers;
-mod parse;
+pub mod parse;
 mod router;
 mod routes;
 mod server;

@@ -1,14 +1,21 @@
-//! The routes of one listener, wrapped in layers. A request meets them from the bottom up.
+//! The routes of one listener, and what every request goes through on its way to them and back.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
-use tower_http::catch_panic::CatchPanicLayer;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 
+use crate::domain::{Kind, Problem};
 use crate::http::App;
-use crate::http::layers::{authorise, close, explain, panicked, record};
+use crate::http::error::Failure;
+use crate::http::layers::{Asker, Packing, authorise, explain, must_close, say_close};
 use crate::http::table::{Listener, TABLE};
+use crate::http::ticket::Ticket;
 
 /// The service of one listener.
 pub fn router(app: Arc<App>, listener: Listener) -> Router {
@@ -16,16 +23,40 @@ pub fn router(app: Arc<App>, listener: Listener) -> Router {
         .iter()
         .filter(|row| row.need(listener).is_some())
         .fold(Router::new(), |routes, row| routes.route(row.path, (row.handler)()))
-        // Nearest to the handlers: nothing runs for a caller who may not. Also the fallbacks: it
-        // alone knows the table, so that what is not in it ends here.
-        .layer(from_fn_with_state((Arc::clone(&app), listener), authorise))
-        // A panic is a failure like any other, and the connection lives on.
-        .layer(CatchPanicLayer::custom(panicked))
-        // Every failure from further in gets its body here, also one of a panic.
-        .layer(from_fn(explain))
-        // Sees the final response, whoever made it.
-        .layer(from_fn_with_state(Arc::clone(&app), close))
-        // Outermost: every request has an id, is timed, logged and counted, once.
-        .layer(from_fn_with_state(Arc::clone(&app), record))
+        // Also the fallbacks: what is not in the table ends in `authorise`.
+        .layer(from_fn_with_state((Arc::clone(&app), listener), pass))
         .with_state(app)
+}
+
+/// The layers, in order; each line is one. They are one function, not a tower of services, because a
+/// service is cloned and its future boxed for every request, which costs more than all that is done here.
+async fn pass(
+    State((app, listener)): State<(Arc<App>, Listener)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    // Outermost: every request has an id, is timed, logged and counted, once.
+    let ticket = Ticket::issue(&app, &mut request);
+    // What later lines must know of the request, which the handler takes.
+    let (closes, packing, asker) =
+        (must_close(&request), Packing::wanted(request.headers()), Asker::of(&request));
+    let response = match authorise(&app, listener, &request) {
+        // Nearest to the handlers. A panic is a failure like any other, and the connection lives on.
+        Ok(()) => AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(panicked),
+        // Nothing runs for a caller who may not.
+        Err(failure) => failure.into_response(),
+    };
+    // Only when asked, and only what is whole and large: failures are small.
+    let response = packing.pack(response, &app).await;
+    // Every failure from further in gets its body here, also one of a panic.
+    let response = explain(response, &ticket, &asker);
+    // Sees the final response, whoever made it.
+    let response = say_close(response, closes, &app);
+    ticket.stamp(response)
+}
+
+/// The panic's own text went to the log with its place; a caller learns only that it happened.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    Failure::from(Problem::new(Kind::Internal, "a fault of this server stopped the request"))
+        .into_response()
 }

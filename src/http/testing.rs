@@ -34,6 +34,7 @@ pub fn limits() -> HttpSettings {
         idle_timeout: Duration::from_secs(75),
         deadline_default: Duration::from_secs(30),
         deadline_max: Duration::from_mins(1),
+        caller_requests_per_s_max: 0,
     }
 }
 

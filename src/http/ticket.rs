@@ -1,17 +1,19 @@
 //! What is known of one request. Handlers add to it; whoever drops it last writes the log line and
-//! the metrics. For an answer that is the layer `record`, for a stream it is the stream itself, and
+//! the metrics. For an answer that is the outermost layer, for a stream it is the stream itself, and
 //! when the client goes away it is whatever was dropped: nothing is counted twice or missed.
 
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::Response;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::access::Need;
 use crate::domain::{Kind, RequestId, Timings};
 use crate::http::App;
+use crate::http::stream::Streamed;
 use crate::http::table::{self, Row};
 use crate::registry::Model;
 use crate::telemetry::{Finished, Outcome};
@@ -32,8 +34,14 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Opens a ticket for a request that was just routed.
-    pub fn open(app: Arc<App>, request: &Request) -> Self {
+    /// Gives a request that was just routed its ticket.
+    pub fn issue(app: &Arc<App>, request: &mut Request) -> Arc<Self> {
+        let ticket = Arc::new(Self::open(Arc::clone(app), request));
+        request.extensions_mut().insert(Arc::clone(&ticket));
+        ticket
+    }
+
+    fn open(app: Arc<App>, request: &Request) -> Self {
         let route = request.extensions().get::<MatchedPath>().cloned();
         let row = route.as_ref().and_then(|path| table::find(request.method(), path.as_str()));
         if row.is_some_and(Row::predicts) {
@@ -66,7 +74,7 @@ impl Ticket {
         let _ = self.timings.set(timings);
     }
 
-    pub fn set_status(&self, status: StatusCode) {
+    fn set_status(&self, status: StatusCode) {
         let _ = self.status.set(status);
     }
 
@@ -77,6 +85,20 @@ impl Ticket {
 
     pub fn failed(&self, kind: Kind) {
         let _ = self.outcome.set(kind.into());
+    }
+
+    /// Notes the final response, and gives it the request's id. What is still to be streamed keeps the
+    /// ticket open.
+    pub fn stamp(&self, mut response: Response) -> Response {
+        self.set_status(response.status());
+        if response.extensions().get::<Streamed>().is_none() {
+            // Does nothing when a failure was noted before.
+            self.succeeded();
+        }
+        if let Ok(id) = HeaderValue::from_str(self.id.as_str()) {
+            response.headers_mut().insert("x-request-id", id);
+        }
+        response
     }
 
     fn log(&self, outcome: Outcome) {

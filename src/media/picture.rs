@@ -34,6 +34,12 @@ impl Picture {
         Ok(Self(image))
     }
 
+    /// Whether bytes begin as PNG, JPEG or WebP do.
+    #[must_use]
+    pub fn begins(bytes: &[u8]) -> bool {
+        sniff(bytes).is_some()
+    }
+
     /// A grey picture from its pixels, row by row. `None` when there are not width × height of them.
     #[must_use]
     pub fn grey(width: u32, height: u32, pixels: Vec<u8>) -> Option<Self> {

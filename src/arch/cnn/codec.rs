@@ -57,6 +57,7 @@ impl CnnCodec {
     }
 
     fn sample(&self, item: Item, pointer: &str) -> Result<Vec<f32>, Problem> {
+        let item = self.unwrapped(item);
         match item {
             Item::Image(bytes) | Item::Opaque(bytes) => {
                 let picture = Picture::decode(&bytes, &self.media, pointer)?;
@@ -73,9 +74,21 @@ impl CnnCodec {
                     pointer,
                     format!("a picture, or a tensor of shape {:?}", self.preprocessing.shape()),
                     item.kind(),
-                    "send the bytes of a PNG, JPEG or WebP file",
+                    "send the bytes of a PNG, JPEG or WebP file, or the tensor's as 32-bit floats",
                 ))
             }
+        }
+    }
+
+    /// Bytes of no stated type are a tensor's values, 32-bit floats with the lowest byte first, if they
+    /// are as many as there must be and do not begin as a picture does.
+    fn unwrapped(&self, item: Item) -> Item {
+        match &item {
+            Item::Opaque(bytes) if !Picture::begins(bytes) => {
+                let tensor = Tensor::from_le_bytes(self.preprocessing.shape().to_vec(), bytes);
+                tensor.map_or(item, Item::Tensor)
+            }
+            _ => item,
         }
     }
 
@@ -180,6 +193,24 @@ mod tests {
             let problem = decode(tensor(shape, value)).unwrap_err();
             assert_eq!((problem.kind, problem.faults.len()), (Kind::InvalidInput, 1), "{problem}");
             assert_eq!(problem.faults[0].pointer, "/inputs/0");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_picture_are_a_tensors_if_their_number_is_right() {
+        let values = [0.5, -1.0, 0.0, 3.5, 1e-3, 7.0_f32];
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        assert_eq!(decode(Item::Opaque(bytes.clone().into())).unwrap(), [values]);
+        let mut picture = bytes.clone();
+        picture[..8].copy_from_slice(b"\x89PNG\r\n\x1a\n");
+        let nan = [bytes[..20].to_vec(), f32::NAN.to_le_bytes().to_vec()].concat();
+        for (item, kind) in [
+            (Item::Opaque(bytes[..23].to_vec().into()), Kind::UnsupportedMedia),
+            (Item::Image(bytes.into()), Kind::UnsupportedMedia),
+            (Item::Opaque(picture.into()), Kind::Undecodable),
+            (Item::Opaque(nan.into()), Kind::InvalidInput),
+        ] {
+            assert_eq!(decode(item).unwrap_err().kind, kind);
         }
     }
 

@@ -1,23 +1,18 @@
 //! Default deny: only a route of the table, asked for with its method by somebody who may, goes on.
 
-use std::sync::Arc;
+use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, header};
-use axum::middleware::Next;
-use axum::response::Response;
 
-use crate::access::{Decision, Need, Scope, allows};
+use crate::access::{Caller, Decision, Key, Need, Scope, allows};
 use crate::domain::{Kind, Problem};
 use crate::http::App;
 use crate::http::error::Failure;
-use crate::http::table::{self, Listener};
+use crate::http::server::Peer;
+use crate::http::table::{self, Listener, Row};
 
-pub async fn authorise(
-    State((app, listener)): State<(Arc<App>, Listener)>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Failure> {
+pub fn authorise(app: &App, listener: Listener, request: &Request) -> Result<(), Failure> {
     let Some(path) = request.extensions().get::<MatchedPath>() else { return Err(no_route()) };
     let row = table::find(request.method(), path.as_str());
     let Some(need) = row.and_then(|row| row.need(listener)) else {
@@ -29,11 +24,25 @@ pub async fn authorise(
             if let (Need::Key(Scope::Admin), Some(key)) = (need, key) {
                 tracing::info!(key = key.name(), route = path.as_str(), "administration");
             }
-            Ok(next.run(request).await)
+            if need == Need::Key(Scope::Inference) && row.is_some_and(Row::predicts) {
+                within_rate(app, key, request)?;
+            }
+            Ok(())
         }
         Decision::Unauthenticated => Err(no_key().into()),
         Decision::Forbidden => Err(wrong_scope(need).into()),
     }
+}
+
+/// A prediction counts for its caller: who holds the key, or else the address that it came from.
+fn within_rate(app: &App, key: Option<&Key>, request: &Request) -> Result<(), Problem> {
+    let address = || request.extensions().get::<Peer>().map(|&Peer(address)| Caller::at(address));
+    let Some(caller) = key.map(Key::holder).or_else(address) else { return Ok(()) };
+    app.rates.take(caller, Instant::now()).map_err(|wait| {
+        let most = app.limits.caller_requests_per_s_max;
+        let detail = format!("this caller is over its limit of {most} predictions a second");
+        Problem::new(Kind::RateLimited, detail).retry_after(wait)
+    })
 }
 
 fn no_route() -> Failure {

@@ -1,23 +1,38 @@
 //! When a connection must not be used again.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderValue, Version, header};
-use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::http::App;
 
-/// Says `Connection: close` on HTTP/1 in two cases. A server on its way out sends its clients
-/// elsewhere. And a chunked request may have brought a Content-Length too, which the HTTP library
-/// drops before we can see it: RFC 9112 6.1 wants such a connection closed, so that what a proxy
-/// took for the body is never answered as a second request.
-pub async fn close(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let one = request.version() <= Version::HTTP_11;
-    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let mut response = next.run(request).await;
-    if one && (chunked || app.leaving()) {
+/// When HTTP/1 is told `Connection: close`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closes {
+    /// HTTP/2 has its own way.
+    Never,
+    /// A server on its way out sends its clients elsewhere.
+    Leaving,
+    /// A chunked request may have brought a Content-Length too, which the HTTP library drops before
+    /// we can see it: RFC 9112 6.1 wants such a connection closed, so that what a proxy took for the
+    /// body is never answered as a second request.
+    Always,
+}
+
+/// Whether the connection of this request must end with its answer.
+pub fn must_close(request: &Request) -> Closes {
+    if request.version() > Version::HTTP_11 {
+        Closes::Never
+    } else if request.headers().contains_key(header::TRANSFER_ENCODING) {
+        Closes::Always
+    } else {
+        Closes::Leaving
+    }
+}
+
+/// Says so.
+pub fn say_close(mut response: Response, closes: Closes, app: &App) -> Response {
+    if closes == Closes::Always || closes == Closes::Leaving && app.leaving() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -1,11 +1,9 @@
 //! Writes the body of every failure.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::uri::Authority;
 use axum::http::{HeaderValue, header};
-use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::domain::{Kind, Problem};
@@ -13,18 +11,31 @@ use crate::http::error::document;
 use crate::http::example;
 use crate::http::ticket::Ticket;
 
+/// Where the caller found this server. Kept as it came: most requests never need it.
+pub struct Asker {
+    host: Option<HeaderValue>,
+    authority: Option<Authority>,
+}
+
+impl Asker {
+    pub fn of(request: &Request) -> Self {
+        let host = request.headers().get(header::HOST).cloned();
+        let authority = request.uri().authority().cloned();
+        Self { host, authority }
+    }
+
+    fn base(&self) -> String {
+        example::base(self.host.as_ref(), self.authority.as_ref())
+    }
+}
+
 /// Turns the [`Problem`] that a response carries into `application/problem+json`.
-pub async fn explain(request: Request, next: Next) -> Response {
-    let ticket = request.extensions().get::<Arc<Ticket>>().cloned();
-    let base = example::base(&request);
-    let mut response = next.run(request).await;
-    let (Some(problem), Some(ticket)) = (response.extensions().get::<Problem>(), ticket) else {
-        return response;
-    };
+pub fn explain(mut response: Response, ticket: &Ticket, asker: &Asker) -> Response {
+    let Some(problem) = response.extensions().get::<Problem>() else { return response };
     let example = ticket
         .model()
         .filter(|_| example_helps(problem.kind))
-        .map(|model| example::curl(&model.card, &base));
+        .map(|model| example::curl(&model.card, &asker.base()));
     let json = document(problem, response.status(), ticket.id.as_str(), example.as_deref());
     ticket.failed(problem.kind);
     *response.body_mut() = Body::from(json);

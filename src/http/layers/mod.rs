@@ -1,13 +1,11 @@
-//! What wraps every route. `router` says in which order, and why.
+//! What surrounds every route. `router` says in which order, and why.
 
 mod authorise;
 mod close;
 mod explain;
-mod panic;
-mod record;
+mod pack;
 
 pub use authorise::authorise;
-pub use close::close;
-pub use explain::explain;
-pub use panic::panicked;
-pub use record::record;
+pub use close::{must_close, say_close};
+pub use explain::{Asker, explain};
+pub use pack::Packing;

@@ -17,7 +17,7 @@ use crate::domain::{Item, Kind, MediaLimits, ModelName, Params, Payload, Problem
 
 use media::Form;
 use params::Collected;
-pub use params::model_name;
+pub(super) use params::model_name;
 pub use schedule::{Schedule, schedule};
 
 /// What a request asks, with its form checked.
@@ -39,6 +39,13 @@ pub struct Wire {
     /// Whether the path names the model; then `model` in the query is a parameter like any other.
     pub path_names_model: bool,
     pub body: Bytes,
+}
+
+impl Wire {
+    /// Whether reading it means to look at every byte. An item is taken as it is.
+    pub fn is_document(&self) -> bool {
+        !matches!(Form::of(self.content_type.as_ref()), Ok(Form::Item(_)))
+    }
 }
 
 /// What forms of bodies have in common: the items, and what else the body says.
@@ -90,7 +97,10 @@ pub async fn parse(wire: Wire, limits: &MediaLimits) -> Result<Parsed, Problem> 
 }
 
 /// The one place where a model's name given twice is judged: it must be the same.
-pub fn once(known: Option<ModelName>, name: ModelName) -> Result<Option<ModelName>, Problem> {
+pub(super) fn once(
+    known: Option<ModelName>,
+    name: ModelName,
+) -> Result<Option<ModelName>, Problem> {
     match known {
         Some(known) if known != name => Err(Problem::fault(
             Kind::InvalidInput,

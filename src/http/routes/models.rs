@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri, header};
 use serde::Serialize;
 
 use crate::domain::{Card, Digest, Kind, ModelName, Problem, State as ModelState, Status, Version};
@@ -88,7 +89,8 @@ pub struct One {
 pub async fn show(
     State(app): State<Arc<App>>,
     target: Target,
-    request: Request,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Json<One>, Failure> {
     let name = target.named()?;
     let slots: Vec<Slot> =
@@ -98,7 +100,8 @@ pub async fn show(
         app.registry.get(&name, None)?;
     }
     let card = slots.iter().rev().find_map(|slot| slot.card.as_ref());
-    let example = card.map(|card| example::curl(card, &example::base(&request)));
+    let base = example::base(headers.get(header::HOST), uri.authority());
+    let example = card.map(|card| example::curl(card, &base));
     let digests = slots.iter().filter_map(|slot| Some((slot.version, slot.card.as_ref()?.digest)));
     let evaluations = evaluations(&app, digests.collect()).await?;
     let versions = slots.into_iter().map(Entry::from).collect();

@@ -20,8 +20,9 @@ use crate::http::ticket::Ticket;
 use crate::http::{App, answer};
 use crate::registry::Model;
 
-/// Bodies above this are parsed on another thread: a large one would hold up its neighbours.
-const INLINE_BYTES_MAX: usize = 32 << 10;
+/// Documents above this are read on another thread: half a millisecond's work, which is what a
+/// connection may have to wait for its neighbours.
+const INLINE_BYTES_MAX: usize = 256 << 10;
 
 /// Predicts, unless the deadline passes or the server stops first. A caller who goes away drops all
 /// of this, and with it the rows that wait.
@@ -114,19 +115,11 @@ async fn parse(
     let Query(query) = Query::try_from_uri(uri).map_err(|_| broken_query())?;
     let content_type = headers.get(header::CONTENT_TYPE).cloned();
     let wire = Wire { content_type, query, path_names_model, body };
-    if wire.body.len() <= INLINE_BYTES_MAX {
+    if wire.body.len() <= INLINE_BYTES_MAX || !wire.is_document() {
         return parse::parse(wire, &app.media).await;
     }
-    let media = app.media;
-    // Never closed, so that a permit always comes.
-    let permit = app.parsers().acquire_owned().await;
-    let runtime = tokio::runtime::Handle::current();
-    let parsing = tokio::task::spawn_blocking(move || {
-        let parsed = runtime.block_on(parse::parse(wire, &media));
-        drop(permit);
-        parsed
-    });
-    parsing.await.map_err(|_| Problem::new(Kind::Internal, "reading the body failed"))?
+    let (media, runtime) = (app.media, tokio::runtime::Handle::current());
+    app.aside(move || runtime.block_on(parse::parse(wire, &media))).await?
 }
 
 fn broken_query() -> Problem {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -12,9 +13,10 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::header::{self, HeaderValue};
 use hyper::rt::Executor;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
@@ -29,8 +31,10 @@ use crate::http::server::socket::{close, lend};
 use crate::http::stage::{Stage, reached};
 
 const HEADERS_MAX: usize = 100;
-/// Of HTTP/1's read buffer, which a head must fit, and of HTTP/2's header list.
+/// Of a request's head.
 const HEAD_BYTES_MAX: u16 = 16 << 10;
+/// Of HTTP/1's read buffer: most bodies come in one piece.
+const READ_BYTES_MAX: usize = 64 << 10;
 const STREAMS_MAX: u32 = 128;
 /// Streams that a client opened and reset before we looked (CVE-2023-44487).
 const RESET_STREAMS_MAX: usize = 20;
@@ -41,6 +45,10 @@ const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 const LATE_HEAD: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
 
 /// What all connections of one listener share.
 #[derive(Clone)]
@@ -59,9 +67,10 @@ impl Connections {
     pub async fn serve(self, socket: TcpStream, _slot: OwnedSemaphorePermit) {
         // Answers are small and whole: waiting to fill a packet only delays them.
         let _ = socket.set_nodelay(true);
+        let peer = socket.peer_addr().ok().map(|address| Peer(address.ip()));
         let activity = Activity::new(&self.limits);
         let (lent, returned) = lend(socket, activity.clone());
-        let expired = self.drive(TokioIo::new(lent), &activity).await;
+        let expired = self.drive(TokioIo::new(lent), &activity, peer).await;
         if let Ok(socket) = returned.await {
             let last = if expired && activity.has_partial_head() { LATE_HEAD } else { b"" };
             close(socket, last).await;
@@ -69,24 +78,33 @@ impl Connections {
     }
 
     /// Drives HTTP on a socket. `true` when it ended because nothing happened for too long.
-    async fn drive<I>(self, io: I, activity: &Activity) -> bool
+    async fn drive<I>(self, io: I, activity: &Activity, peer: Option<Peer>) -> bool
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
     {
         let router = self.router;
         let requests = activity.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
             answer(router.clone(), requests.begin(), request)
         });
         let builder = builder();
         let mut http = pin!(builder.serve_connection(io, service));
+        let stage = self.stage.clone();
         let mut closing = pin!(reached(self.stage, Stage::Closing).fuse());
+        let mut listening = false;
         let mut timer = pin!(sleep_until(activity.deadline()));
         let mut last_call: Option<Instant> = None;
         let mut told = false;
         poll_fn(|cx| {
-            if closing.as_mut().poll(cx).is_ready() {
-                last_call = Some(Instant::now() + FIRST_REQUEST);
+            // All connections share its lock: it is asked once, to be woken by it, and then not until
+            // something has changed.
+            if !std::mem::replace(&mut listening, true) || stage.has_changed().unwrap_or(true) {
+                if closing.as_mut().poll(cx).is_ready() {
+                    last_call = Some(Instant::now() + FIRST_REQUEST);
+                }
             }
             if http.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(false);
@@ -99,10 +117,18 @@ impl Connections {
             // Whatever was read or answered happened in the poll above, so the deadline is current.
             let first = last_call.filter(|_| activity.is_fresh());
             let deadline = first.map_or(activity.deadline(), |at| at.min(activity.deadline()));
-            if timer.deadline() != deadline {
+            // Moved forward at once, back only when it goes off: that is once in a while, not once for
+            // every request.
+            if deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
             }
-            timer.as_mut().poll(cx).map(|()| true)
+            while timer.as_mut().poll(cx).is_ready() {
+                if deadline <= Instant::now() {
+                    return Poll::Ready(true);
+                }
+                timer.as_mut().reset(deadline);
+            }
+            Poll::Pending
         })
         .await
     }
@@ -113,9 +139,29 @@ async fn answer(
     router: Router,
     in_flight: InFlight,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
-    let response = router.oneshot(request.map(Body::new)).await?;
-    Ok(response.map(|body| Body::new(Counted { body, _in_flight: in_flight })))
+) -> Result<Response<Counted>, Infallible> {
+    let response = if head_bytes(&request) > HEAD_BYTES_MAX.into() {
+        head_too_large()
+    } else {
+        router.oneshot(request.map(Body::new)).await?
+    };
+    Ok(response.map(|body| Counted { body, _in_flight: in_flight }))
+}
+
+/// The bytes of a head, as HTTP/1 writes it; on HTTP/2 the same limit was held to already.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    const SEPARATORS: usize = 4;
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let headers = request.headers().iter();
+    headers.fold(target, |sum, (name, value)| sum + name.as_str().len() + value.len() + SEPARATORS)
+}
+
+/// Bare, as the answer is to a head that does not even fit the buffer.
+fn head_too_large() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn builder() -> auto::Builder<Tasks> {
@@ -126,7 +172,7 @@ fn builder() -> auto::Builder<Tasks> {
         // Our own timers tell a slow head from an idle connection.
         .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX.into());
+        .max_buf_size(READ_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())

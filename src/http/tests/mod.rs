@@ -1,6 +1,7 @@
 //! The router from outside: what clients send, and what they get.
 
 mod access;
+mod codings;
 mod refusals;
 mod views;
 
@@ -8,7 +9,9 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
 
-use crate::http::testing::{Got, Server};
+use crate::access::Access;
+use crate::config::HttpSettings;
+use crate::http::testing::{Got, Server, limits};
 
 const PATH: &str = "/v1/predict/echo";
 
@@ -87,10 +90,11 @@ async fn new_request_ids_are_uuids_in_order_of_time() {
 
 #[tokio::test]
 async fn a_large_document_is_read_elsewhere_and_comes_out_the_same() {
-    let server = Server::new();
-    let body = format!("{{{}\"text\": \"a\"}}", " ".repeat(40_000));
+    let limits = HttpSettings { body_bytes_max: 1 << 20, ..limits() };
+    let server = Server::with(Access::default(), limits);
+    let body = format!("{{{}\"text\": \"a\"}}", " ".repeat(300_000));
     assert_eq!(server.json(PATH, &body).await.status, 200);
-    let body = format!("{{{}\"text\": \"a\"", " ".repeat(40_000));
+    let body = format!("{{{}\"text\": \"a\"", " ".repeat(300_000));
     assert!(server.json(PATH, &body).await.problem(400)["detail"].is_string());
 }
 

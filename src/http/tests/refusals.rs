@@ -89,8 +89,6 @@ async fn bodies_are_bounded_while_they_come() {
     let broken = stream::iter([Ok(vec![7_u8]), Err(std::io::Error::other("gone"))]);
     server.post(PATH, "image/png", Body::from_stream(broken)).await.problem(400);
 
-    let zipped = Request::post(PATH).header("content-encoding", "gzip");
-    server.send(zipped.body(Body::from("x")).unwrap()).await.problem(415);
     server.post(PATH, "image/png", "").await.problem(400);
 }
 

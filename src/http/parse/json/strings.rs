@@ -1,14 +1,15 @@
 //! Strings: text, and bytes as base64.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use serde::de::{self, SeqAccess, Visitor};
 
-use crate::domain::{Item, Kind, Payload, Problem};
-use crate::http::parse::json::Found;
-use crate::http::parse::json::cx::{Cx, refuse, seed};
+use crate::domain::{Item, Kind, MediaLimits, Payload, Problem};
+use crate::http::parse::json::reader::{Next, Reader};
+use crate::http::parse::json::{Found, fault};
 use crate::http::parse::{clip, text};
 
 /// What a string stands for.
@@ -34,14 +35,18 @@ impl Media {
     }
 
     /// The item that a string is.
-    pub fn item<E: de::Error>(self, cx: &Cx<'_>, string: &str, pointer: &str) -> Result<Item, E> {
-        let item = match self {
-            Self::Text => text(string.to_owned(), pointer, cx.limits),
-            Self::Image => bytes(string, "data:image/", pointer).map(Item::Image),
-            Self::Audio => bytes(string, "data:audio/", pointer).map(Item::Audio),
-            Self::Opaque => bytes(string, "data:", pointer).map(Item::Opaque),
-        };
-        item.map_err(|problem| cx.stop(problem))
+    fn item(
+        self,
+        string: Cow<'_, str>,
+        pointer: &str,
+        limits: &MediaLimits,
+    ) -> Result<Item, Problem> {
+        match self {
+            Self::Text => text(string.into_owned(), pointer, limits),
+            Self::Image => bytes(&string, "data:image/", pointer).map(Item::Image),
+            Self::Audio => bytes(&string, "data:audio/", pointer).map(Item::Audio),
+            Self::Opaque => bytes(&string, "data:", pointer).map(Item::Opaque),
+        }
     }
 }
 
@@ -54,16 +59,13 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// The bytes in base64 or in a data URL, whose media type must start with `prefix`.
 fn bytes(string: &str, prefix: &str, pointer: &str) -> Result<Bytes, Problem> {
     let refused = |got: &str, hint: &str| {
-        let expected = format!("base64, or a data URL ({prefix}…;base64,…)");
-        Problem::fault(Kind::InvalidInput, pointer, expected, got, hint)
+        fault(pointer, &format!("base64, or a data URL ({prefix}…;base64,…)"), got, hint)
     };
     let base64 = if string.starts_with("data:") {
         let (head, base64) = string.split_once(',').unwrap_or((string, ""));
         if !head.starts_with(prefix) || !head.ends_with(";base64") {
-            return Err(refused(
-                &format!("{:?}", clip(head)),
-                "say what the bytes are, or nothing",
-            ));
+            let got = format!("{:?}", clip(head));
+            return Err(refused(&got, "say what the bytes are, or nothing"));
         }
         base64
     } else {
@@ -82,102 +84,71 @@ fn bytes(string: &str, prefix: &str, pointer: &str) -> Result<Bytes, Problem> {
 }
 
 /// One string, as it is.
-pub struct Plain<'a, 'c> {
-    pub cx: &'a Cx<'c>,
-    pub pointer: &'a str,
-}
-
-impl Plain<'_, '_> {
-    fn wrong<E: de::Error>(&self, got: &str) -> E {
-        self.cx.fault(self.pointer, "a string", got, "put it in quotes")
-    }
-}
-seed!(Plain => String);
-
-impl<'de> Visitor<'de> for Plain<'_, '_> {
-    type Value = String;
-    refuse!(null, boolean, number, list, object);
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<String, E> {
-        Ok(value.to_owned())
+pub fn plain<'a>(reader: &mut Reader<'a>, pointer: &str) -> Result<Cow<'a, str>, Problem> {
+    match reader.next()? {
+        Next::String => reader.string(),
+        _ => Err(fault(pointer, "a string", reader.shown()?, "put it in quotes")),
     }
 }
 
 /// One string that is an item.
-pub struct One<'a, 'c> {
-    pub cx: &'a Cx<'c>,
-    pub pointer: &'a str,
-    pub media: Media,
-}
-
-impl One<'_, '_> {
-    fn wrong<E: de::Error>(&self, got: &str) -> E {
-        self.cx.fault(self.pointer, "a string", got, "text as it is, bytes as base64")
+pub fn one(
+    reader: &mut Reader<'_>,
+    pointer: &str,
+    media: Media,
+    limits: &MediaLimits,
+) -> Result<Item, Problem> {
+    if reader.next()? != Next::String {
+        let hint = "text as it is, bytes as base64";
+        return Err(fault(pointer, "a string", reader.shown()?, hint));
     }
-}
-seed!(One => Item);
-
-impl<'de> Visitor<'de> for One<'_, '_> {
-    type Value = Item;
-    refuse!(null, boolean, number, list, object);
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Item, E> {
-        self.media.item(self.cx, value, self.pointer)
-    }
+    media.item(reader.string()?, pointer, limits)
 }
 
 /// The value of `image`, `audio` or `text`: one string, or a list of them.
-pub struct Texts<'a, 'c> {
-    pub cx: &'a Cx<'c>,
-    pub key: &'static str,
-    pub media: Media,
-}
-
-impl Texts<'_, '_> {
-    fn wrong<E: de::Error>(&self, got: &str) -> E {
-        let hint = "text as it is, bytes as base64";
-        self.cx.fault(&format!("/{}", self.key), "a string, or a list of strings", got, hint)
-    }
-}
-seed!(Texts => Found);
-
-impl<'de> Visitor<'de> for Texts<'_, '_> {
-    type Value = Found;
-    refuse!(null, boolean, number, object);
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Found, E> {
-        let pointer = format!("/{}", self.key);
-        let item = self.media.item(self.cx, value, &pointer)?;
-        Ok(Found { payload: Payload::single(item, pointer), list: false })
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {
-        let mut payload = Payload::default();
-        loop {
-            let pointer = format!("/{}/{}", self.key, payload.items.len());
-            let one = One { cx: self.cx, pointer: &pointer, media: self.media };
-            let Some(item) = list.next_element_seed(one)? else { break };
-            push(self.cx, &mut payload, item, pointer)?;
+pub fn texts(
+    reader: &mut Reader<'_>,
+    key: &str,
+    media: Media,
+    limits: &MediaLimits,
+) -> Result<Found, Problem> {
+    let pointer = format!("/{key}");
+    match reader.next()? {
+        Next::String => {
+            let item = one(reader, &pointer, media, limits)?;
+            Ok(Found { payload: Payload::single(item, pointer), list: false })
         }
-        listed(self.cx, payload, self.key)
+        Next::List => {
+            let mut payload = Payload::default();
+            reader.list(|reader| {
+                let pointer = format!("/{key}/{}", payload.items.len());
+                let item = one(reader, &pointer, media, limits)?;
+                push(&mut payload, item, pointer, limits)
+            })?;
+            listed(payload, &pointer)
+        }
+        _ => {
+            let hint = "text as it is, bytes as base64";
+            Err(fault(&pointer, "a string, or a list of strings", reader.shown()?, hint))
+        }
     }
 }
 
 /// Adds an item, unless the list is full.
-pub fn push<E: de::Error>(
-    cx: &Cx<'_>,
+pub fn push(
     payload: &mut Payload,
     item: Item,
     pointer: String,
-) -> Result<(), E> {
-    if payload.items.len() >= cx.limits.items_max {
-        return Err(cx.stop(Problem::fault(
+    limits: &MediaLimits,
+) -> Result<(), Problem> {
+    if payload.items.len() >= limits.items_max {
+        return Err(Problem::fault(
             Kind::TooLarge,
             pointer,
-            format!("at most {} items", cx.limits.items_max),
+            format!("at most {} items", limits.items_max),
             "more",
             "send several requests",
-        )));
+        ));
     }
     payload.items.push(item);
     payload.pointers.push(pointer);
@@ -185,10 +156,9 @@ pub fn push<E: de::Error>(
 }
 
 /// A list of items, which must hold one.
-pub fn listed<E: de::Error>(cx: &Cx<'_>, payload: Payload, key: &str) -> Result<Found, E> {
+pub fn listed(payload: Payload, pointer: &str) -> Result<Found, Problem> {
     if payload.items.is_empty() {
-        let pointer = format!("/{key}");
-        return Err(cx.fault(&pointer, "one item or more", "an empty list", "add an item"));
+        return Err(fault(pointer, "one item or more", "an empty list", "add an item"));
     }
     Ok(Found { payload, list: true })
 }
