@@ -30,7 +30,7 @@ use maas::telemetry::Metrics;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-/// A picture of LeNet, and one of EfficientNet.
+// A picture of LeNet, and one of EfficientNet.
 const SHAPES: [[usize; 3]; 2] = [[3, 32, 32], [3, 224, 224]];
 
 /// Values between 0 and 1, the same ones each time.
