@@ -6,6 +6,8 @@
 
 use std::path::PathBuf;
 
+use std::time::Duration;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use maas::arch::{self, OpenContext, Timed};
 use maas::compute::{Device, kernels};
@@ -35,10 +37,16 @@ fn open(package: &Package) -> Box<dyn Timed> {
     let limits = Limits {
         batch_rows_max: 32,
         batch_cost_max: 1 << 15,
+        batch_delay_max: Duration::ZERO,
+        batch_auto: false,
         queue_rows_max: 256,
+        queue_wait_max: Duration::ZERO,
+        instances: 0,
+        weight: 1,
         generated_tokens_max: 4096,
     };
     let context = OpenContext {
+        intra_op_threads: 1,
         device: &Device::Cpu,
         level: kernels::best(),
         engine: &engine,

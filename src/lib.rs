@@ -10,8 +10,8 @@
 //!    decoded, and every parameter that is not honoured, is refused here, before the queue.
 //! 4. The samples wait in the model's bounded queue. A compute thread takes as many as fit a batch,
 //!    drops those that nobody waits for, and runs the [`engine::Network`]: the only tensors there are.
-//!    A generating network ([`engine::Stepwise`]) runs step by step instead, and sequences join and
-//!    leave between steps.
+//!    A generating network ([`engine::Generator`]) runs step by step instead, and sequences join and
+//!    leave between steps; so do the windows of sound of an [`engine::EncoderDecoder`], each encoded before.
 //! 5. The outputs are joined in order and encoded into a [`domain::Answer`]; [`http`] sends it with the
 //!    digest of the package that gave it.
 //!
@@ -40,5 +40,7 @@ pub mod config;
 pub mod telemetry;
 
 pub mod http;
+
+pub mod load;
 
 pub mod cli;

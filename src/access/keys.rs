@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use subtle::ConstantTimeEq;
 
-use crate::access::Scope;
+use crate::access::{Caller, Scope};
 use crate::domain::Digest;
 
 /// The most keys a file may hold: each request looks at all of them.
@@ -29,6 +29,12 @@ impl Key {
     #[must_use]
     pub fn has(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
+    }
+
+    /// Whoever holds it, for what one caller may ask for.
+    #[must_use]
+    pub fn holder(&self) -> Caller {
+        Caller::Key(self.digest)
     }
 
     #[must_use]

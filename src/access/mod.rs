@@ -3,10 +3,13 @@
 mod admin_key;
 mod keys;
 mod policy;
+mod rate;
 
 pub use admin_key::{AdminKeyError, admin_key};
 pub use keys::{Key, Keys, KeysError};
 pub use policy::{BindRefused, Decision, Need, Scope, allows, check_bind};
+
+pub use rate::{Caller, Rates};
 
 use crate::domain::Digest;
 

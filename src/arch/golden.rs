@@ -109,6 +109,13 @@ where
     serde_json::to_value(outcomes.first()).map_err(|e| e.to_string())
 }
 
+/// The first golden sample, decoded: a row to measure with. `None` where the package has none that gives one.
+pub fn probe<C: Codec>(package: &Package, codec: &C) -> Option<C::Sample> {
+    let sample = samples(package).ok()?.into_iter().next()?;
+    let payload = payload(package, &sample).ok()?;
+    codec.decode(payload, &Params::default()).ok()?.0.into_iter().next()
+}
+
 /// Compares an answer with what the sample expects: texts exactly, numbers within the tolerance. Keys
 /// that the sample does not name are not compared.
 ///

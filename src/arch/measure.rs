@@ -1,10 +1,12 @@
 //! A package whose speed is measured in this process, without a server around it: what `maas bench` times.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::arch::{OpenError, golden};
 use crate::domain::{Item, Params, Payload, Problem};
-use crate::engine::{Codec, Language, Network, Row, Stepwise, TokenId};
+use crate::engine::{
+    self, Codec, Decoding, EncoderDecoder, Generator, Language, Network, Row, RunError, TokenId,
+};
 use crate::package::Package;
 
 /// Tokens that a generating model adds to its prompt, the likeliest each time.
@@ -25,16 +27,16 @@ pub trait Timed: Sync {
     fn network(&self, rows: usize) -> Result<(), String>;
 }
 
-/// Of one forward a request.
-struct OneShot<N: Network, C> {
-    network: N,
+/// Of samples: each goes in and its output comes out, in one forward or in many.
+struct Sampled<C: Codec, R> {
+    run: R,
     codec: C,
     payload: Payload,
-    sample: N::Sample,
+    sample: C::Sample,
 }
 
-/// Of steps.
-struct Generator<N: Stepwise, L> {
+/// Of texts that go on.
+struct Generated<N: Generator, L> {
     network: N,
     language: L,
     payload: Payload,
@@ -55,27 +57,61 @@ where
     N: Network,
     C: Codec<Sample = N::Sample, Output = N::Output>,
 {
+    sampled(package, codec, input, move |batch: &[&N::Sample]| network.run(batch))
+}
+
+/// An encoder and a decoder on `input`, or on the package's first golden sample; at most `at_once` windows run
+/// together.
+///
+/// # Errors
+/// [`OpenError`] when the input cannot be read.
+pub fn encoder_decoder<E, C>(
+    package: &Package,
+    (network, codec): (Arc<E>, C),
+    input: Option<Item>,
+    at_once: usize,
+) -> Result<Box<dyn Timed>, OpenError>
+where
+    E: EncoderDecoder<Sample: Clone>,
+    C: Codec<Sample = E::Sample, Output = <E::Decoding as Decoding>::Output>,
+{
+    sampled(package, codec, input, move |batch: &[&E::Sample]| {
+        let samples = batch.iter().map(|&sample| sample.clone()).collect();
+        engine::drive(&network, samples, at_once)
+    })
+}
+
+fn sampled<C, R>(
+    package: &Package,
+    codec: C,
+    input: Option<Item>,
+    run: R,
+) -> Result<Box<dyn Timed>, OpenError>
+where
+    C: Codec,
+    R: Fn(&[&C::Sample]) -> Result<Vec<C::Output>, RunError> + Sync + 'static,
+{
     let payload = payload(package, input)?;
     let (samples, _) = codec.decode(payload.clone(), &Params::default()).map_err(unreadable)?;
     let sample = samples.into_iter().next().ok_or_else(|| {
         let reason = "there is nothing in it that the network would run on".to_owned();
         OpenError::Golden { input: "the input".to_owned(), reason }
     })?;
-    Ok(Box::new(OneShot { network, codec, payload, sample }))
+    Ok(Box::new(Sampled { run, codec, payload, sample }))
 }
 
-/// A network of steps on `input`, or on the package's first golden sample.
+/// A network that goes on from a text on `input`, or on the package's first golden sample.
 ///
 /// # Errors
 /// [`OpenError`] when the input cannot be read.
-pub fn stepwise<N: Stepwise, L: Language>(
+pub fn stepwise<N: Generator, L: Language>(
     package: &Package,
     (network, language): (N, L),
     input: Option<Item>,
 ) -> Result<Box<dyn Timed>, OpenError> {
     let payload = payload(package, input)?;
     language.prompts(payload.clone()).map_err(unreadable)?;
-    Ok(Box::new(Generator { network, language, payload, states: Mutex::default() }))
+    Ok(Box::new(Generated { network, language, payload, states: Mutex::default() }))
 }
 
 fn payload(package: &Package, input: Option<Item>) -> Result<Payload, OpenError> {
@@ -91,17 +127,17 @@ fn unreadable(problem: Problem) -> OpenError {
     OpenError::Golden { input: "the input".to_owned(), reason: problem.to_string() }
 }
 
-impl<N, C> Timed for OneShot<N, C>
+impl<C, R> Timed for Sampled<C, R>
 where
-    N: Network,
-    C: Codec<Sample = N::Sample, Output = N::Output>,
+    C: Codec,
+    R: Fn(&[&C::Sample]) -> Result<Vec<C::Output>, RunError> + Sync,
 {
     fn whole(&self, rows: usize) -> Result<(), String> {
         let decode = |_| self.codec.decode(self.payload.clone(), &Params::default());
         let decoded: Vec<_> =
             (0..rows).map(decode).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
-        let batch: Vec<&N::Sample> = decoded.iter().flat_map(|(samples, _)| samples).collect();
-        let mut outputs = self.network.run(&batch).map_err(|e| e.to_string())?.into_iter();
+        let batch: Vec<&C::Sample> = decoded.iter().flat_map(|(samples, _)| samples).collect();
+        let mut outputs = (self.run)(&batch).map_err(|e| e.to_string())?.into_iter();
         for (samples, ask) in &decoded {
             let own = outputs.by_ref().take(samples.len()).collect();
             self.codec.encode(own, ask).map_err(|e| e.to_string())?;
@@ -110,11 +146,11 @@ where
     }
 
     fn network(&self, rows: usize) -> Result<(), String> {
-        self.network.run(&vec![&self.sample; rows]).map(drop).map_err(|e| e.to_string())
+        (self.run)(&vec![&self.sample; rows]).map(drop).map_err(|e| e.to_string())
     }
 }
 
-impl<N: Stepwise, L: Language> Generator<N, L> {
+impl<N: Generator, L: Language> Generated<N, L> {
     /// One step of every text; the likeliest token of each.
     fn step(
         &self,
@@ -122,18 +158,20 @@ impl<N: Stepwise, L: Language> Generator<N, L> {
         tokens: &[Vec<TokenId>],
     ) -> Result<Vec<TokenId>, String> {
         let row = |(state, tokens)| Row { state, tokens, want_logits: true };
-        let tokens = tokens.iter().map(Vec::as_slice);
-        let mut rows: Vec<Row<'_, N::State>> = states.iter_mut().zip(tokens).map(row).collect();
-        let logits = self.network.step(&mut rows).map_err(|e| e.to_string())?;
-        let best = |logits: &Vec<f32>| {
+        let slices = tokens.iter().map(Vec::as_slice);
+        let mut rows: Vec<Row<'_, N::State>> = states.iter_mut().zip(slices).map(row).collect();
+        let mut logits = Vec::new();
+        self.network.step(&mut rows, &mut logits).map_err(|e| e.to_string())?;
+        let width = (logits.len() / tokens.len().max(1)).max(1);
+        let best = |logits: &[f32]| {
             let scored = (0..).zip(logits);
             scored.max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(token, _)| token)
         };
-        Ok(logits.iter().flatten().map(best).collect())
+        Ok(logits.chunks_exact(width).map(best).collect())
     }
 }
 
-impl<N: Stepwise, L: Language> Timed for Generator<N, L> {
+impl<N: Generator, L: Language> Timed for Generated<N, L> {
     fn whole(&self, rows: usize) -> Result<(), String> {
         let prompts = |_| self.language.prompts(self.payload.clone());
         let prompts: Vec<_> =

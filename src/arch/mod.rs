@@ -8,20 +8,26 @@ mod gru;
 mod import;
 mod measure;
 pub mod pack;
+mod teamed;
 mod tokenizer;
 mod train;
 mod transformer;
 
+use std::sync::Arc;
+
 use crate::compute::kernels::Level;
 use crate::compute::{Device, WeightError};
 use crate::domain::{Item, MediaLimits};
-use crate::engine::{Endpoint, Engine, Limits};
+use crate::engine::{
+    Codec, Decoding, EncoderDecoder, Endpoint, Engine, Generator, Language, Limits, Manner, Network,
+};
 use crate::package::{Package, PackageError};
 
 pub use import::{
     Files, ImportError, ImportJob, ImportRecipe, ImportReport, Sample, Source, Taker,
 };
 pub use measure::Timed;
+use teamed::teams;
 pub use train::{
     EpochReport, EvalJob, EvalReport, FitSection, Recipe, TrainError, TrainJob, TrainReport,
 };
@@ -49,6 +55,48 @@ pub struct OpenContext<'a> {
     pub engine: &'a Engine,
     pub limits: Limits,
     pub media: MediaLimits,
+    /// Threads inside one forward pass.
+    pub intra_op_threads: usize,
+}
+
+impl OpenContext<'_> {
+    /// Hands a network of one forward a request to the engine, which measures its batches on the package's
+    /// first golden sample.
+    pub fn one_shot<N, C>(&self, package: &Package, network: N, codec: C) -> Box<dyn Endpoint>
+    where
+        N: Network,
+        C: Codec<Sample = N::Sample, Output = N::Output>,
+    {
+        let probe = golden::probe(package, &codec);
+        self.engine.one_shot(self.manner(&package.label()), network, codec, probe)
+    }
+
+    /// Hands a network that goes on from texts to the engine.
+    pub fn stepwise<N, L>(&self, package: &Package, network: N, language: L) -> Box<dyn Endpoint>
+    where
+        N: Generator,
+        L: Language,
+    {
+        self.engine.stepwise(self.manner(&package.label()), network, language)
+    }
+
+    /// Hands an encoder and a decoder to the engine.
+    pub fn encoder_decoder<E, C>(
+        &self,
+        package: &Package,
+        network: Arc<E>,
+        codec: C,
+    ) -> Box<dyn Endpoint>
+    where
+        E: EncoderDecoder,
+        C: Codec<Sample = E::Sample, Output = <E::Decoding as Decoding>::Output>,
+    {
+        self.engine.encoder_decoder(self.manner(&package.label()), network, codec)
+    }
+
+    fn manner<'a>(&self, name: &'a str) -> Manner<'a> {
+        Manner { name, limits: self.limits, around: teams(self.intra_op_threads) }
+    }
 }
 
 /// Opens a package: builds the network, answers the golden samples, and hands it to the engine.

@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Outcome {
 fn check(path: &Path, settings: &Settings, engine: &Engine) -> Result<String, String> {
     let package = Package::open(path).map_err(|error| error.to_string())?;
     let placement = placement(settings, Some(&package.manifest.name));
-    let (device, _) = open_package(&package, &placement, engine)?;
+    let device = open_package(&package, &placement, engine)?.device;
     let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let aside = if place.ends_with(package.label()) {
         String::new()

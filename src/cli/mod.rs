@@ -39,8 +39,8 @@ enum Verb {
     Eval(eval::Args),
     /// Open packages as a server would, and say which would not be served and why
     Check(check::Args),
-    /// Time a model in this process
-    Bench(bench::Args),
+    /// Load a server and measure it, or time a model in this process
+    Bench(Box<bench::Args>),
     /// Ask a running server whether it is ready
     Health(health::Args),
     /// Check or print the settings

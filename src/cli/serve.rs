@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use crate::access::{Access, admin_key};
 use crate::cli::settings::{SettingsArgs, keys, placement};
@@ -76,13 +77,14 @@ async fn serve(settings: &Settings, start: Start) -> Outcome {
     tracing::info!(http = %main.local_addr()?, admin = %admin.local_addr()?, "listening");
 
     let registry = Arc::new(Registry::default());
-    load(settings, &registry, stores, &engine)?;
+    let database = Arc::new(state);
+    load(settings, &registry, stores, (&engine, &database))?;
     let (stage, watched) = watch::channel(Stage::Serving);
     let app = Arc::new(App::new(Parts {
         registry,
         access,
-        state: Arc::new(state),
-        metrics: Metrics::default(),
+        state: database,
+        metrics: Metrics::default().watching(engine.traffic()),
         limits: settings.limits,
         media: settings.media,
         stage: watched.clone(),
@@ -114,7 +116,7 @@ fn load(
     settings: &Settings,
     registry: &Arc<Registry>,
     stores: Vec<Arc<Store>>,
-    engine: &Arc<Engine>,
+    (engine, state): (&Arc<Engine>, &Arc<Database>),
 ) -> Outcome {
     let entries = entries_of(stores)?;
     if entries.is_empty() {
@@ -124,12 +126,19 @@ fn load(
     if let Some(name) = settings.models.keys().find(missing) {
         return Err(format!("the settings name the model {name}, which no store holds").into());
     }
+    let mut loading = JoinSet::new();
     for (entry, store) in entries {
         let placement = placement(settings, Some(&entry.name));
         registry.expect(&entry, &placement);
         let (registry, engine) = (Arc::clone(registry), Arc::clone(engine));
-        tokio::task::spawn_blocking(move || registry.load(&store, &entry, &placement, &engine));
+        loading.spawn_blocking(move || registry.load(&store, &entry, &placement, &engine));
     }
+    let (registry, state) = (Arc::clone(registry), Arc::clone(state));
+    tokio::spawn(async move {
+        // While models load, a measurement would say how busy that keeps the machine.
+        loading.join_all().await;
+        tokio::task::spawn_blocking(move || registry.tune(&state));
+    });
     Ok(())
 }
 

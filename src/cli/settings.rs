@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches, Command, Error, FromArgMatches};
 
 use crate::access::{Keys, check_bind};
 use crate::cli::Failure;
-use crate::config::{self, Form, KEYS, ModelSettings, Overrides, ReadError, Settings};
+use crate::config::{self, Form, KEYS, Overrides, ReadError, Settings};
 use crate::domain::ModelName;
 use crate::engine::Limits;
 use crate::registry::Placement;
@@ -83,19 +83,30 @@ pub fn keys(settings: &Settings) -> Result<Keys, Failure> {
 /// How a model is to run: its own section of the settings over what holds for all.
 pub fn placement(settings: &Settings, model: Option<&ModelName>) -> Placement {
     let own = model.and_then(|name| settings.models.get(name)).copied();
-    let ModelSettings { device, batch_rows_max, queue_rows_max, required } =
-        own.unwrap_or_default();
-    let engine = settings.engine;
+    let own = own.unwrap_or_default();
+    let all = settings.engine;
+    let intra_op_threads = own.intra_op_threads.unwrap_or(all.intra_op_threads);
+    let instances = match own.instances {
+        // As many as there are threads for, where each takes several.
+        0 if intra_op_threads > 1 => (all.threads() / intra_op_threads).max(1),
+        instances => instances,
+    };
     Placement {
-        device: device.unwrap_or(settings.device),
+        device: own.device.unwrap_or(settings.device),
         cpu: settings.cpu,
         limits: Limits {
-            batch_rows_max: batch_rows_max.unwrap_or(engine.batch_rows_max),
-            batch_cost_max: engine.batch_cost_max,
-            queue_rows_max: queue_rows_max.unwrap_or(engine.queue_rows_max),
+            batch_rows_max: own.batch_rows_max.unwrap_or(all.batch_rows_max),
+            batch_cost_max: all.batch_cost_max,
+            batch_delay_max: own.batch_delay_max.unwrap_or(all.batch_delay_max).0,
+            batch_auto: own.batch_auto.unwrap_or(all.batch_auto),
+            queue_rows_max: own.queue_rows_max.unwrap_or(all.queue_rows_max),
+            queue_wait_max: own.queue_wait_max.unwrap_or(all.queue_wait_max),
+            instances,
+            weight: own.weight,
             generated_tokens_max: settings.media.generated_tokens_max,
         },
+        intra_op_threads,
         media: settings.media,
-        required,
+        required: own.required,
     }
 }

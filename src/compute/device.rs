@@ -27,6 +27,15 @@ pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
     }
 }
 
+/// What kind of processor this is, so that times measured on another are not taken for its own.
+#[must_use]
+pub fn processor() -> String {
+    // Linux on x86-64 gives a name; elsewhere the kernels' level has to tell processors apart.
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    name.map_or_else(|| "unnamed".to_owned(), |(_, name)| name.trim().to_owned())
+}
+
 /// How a device is shown: `cpu` or `cuda:N`.
 #[must_use]
 pub fn name(device: &Device) -> String {

@@ -134,7 +134,7 @@ mod tests {
             "maas.toml, colour: expected one of http,",
             "maas.toml, models.Big: expected a model name",
             "maas.toml, models.a.batch_rows_max: expected a whole number, got \"4\"",
-            "maas.toml, models.a.speed: expected one of device, batch_rows_max,",
+            "maas.toml, models.a.speed: expected one of device, intra_op_threads,",
             "variable MAAS_HTTP: expected an address with a port,",
             "variable MAAS_COLOUR: expected a name that",
             "flag --drain-grace-ms: expected a whole number from 0 to 86400000, got \"5s\"",

@@ -72,6 +72,8 @@ pub struct HttpSettings {
     /// A request's deadline when it brings none.
     pub deadline_default: Duration,
     pub deadline_max: Duration,
+    /// Predictions a second that one caller may ask for; zero limits nobody.
+    pub caller_requests_per_s_max: u32,
 }
 
 impl Default for HttpSettings {
@@ -84,23 +86,55 @@ impl Default for HttpSettings {
             idle_timeout: Duration::from_secs(75),
             deadline_default: Duration::from_secs(30),
             deadline_max: Duration::from_mins(5),
+            caller_requests_per_s_max: 0,
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineSettings {
-    /// Compute threads; 0 takes one per core.
+    /// Compute threads in each of the two lanes; 0 takes one per core.
     pub workers: usize,
+    /// Of one forward pass, which shares its operations among them.
+    pub intra_op_threads: usize,
+    /// Whether what was measured chooses rows and delay, within their limits.
+    pub batch_auto: bool,
     pub batch_rows_max: usize,
     /// Rows times the largest cost among them: seconds of sound are not equal rows.
     pub batch_cost_max: usize,
+    pub batch_delay_max: Micros,
     pub queue_rows_max: usize,
+    /// In the time that the work takes; zero chooses.
+    pub queue_wait_max: Duration,
 }
+
+impl EngineSettings {
+    /// Compute threads in a lane.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        }
+    }
+}
+
+/// A time that is set in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Micros(pub Duration);
 
 impl Default for EngineSettings {
     fn default() -> Self {
-        Self { workers: 0, batch_rows_max: 32, batch_cost_max: 1 << 15, queue_rows_max: 256 }
+        Self {
+            workers: 0,
+            intra_op_threads: 1,
+            batch_auto: true,
+            batch_rows_max: 64,
+            batch_cost_max: 1 << 15,
+            batch_delay_max: Micros(Duration::from_millis(2)),
+            queue_rows_max: 1024,
+            queue_wait_max: Duration::ZERO,
+        }
     }
 }
 
@@ -122,15 +156,34 @@ impl Default for DrainSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelSettings {
     pub device: Option<DeviceChoice>,
+    pub intra_op_threads: Option<usize>,
+    /// Batches that run at once; 0 allows as many as there are threads for.
+    pub instances: usize,
+    /// Its share of the threads beside models of weight 1.
+    pub weight: u32,
+    pub batch_auto: Option<bool>,
     pub batch_rows_max: Option<usize>,
+    pub batch_delay_max: Option<Micros>,
     pub queue_rows_max: Option<usize>,
+    pub queue_wait_max: Option<Duration>,
     /// Whether the server is ready only when this model is.
     pub required: bool,
 }
 
 impl Default for ModelSettings {
     fn default() -> Self {
-        Self { device: None, batch_rows_max: None, queue_rows_max: None, required: true }
+        Self {
+            device: None,
+            intra_op_threads: None,
+            instances: 0,
+            weight: 1,
+            batch_auto: None,
+            batch_rows_max: None,
+            batch_delay_max: None,
+            queue_rows_max: None,
+            queue_wait_max: None,
+            required: true,
+        }
     }
 }
 

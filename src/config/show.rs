@@ -35,9 +35,13 @@ pub fn defaults() -> String {
     let engine = Settings::default().engine;
     let example = ModelSettings {
         device: Some(DeviceChoice::Auto),
+        intra_op_threads: Some(engine.intra_op_threads),
+        batch_auto: Some(engine.batch_auto),
         batch_rows_max: Some(engine.batch_rows_max),
+        batch_delay_max: Some(engine.batch_delay_max),
         queue_rows_max: Some(engine.queue_rows_max),
-        required: true,
+        queue_wait_max: Some(engine.queue_wait_max),
+        ..ModelSettings::default()
     };
     render(&mut text, MODEL_KEYS, &example, commented);
     text

@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::config::value::{Form, Number, Text};
+use crate::config::value::{Form, Number, Switch, Text};
 use crate::config::{ModelSettings, Settings};
 
 /// One key of `S`.
@@ -56,8 +56,8 @@ fn set_number<N: Number>(
     Ok(())
 }
 
-fn set_switch(place: &mut bool, text: &str) -> Result<(), String> {
-    *place = text.parse().map_err(|_| "true or false".to_owned())?;
+fn set_switch<S: Switch>(place: &mut S, text: &str) -> Result<(), String> {
+    *place = S::from_bool(text.parse().map_err(|_| "true or false".to_owned())?);
     Ok(())
 }
 
@@ -91,7 +91,7 @@ macro_rules! switch {
             name: $name,
             form: Form::Boolean,
             doc: $doc,
-            get: |s| Some(s.$($field).+.to_string()),
+            get: |s| s.$($field).+.to_bool().map(|on| on.to_string()),
             set: |s, text| set_switch(&mut s.$($field).+, text),
         }
     };
@@ -153,6 +153,12 @@ pub const KEYS: &[Key<Settings>] = &[
         "The longest deadline that a request may ask for."
     ),
     number!(
+        "limits.caller_requests_per_s_max",
+        limits.caller_requests_per_s_max,
+        0..=COUNT,
+        "Predictions a second of one caller (a key, or without keys an address); 0 limits nobody."
+    ),
+    number!(
         "media.image_side_px_max",
         media.image_side_px_max,
         1..=65_535,
@@ -174,7 +180,23 @@ pub const KEYS: &[Key<Settings>] = &[
         1..=COUNT,
         "Most tokens that a request may ask to be generated."
     ),
-    number!("engine.workers", engine.workers, 0..=1024, "Compute threads; 0 takes one per core."),
+    number!(
+        "engine.workers",
+        engine.workers,
+        0..=1024,
+        "Compute threads in each of the two lanes, for short and for long work; 0 takes one per core."
+    ),
+    number!(
+        "engine.intra_op_threads",
+        engine.intra_op_threads,
+        1..=1024,
+        "Threads that share one forward pass: more answers a lone request sooner, and fewer in all."
+    ),
+    switch!(
+        "engine.batch_auto",
+        engine.batch_auto,
+        "Let what was measured on this machine choose rows and delay, up to the limits below."
+    ),
     number!(
         "engine.batch_rows_max",
         engine.batch_rows_max,
@@ -185,13 +207,25 @@ pub const KEYS: &[Key<Settings>] = &[
         "engine.batch_cost_max",
         engine.batch_cost_max,
         1..=BYTES,
-        "Most rows times the largest among them (1 for a picture, frames for sound) in one pass."
+        "Most that one pass may cost: 1 for a picture, as many as its frames or tokens for other rows."
+    ),
+    number!(
+        "engine.batch_delay_us_max",
+        engine.batch_delay_max,
+        0..=10_000_000,
+        "Longest wait of a row for others while a batch of its model runs; an idle model never waits."
     ),
     number!(
         "engine.queue_rows_max",
         engine.queue_rows_max,
         1..=COUNT,
         "Most rows that may wait for a model; more are refused."
+    ),
+    number!(
+        "engine.queue_wait_ms_max",
+        engine.queue_wait_max,
+        0..=DAY,
+        "Most work that may wait for a model, in the time that it takes; 0 chooses."
     ),
     number!(
         "drain.grace_ms",
@@ -210,8 +244,14 @@ pub const KEYS: &[Key<Settings>] = &[
 /// Every key of a section `[models.<name>]`.
 pub const MODEL_KEYS: &[Key<ModelSettings>] = &[
     text!("device", device, "Where this model runs."),
+    number!("intra_op_threads", intra_op_threads, 1..=1024, "Threads that share one forward pass."),
+    number!("instances", instances, 0..=1024, "Batches that run at once; 0 takes what there is."),
+    number!("weight", weight, 1..=1000, "Its share of the threads beside models of weight 1."),
+    switch!("batch_auto", batch_auto, "Whether what was measured chooses rows and delay."),
     number!("batch_rows_max", batch_rows_max, 1..=COUNT, "Most rows in one forward pass."),
+    number!("batch_delay_us_max", batch_delay_max, 0..=10_000_000, "Longest wait for other rows."),
     number!("queue_rows_max", queue_rows_max, 1..=COUNT, "Most rows that may wait."),
+    number!("queue_wait_ms_max", queue_wait_max, 0..=DAY, "Most work that may wait, in its time."),
     switch!("required", required, "Whether the server is ready only when this model is."),
 ];
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::LogFormat;
+use crate::config::{LogFormat, Micros};
 use crate::domain::{CpuChoice, DeviceChoice};
 
 /// The TOML type of a setting.
@@ -183,6 +183,42 @@ impl Number for Duration {
 
     fn to_u64(&self) -> Option<u64> {
         self.as_millis().try_into().ok()
+    }
+}
+
+impl Number for Micros {
+    fn from_u64(number: u64) -> Option<Self> {
+        Some(Self(Duration::from_micros(number)))
+    }
+
+    fn to_u64(&self) -> Option<u64> {
+        self.0.as_micros().try_into().ok()
+    }
+}
+
+/// A setting that is true or false.
+pub(super) trait Switch: Sized {
+    fn from_bool(on: bool) -> Self;
+    fn to_bool(&self) -> Option<bool>;
+}
+
+impl Switch for bool {
+    fn from_bool(on: bool) -> Self {
+        on
+    }
+
+    fn to_bool(&self) -> Option<bool> {
+        Some(*self)
+    }
+}
+
+impl Switch for Option<bool> {
+    fn from_bool(on: bool) -> Self {
+        Some(on)
+    }
+
+    fn to_bool(&self) -> Option<bool> {
+        *self
     }
 }
 

@@ -8,6 +8,7 @@ mod ids;
 mod limits;
 mod params;
 mod payload;
+mod priority;
 mod problem;
 
 pub use answer::{Answer, Class, Finish, Outcome, Piece, Segment, Timings, TokenTimings, Word};
@@ -18,4 +19,5 @@ pub use ids::{Digest, IdError, ModelName, RequestId, Version};
 pub use limits::MediaLimits;
 pub use params::{ParamValue, Params, Reader};
 pub use payload::{Item, Media, Payload, Tensor};
+pub use priority::Priority;
 pub use problem::{Fault, Kind, Problem};

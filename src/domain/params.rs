@@ -33,6 +33,16 @@ impl Params {
         self.values.is_empty()
     }
 
+    /// Takes out those of these names: they are somebody else's to read.
+    #[must_use]
+    pub fn split_off(&mut self, names: &[&str]) -> Self {
+        let mut values = BTreeMap::new();
+        for name in names {
+            values.extend(self.values.remove_entry(*name));
+        }
+        Self { values }
+    }
+
     /// Where one came from, as an error names it.
     #[must_use]
     pub fn pointer(&self, name: &str) -> Option<&str> {

@@ -1,13 +1,15 @@
-//! The traits that an architecture implements and the engine drives. They follow the shape of
-//! execution (one forward a request, or a loop of steps), not the architecture and not the task.
+//! The traits that an architecture implements and the engine drives. They follow the shape of execution, not
+//! the architecture and not the task: one forward a request, a loop of steps that go on from a text, or one
+//! forward a window with a loop of steps behind it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
-use crate::domain::{Answer, Outcome, Params, Payload, Piece, Problem};
-use crate::engine::ModelStats;
+use crate::domain::{Answer, Outcome, Params, Payload, Piece, Priority, Problem};
+use crate::engine::{Curve, Measured, ModelStats, Rest};
 
 /// A network failed on a batch. The text is for the log; a caller is told only that it happened.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,10 @@ pub trait Network: Send + Sync + 'static {
 
     /// What a sample counts against the batch's cost limit: 1 for a picture, 1 a padded frame for sound.
     fn cost(&self, sample: &Self::Sample) -> usize;
+
+    /// Whether the rows of a batch are filled up to the longest of them: then rows of one length go
+    /// together.
+    fn pads(&self) -> bool;
 
     /// One output per sample, in order.
     ///
@@ -55,10 +61,11 @@ pub trait Codec: Send + Sync + 'static {
 /// Index into a vocabulary.
 pub type TokenId = u32;
 
-/// One score per entry of the vocabulary, before any softmax.
-pub type Logits = Vec<f32>;
+/// Rows of logits, each with one score per entry of the vocabulary, before any softmax. Whoever gets them may
+/// write in them.
+pub type Scores<'a> = std::slice::ChunksExactMut<'a, f32>;
 
-/// One sequence's part in a step.
+/// One row of a step.
 pub struct Row<'a, S> {
     pub state: &'a mut S,
     /// One token, or a chunk of the prompt; never empty.
@@ -67,21 +74,77 @@ pub struct Row<'a, S> {
     pub want_logits: bool,
 }
 
-/// Generation. A sequence's state is a value, so sequences join and leave between steps.
+/// Steps. What a row has read is a value, so sequences join, leave and fork between steps.
 pub trait Stepwise: Send + Sync + 'static {
     type State: Send + 'static;
 
-    /// The state before any token.
-    fn begin(&self) -> Self::State;
-
-    /// Reads each row's tokens into its state; logits where they are wanted, in the order of `rows`.
+    /// Reads each row's tokens into its state, and leaves in `logits` those of the rows that want them, in their
+    /// order and one after the other. What `logits` held is gone.
     ///
     /// # Errors
     /// When the arithmetic fails; the sequences in `rows` are then lost, and nothing else.
-    fn step(&self, rows: &mut [Row<'_, Self::State>]) -> Result<Vec<Option<Logits>>, RunError>;
+    fn step(
+        &self,
+        rows: &mut [Row<'_, Self::State>],
+        logits: &mut Vec<f32>,
+    ) -> Result<(), RunError>;
 }
 
-/// Text to tokens and back, for a [`Stepwise`] network.
+/// Steps that go on from a text.
+pub trait Generator: Stepwise {
+    /// The state before any token.
+    fn begin(&self) -> Self::State;
+}
+
+/// What a step loop asks of each of its sequences.
+pub trait Sequence: Send + 'static {
+    type State;
+
+    /// Tokens of a prompt that it could read in one go. The loop says how many it may, so that prompts do not
+    /// hold up those who are past theirs.
+    fn unread(&self) -> usize;
+
+    /// Adds its rows to the next step: one a beam, say. While there are unread tokens: one row with at most `most`
+    /// of them, and none where `most` is 0.
+    fn rows<'a>(&'a mut self, most: usize, rows: &mut Vec<Row<'a, Self::State>>);
+
+    /// Takes the logits of those rows that wanted them, in order; `false` when it leaves the loop.
+    ///
+    /// # Errors
+    /// When they are of no use. The sequence is then lost, and no other.
+    fn take(&mut self, scores: Scores<'_>) -> Result<bool, RunError>;
+}
+
+/// An encoder and a decoder. A sample is read window by window: the encoder makes one forward of each, and the
+/// decoder's steps are those of a loop that windows of other samples join too.
+pub trait EncoderDecoder: Stepwise {
+    /// One decoded row, in host memory.
+    type Sample: Send + 'static;
+    type Decoding: Decoding<State = Self::State>;
+
+    /// The work on a sample, nothing of it done yet.
+    fn open(self: &Arc<Self>, sample: Self::Sample) -> Self::Decoding;
+}
+
+/// A sample on its way through an [`EncoderDecoder`]. In the step loop it is a window's [`Sequence`], with rows,
+/// rules and random numbers of its own.
+pub trait Decoding: Sequence {
+    type Output: Send + 'static;
+
+    /// Whether no window is left.
+    fn is_over(&self) -> bool;
+
+    /// Encodes the next window; then it may be stepped, until it leaves the loop.
+    ///
+    /// # Errors
+    /// When the arithmetic fails; the sample is then lost, and nothing else.
+    fn encode(&mut self) -> Result<(), RunError>;
+
+    /// What was made of all windows.
+    fn finish(self) -> Self::Output;
+}
+
+/// Text to tokens and back, for a [`Generator`].
 pub trait Language: Send + Sync + 'static {
     /// The prompt tokens of each item of the payload, never empty.
     ///
@@ -104,6 +167,8 @@ pub struct Request {
     pub params: Params,
     /// When the caller stops waiting.
     pub deadline: Instant,
+    /// Among the requests for the same model.
+    pub priority: Priority,
 }
 
 /// What a request gets.
@@ -117,4 +182,13 @@ pub enum Reply {
 pub trait Endpoint: Send + Sync {
     fn predict(&self, request: Request) -> BoxFuture<'_, Result<Reply, Problem>>;
     fn stats(&self) -> &ModelStats;
+
+    /// Why it takes no requests for now, where it does not.
+    fn rest(&self) -> Option<Rest>;
+
+    /// Takes what was measured of this package before, on a processor of this kind.
+    fn adopt(&self, curve: &Curve);
+
+    /// Measures its batches in idle time, where it has any, and hands out the curve.
+    fn calibrate(&self, measured: Measured);
 }

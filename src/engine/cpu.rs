@@ -1,11 +1,47 @@
 //! A bounded pool for what takes the CPU and is not a network: decoding pictures and sound, encoding
-//! answers. Never on the threads that serve connections.
+//! answers. Only what is done sooner than a thread is woken runs where the connection is served.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::domain::{Kind, Problem};
+use crate::domain::{Item, Kind, Payload, Problem};
+
+/// Numbers that are copied in some microseconds.
+const LIGHT_VALUES_MAX: usize = 16 << 10;
+/// Text that is cut into tokens in some tens of microseconds.
+const LIGHT_BYTES_MAX: usize = 128;
+const LIGHT_ITEMS_MAX: usize = 4;
+
+/// Where work runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    /// On the pool.
+    Pool,
+    /// On the thread that asks: waking another would take longer.
+    Here,
+}
+
+impl Where {
+    /// Where a payload is decoded. Pictures and sound never say how much work they are.
+    #[must_use]
+    pub fn decode(payload: &Payload) -> Self {
+        let light = |item: &Item| match item {
+            Item::Tensor(tensor) => tensor.data().len() <= LIGHT_VALUES_MAX,
+            Item::Text(text) => text.len() <= LIGHT_BYTES_MAX,
+            Item::Image(_) | Item::Audio(_) | Item::Opaque(_) => false,
+        };
+        let few = payload.items.len() <= LIGHT_ITEMS_MAX;
+        if few && payload.items.iter().all(light) { Self::Here } else { Self::Pool }
+    }
+
+    /// Where the outputs of so many rows are encoded.
+    #[must_use]
+    pub fn encode(rows: usize) -> Self {
+        if rows <= LIGHT_ITEMS_MAX { Self::Here } else { Self::Pool }
+    }
+}
 
 /// At most as many tasks at once as there are permits; the others wait their turn in order.
 #[derive(Clone)]
@@ -19,23 +55,61 @@ impl CpuPool {
         Self { permits: Arc::new(Semaphore::new(threads.max(1))) }
     }
 
-    /// Runs `work` on the pool.
+    /// Runs `work` on the pool, or here.
     ///
     /// # Errors
     /// What `work` answers, or [`Kind::Internal`] when it panicked.
     pub async fn run<T: Send + 'static>(
         &self,
+        place: Where,
         work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
+        let work = move || catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()));
+        if place == Where::Here {
+            return work();
+        }
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let task = tokio::task::spawn_blocking(move || {
             // Held until the work is done, also when the caller has gone: a thread is busy till then.
             let _permit = permit;
             work()
         });
-        task.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a task of the CPU pool panicked");
-            Err(Problem::new(Kind::Internal, "this input made the server fail; it was logged"))
-        })
+        // Without a panic a task is lost only where the runtime ends.
+        task.await
+            .unwrap_or_else(|_| Err(Problem::new(Kind::Unavailable, "the server is stopping")))
+    }
+}
+
+/// The panic's own text went to the log with its place.
+fn panicked() -> Problem {
+    tracing::error!("a task of the CPU pool panicked");
+    Problem::new(Kind::Internal, "this input made the server fail; it was logged")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Tensor;
+
+    #[test]
+    fn only_what_says_how_much_work_it_is_is_decoded_where_it_came() {
+        let tensor =
+            |values: usize| Item::Tensor(Tensor::new(vec![values], vec![0.0; values]).unwrap());
+        let place = |item| Where::decode(&Payload::single(item, "/body"));
+        assert_eq!(place(tensor(3072)), Where::Here);
+        assert_eq!(place(tensor(150_528)), Where::Pool);
+        assert_eq!(place(Item::Text("In the beginning".into())), Where::Here);
+        assert_eq!(place(Item::Text("x".repeat(5000))), Where::Pool);
+        assert_eq!(place(Item::Image(vec![0; 10].into())), Where::Pool);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_wherever_it_happens() {
+        let pool = CpuPool::new(1);
+        for place in [Where::Here, Where::Pool] {
+            let problem = pool.run::<()>(place, || panic!("told to")).await.unwrap_err();
+            assert_eq!(problem.kind, Kind::Internal);
+            assert_eq!(pool.run(place, || Ok(1)).await, Ok(1));
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! The rows of one request, which may run in several batches, joined again in order.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::domain::Problem;
+use crate::domain::{Kind, Problem};
+use crate::engine::batch::Urgency;
 
 /// What a request's rows gave, together.
 #[derive(Debug)]
@@ -16,22 +18,40 @@ pub struct Gathered<T> {
     pub queue: Duration,
     /// Time in the batches that its rows were part of.
     pub infer: Duration,
+    /// Its share of those batches, by rows.
+    pub work: Duration,
     /// Rows in the largest of them.
     pub batch_rows: usize,
 }
 
 impl<T> Default for Gathered<T> {
     fn default() -> Self {
-        Self { outputs: Vec::new(), queue: Duration::ZERO, infer: Duration::ZERO, batch_rows: 0 }
+        Self {
+            outputs: Vec::new(),
+            queue: Duration::ZERO,
+            infer: Duration::ZERO,
+            work: Duration::ZERO,
+            batch_rows: 0,
+        }
     }
 }
 
 type Outcome<T> = Result<Gathered<T>, Problem>;
 
+/// A forward pass that is over.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass {
+    pub began: Instant,
+    pub took: Duration,
+    pub rows: u32,
+}
+
 /// Collects the outputs of one request.
 pub struct Gather<T> {
     admitted: Instant,
-    deadline: Instant,
+    pub urgency: Urgency,
+    /// Nobody waits for the answer any longer.
+    over: Arc<AtomicBool>,
     state: Mutex<State<T>>,
 }
 
@@ -44,9 +64,16 @@ struct State<T> {
     sender: Option<oneshot::Sender<Outcome<T>>>,
 }
 
+/// Waits for the answer. Whoever drops it takes the request's rows out of the queue.
+pub struct Waiter<T> {
+    receiver: oneshot::Receiver<Outcome<T>>,
+    over: Arc<AtomicBool>,
+}
+
 impl<T> Gather<T> {
-    pub fn new(rows: usize, deadline: Instant) -> (Arc<Self>, oneshot::Receiver<Outcome<T>>) {
+    pub fn new(rows: usize, urgency: Urgency) -> (Arc<Self>, Waiter<T>) {
         let (sender, receiver) = oneshot::channel();
+        let over = Arc::new(AtomicBool::new(false));
         let state = State {
             outputs: std::iter::repeat_with(|| None).take(rows).collect(),
             missing: rows,
@@ -54,31 +81,36 @@ impl<T> Gather<T> {
             last_batch: None,
             sender: Some(sender),
         };
-        let gather = Self { admitted: Instant::now(), deadline, state: Mutex::new(state) };
-        (Arc::new(gather), receiver)
+        let waiter = Waiter { receiver, over: Arc::clone(&over) };
+        let gather = Self { admitted: Instant::now(), urgency, over, state: Mutex::new(state) };
+        (Arc::new(gather), waiter)
     }
 
     /// Whether nobody waits for the answer any longer.
     pub fn is_dead(&self, now: Instant) -> bool {
-        now >= self.deadline || self.state().sender.as_ref().is_none_or(oneshot::Sender::is_closed)
+        self.over.load(Ordering::Relaxed) || now >= self.urgency.deadline
     }
 
-    /// Takes the output of row `index`, from a batch of `rows` that `began` and `took`. The last row
-    /// answers the request.
-    pub fn put(&self, index: usize, output: T, began: Instant, took: Duration, rows: usize) {
+    pub fn admitted(&self) -> Instant {
+        self.admitted
+    }
+
+    /// Takes the output of row `index`. The last row answers the request.
+    pub fn put(&self, index: usize, output: T, pass: Pass) {
         let mut state = self.state();
         let state = &mut *state;
         let Some(place @ None) = state.outputs.get_mut(index) else { return };
         *place = Some(output);
         state.missing -= 1;
         if state.last_batch.is_none() {
-            state.timing.queue = began.saturating_duration_since(self.admitted);
+            state.timing.queue = pass.began.saturating_duration_since(self.admitted);
         }
         // Several rows of one request in one batch count its time once.
-        if state.last_batch.replace(began) != Some(began) {
-            state.timing.infer += took;
+        if state.last_batch.replace(pass.began) != Some(pass.began) {
+            state.timing.infer += pass.took;
         }
-        state.timing.batch_rows = state.timing.batch_rows.max(rows);
+        state.timing.work += pass.took / pass.rows.max(1);
+        state.timing.batch_rows = state.timing.batch_rows.max(pass.rows as usize);
         if state.missing == 0
             && let Some(sender) = state.sender.take()
         {
@@ -91,6 +123,7 @@ impl<T> Gather<T> {
 
     /// Answers the request with a problem; its other rows are dead from now on.
     pub fn fail(&self, problem: Problem) {
+        self.over.store(true, Ordering::Relaxed);
         if let Some(sender) = self.state().sender.take() {
             let _ = sender.send(Err(problem));
         }
@@ -99,4 +132,26 @@ impl<T> Gather<T> {
     fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl<T> Waiter<T> {
+    /// The answer, or what became of it.
+    pub async fn wait(mut self, deadline: Instant) -> Outcome<T> {
+        match tokio::time::timeout_at(deadline.into(), &mut self.receiver).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(Problem::new(Kind::Unavailable, "the server is stopping")),
+            Err(_) => Err(deadline_passed()),
+        }
+    }
+}
+
+impl<T> Drop for Waiter<T> {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What a waiter is told when its deadline passes.
+pub fn deadline_passed() -> Problem {
+    Problem::new(Kind::DeadlineExceeded, "the deadline passed before the answer was ready")
 }

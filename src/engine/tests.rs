@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
 use crate::domain::{
-    Answer, Finish, Item, Kind, Outcome, ParamValue, Params, Payload, Piece, Problem,
+    Answer, Finish, Item, Kind, Outcome, ParamValue, Params, Payload, Piece, Priority, Problem,
 };
 
 /// Doubles numbers. A batch waits for the test's word; a 13 in it makes it panic.
@@ -26,6 +26,10 @@ impl Network for Doubler {
 
     fn cost(&self, _: &u32) -> usize {
         1
+    }
+
+    fn pads(&self) -> bool {
+        false
     }
 
     fn run(&self, batch: &[&u32]) -> Result<Vec<u32>, RunError> {
@@ -69,27 +73,37 @@ struct Bench {
     _engine: Engine,
 }
 
+pub fn manner(name: &str, limits: Limits) -> Manner<'_> {
+    Manner { name, limits, around: None }
+}
+
 fn bench(limits: Limits) -> Bench {
-    let engine = Engine::start(1).unwrap();
+    bench_of(1, limits, None)
+}
+
+/// With so many threads in each lane.
+fn bench_of(threads: usize, limits: Limits, probe: Option<u32>) -> Bench {
+    let engine = Engine::start(threads).unwrap();
     let (go, gate) = channel();
     let seen = Arc::default();
     let (enter, entered) = unbounded_channel();
     let network = Doubler { entered: enter, go: Mutex::new(gate), seen: Arc::clone(&seen) };
-    let endpoint = Arc::from(engine.one_shot("doubler", network, Numbers, limits));
+    let endpoint = Arc::from(engine.one_shot(manner("doubler", limits), network, Numbers, probe));
     Bench { endpoint, go, entered, seen, _engine: engine }
 }
 
-fn request(texts: &[&str]) -> Request {
+pub fn request(texts: &[&str]) -> Request {
     let items = texts.iter().map(|text| Item::Text((*text).to_owned())).collect();
     let pointers = (0..texts.len()).map(|i| format!("/inputs/{i}")).collect();
     Request {
         payload: Payload { items, pointers },
         params: Params::default(),
         deadline: Instant::now() + Duration::from_secs(30),
+        priority: Priority::default(),
     }
 }
 
-async fn whole(endpoint: &dyn Endpoint, request: Request) -> Result<Answer, Problem> {
+pub async fn whole(endpoint: &dyn Endpoint, request: Request) -> Result<Answer, Problem> {
     match endpoint.predict(request).await? {
         Reply::Whole(answer) => Ok(answer),
         Reply::Stream(_) => panic!("expected a whole answer"),
@@ -198,6 +212,102 @@ async fn a_deadline_ends_the_wait() {
 }
 
 #[tokio::test]
+async fn an_urgent_request_goes_before_those_that_came_first() {
+    let mut bench = bench(Limits { batch_rows_max: 1, ..Limits::default() });
+    let first = bench.occupied().await;
+    let patient = bench.send(&["2"]);
+    bench.queued(1).await;
+    let endpoint = Arc::clone(&bench.endpoint);
+    let urgent = Request { priority: Priority::new(1).unwrap(), ..request(&["3"]) };
+    let urgent = tokio::spawn(async move { whole(&*endpoint, urgent).await });
+    bench.queued(2).await;
+    for _ in 0..3 {
+        bench.go.send(()).unwrap();
+    }
+    for answer in [first, patient, urgent] {
+        answer.await.unwrap().unwrap();
+    }
+    assert_eq!(bench.batches(), [[1], [3], [2]]);
+}
+
+#[tokio::test]
+async fn a_batch_waits_to_fill_while_another_runs() {
+    let delay = Duration::from_hours(1);
+    let limits = Limits { batch_rows_max: 2, batch_delay_max: delay, ..Limits::default() };
+    let mut bench = bench_of(2, limits, None);
+    // Nothing runs: the first does not wait.
+    let first = bench.occupied().await;
+    let second = bench.send(&["2"]);
+    bench.queued(1).await;
+    // The second thread is free, but only a full batch goes before the hour is over.
+    let third = bench.send(&["3"]);
+    bench.entered.recv().await.unwrap();
+    bench.go.send(()).unwrap();
+    bench.go.send(()).unwrap();
+    for answer in [first, second, third] {
+        answer.await.unwrap().unwrap();
+    }
+    let mut batches = bench.batches();
+    batches.sort();
+    assert_eq!(batches, [vec![1], vec![2, 3]]);
+}
+
+#[tokio::test]
+async fn short_work_does_not_wait_for_long_work() {
+    let engine = Engine::start(1).unwrap();
+    let curve = |nanos| Curve { points: vec![Point { rows: 1, cost: 1, nanos }] };
+    let (enter, mut entered) = unbounded_channel();
+    let ((go_long, gate_long), (go_short, gate_short)) = (channel(), channel());
+    let seen: Arc<Mutex<Vec<Vec<u32>>>> = Arc::default();
+    let model = |gate, nanos| -> Arc<dyn Endpoint> {
+        let doubler =
+            Doubler { entered: enter.clone(), go: Mutex::new(gate), seen: Arc::clone(&seen) };
+        let endpoint =
+            engine.one_shot(manner("doubler", Limits::default()), doubler, Numbers, None);
+        endpoint.adopt(&curve(nanos));
+        endpoint.into()
+    };
+    let (long, short) = (model(gate_long, 50_000_000), model(gate_short, 1_000_000));
+    let slow = tokio::spawn(async move { whole(&*long, request(&["1"])).await });
+    entered.recv().await.unwrap();
+    // The only thread of the long lane is at work.
+    go_short.send(()).unwrap();
+    whole(&*short, request(&["2"])).await.unwrap();
+    go_long.send(()).unwrap();
+    slow.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_network_that_panics_again_and_again_rests() {
+    let bench = bench(Limits::default());
+    for _ in 0..3 {
+        assert!(bench.endpoint.rest().is_none());
+        bench.go.send(()).unwrap();
+        let problem = whole(&*bench.endpoint, request(&["13"])).await.unwrap_err();
+        assert_eq!(problem.kind, Kind::Internal);
+    }
+    let problem = whole(&*bench.endpoint, request(&["1"])).await.unwrap_err();
+    assert_eq!(problem.kind, Kind::Unavailable);
+    assert!(problem.retry_after.is_some_and(|wait| wait <= Duration::from_mins(1)));
+    assert!(bench.endpoint.rest().is_some());
+    assert_eq!(bench.endpoint.stats().refusals(Cause::Resting), 1);
+}
+
+#[tokio::test]
+async fn batches_are_measured_in_idle_time() {
+    let bench = bench_of(1, Limits { batch_rows_max: 4, ..Limits::default() }, Some(7));
+    let (send, measured) = channel();
+    bench.endpoint.calibrate(Box::new(move |curve| send.send(curve.clone()).unwrap()));
+    // Five passes of each size.
+    for _ in 0..15 {
+        bench.go.send(()).unwrap();
+    }
+    let curve = tokio::task::spawn_blocking(move || measured.recv().unwrap()).await.unwrap();
+    assert_eq!(curve.points.iter().map(|point| point.rows).collect::<Vec<_>>(), [1, 2, 4]);
+    assert_eq!(bench.endpoint.stats().rows.load(Ordering::Relaxed), 0, "nobody asked for these");
+}
+
+#[tokio::test]
 async fn bad_input_is_refused_before_the_queue() {
     let bench = bench(Limits::default());
     let problem = whole(&*bench.endpoint, request(&["1", "x"])).await.unwrap_err();
@@ -206,33 +316,39 @@ async fn bad_input_is_refused_before_the_queue() {
 }
 
 /// Prefers the letter after the last one; how much depends on how many it has read.
-struct Alphabet;
+pub struct Alphabet;
 
 impl Stepwise for Alphabet {
     type State = (u32, u32);
 
-    fn begin(&self) -> (u32, u32) {
-        (0, 0)
-    }
-
-    fn step(&self, rows: &mut [Row<'_, (u32, u32)>]) -> Result<Vec<Option<Logits>>, RunError> {
-        let mut all = Vec::new();
+    fn step(
+        &self,
+        rows: &mut [Row<'_, (u32, u32)>],
+        logits: &mut Vec<f32>,
+    ) -> Result<(), RunError> {
+        logits.clear();
         for row in rows {
             for &token in row.tokens {
                 *row.state = (token, row.state.1 + 1);
             }
             let (last, read) = *row.state;
-            let mut logits = vec![0.0; 26];
+            let mut own = [0.0; 26];
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
             let weight = 1.0 + (read % 3) as f32;
-            logits[((last + 1) % 26) as usize] = weight;
-            all.push(row.want_logits.then_some(logits));
+            own[((last + 1) % 26) as usize] = weight;
+            logits.extend(own.iter().filter(|_| row.want_logits));
         }
-        Ok(all)
+        Ok(())
     }
 }
 
-struct Letters;
+impl Generator for Alphabet {
+    fn begin(&self) -> (u32, u32) {
+        (0, 0)
+    }
+}
+
+pub struct Letters;
 
 impl Language for Letters {
     fn prompts(&self, payload: Payload) -> Result<Vec<Vec<TokenId>>, Problem> {
@@ -252,7 +368,7 @@ impl Language for Letters {
     }
 }
 
-fn ask(texts: &[&str], pairs: &[(&str, ParamValue)]) -> Request {
+pub fn ask(texts: &[&str], pairs: &[(&str, ParamValue)]) -> Request {
     let mut request = request(texts);
     for (name, value) in pairs {
         request.params.insert(name, value.clone(), format!("/parameters/{name}"));
@@ -260,7 +376,7 @@ fn ask(texts: &[&str], pairs: &[(&str, ParamValue)]) -> Request {
     request
 }
 
-fn text(outcome: &Outcome) -> (&str, Finish) {
+pub fn text(outcome: &Outcome) -> (&str, Finish) {
     match outcome {
         Outcome::Generated { text, finish_reason, .. } => (text, *finish_reason),
         other => panic!("{other:?}"),
@@ -270,7 +386,7 @@ fn text(outcome: &Outcome) -> (&str, Finish) {
 #[tokio::test]
 async fn a_generation_ends_at_its_length_or_at_a_stop_text() {
     let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
+    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, Letters);
     let greedy = ("temperature", ParamValue::Number(0.0));
     let five = ("max_tokens", ParamValue::Number(5.0));
     let answer =
@@ -285,7 +401,7 @@ async fn a_generation_ends_at_its_length_or_at_a_stop_text() {
 #[tokio::test]
 async fn one_seed_gives_one_text_alone_or_among_others() {
     let engine = Engine::start(2).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
+    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, Letters);
     let pairs = [("seed", ParamValue::Number(5.0)), ("max_tokens", ParamValue::Number(40.0))];
     let alone = whole(&*endpoint, ask(&["q"], &pairs)).await.unwrap();
     let many = ["a", "bcd", "q", "zzzz", "q"];
@@ -298,7 +414,7 @@ async fn one_seed_gives_one_text_alone_or_among_others() {
 #[tokio::test]
 async fn a_stream_is_the_whole_answer_in_pieces() {
     let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
+    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, Letters);
     let seed = ("seed", ParamValue::Number(3.0));
     let whole = whole(&*endpoint, ask(&["k"], std::slice::from_ref(&seed))).await.unwrap();
     let stream = ("stream", ParamValue::Bool(true));
@@ -322,7 +438,7 @@ async fn a_stream_is_the_whole_answer_in_pieces() {
 #[tokio::test]
 async fn a_parameter_that_is_not_honoured_is_refused() {
     let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
+    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, Letters);
     let odd = ("best_of", ParamValue::Number(2.0));
     let problem = whole(&*endpoint, ask(&["a"], &[odd])).await.unwrap_err();
     assert_eq!(problem.kind, Kind::InvalidInput);
@@ -337,9 +453,10 @@ async fn a_long_queue_takes_no_more_turns_than_a_short_one() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let doubler = Doubler { entered: enter, go: Mutex::new(gate), seen: Arc::clone(&seen) };
     let limits = Limits { batch_rows_max: 1, ..Limits::default() };
-    let flooded: Arc<dyn Endpoint> = engine.one_shot("flooded", doubler, Numbers, limits).into();
+    let flooded: Arc<dyn Endpoint> =
+        engine.one_shot(manner("flooded", limits), doubler, Numbers, None).into();
     let quick: Arc<dyn Endpoint> =
-        engine.stepwise("quick", Alphabet, Letters, Limits::default()).into();
+        engine.stepwise(manner("quick", Limits::default()), Alphabet, Letters).into();
     let mut flood = Vec::new();
     for _ in 0..20 {
         let (endpoint, request) = (Arc::clone(&flooded), request(&["1"]));
@@ -365,43 +482,4 @@ async fn a_long_queue_takes_no_more_turns_than_a_short_one() {
     for request in flood {
         request.await.unwrap().unwrap();
     }
-}
-
-/// Cannot write an `e`.
-struct NoE;
-
-impl Language for NoE {
-    fn prompts(&self, payload: Payload) -> Result<Vec<Vec<TokenId>>, Problem> {
-        Letters.prompts(payload)
-    }
-
-    fn text(&self, tokens: &[TokenId]) -> String {
-        assert!(!tokens.contains(&4), "an e");
-        Letters.text(tokens)
-    }
-
-    fn end(&self) -> Option<TokenId> {
-        None
-    }
-}
-
-#[tokio::test]
-async fn a_vocabulary_that_panics_loses_its_sequences_and_nothing_else() {
-    let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, NoE, Limits::default());
-    let pairs = [("temperature", ParamValue::Number(0.0)), ("max_tokens", ParamValue::Number(3.0))];
-    let problem = whole(&*endpoint, ask(&["c"], &pairs)).await.unwrap_err();
-    assert_eq!(problem.kind, Kind::Internal);
-    let answer = whole(&*endpoint, ask(&["f"], &pairs)).await.unwrap();
-    assert_eq!(text(&answer.outcomes[0]), ("ghi", Finish::Length));
-    assert!(engine.alive());
-}
-
-#[tokio::test]
-async fn stop_texts_are_bounded() {
-    let engine = Engine::start(1).unwrap();
-    let endpoint = engine.stepwise("alphabet", Alphabet, Letters, Limits::default());
-    let long = ("stop", ParamValue::Text("x".repeat(257)));
-    let problem = whole(&*endpoint, ask(&["a"], &[long])).await.unwrap_err();
-    assert_eq!(problem.faults[0].pointer, "/parameters/stop");
 }

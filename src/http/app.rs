@@ -6,7 +6,7 @@ use std::thread::available_parallelism;
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::access::Access;
+use crate::access::{Access, Rates};
 use crate::config::HttpSettings;
 use crate::domain::{Kind, MediaLimits, Problem};
 use crate::http::stage::{Stage, reached};
@@ -41,6 +41,8 @@ pub struct App {
     pub limits: HttpSettings,
     pub media: MediaLimits,
     pub live: Box<dyn Fn() -> bool + Send + Sync>,
+    /// What each caller has asked for.
+    pub rates: Rates,
     stage: watch::Receiver<Stage>,
     /// Not ready because an admin said so.
     held: AtomicBool,
@@ -65,6 +67,7 @@ impl App {
             limits: parts.limits,
             media: parts.media,
             live: parts.live,
+            rates: Rates::new(parts.limits.caller_requests_per_s_max),
             stage: parts.stage,
             held: AtomicBool::new(false),
             bodies: Arc::new(Semaphore::new(budget.min(Semaphore::MAX_PERMITS))),

@@ -19,7 +19,7 @@ use crate::domain::{
     Answer, Card, Class, Digest, Finish, Kind, MediaLimits, Outcome, Piece, Problem, State, Status,
     Timings,
 };
-use crate::engine::{Endpoint, ModelStats, Reply, Request};
+use crate::engine::{Curve, Endpoint, Measured, ModelStats, Reply, Request, Rest};
 use crate::http::{App, Listener, Parts, Stage, router};
 use crate::registry::{Model, Registry, Slot};
 use crate::state::Database;
@@ -34,6 +34,7 @@ pub fn limits() -> HttpSettings {
         idle_timeout: Duration::from_secs(75),
         deadline_default: Duration::from_secs(30),
         deadline_max: Duration::from_mins(1),
+        caller_requests_per_s_max: 0,
     }
 }
 
@@ -77,6 +78,14 @@ impl Endpoint for Fake {
     fn stats(&self) -> &ModelStats {
         &self.stats
     }
+
+    fn rest(&self) -> Option<Rest> {
+        None
+    }
+
+    fn adopt(&self, _: &Curve) {}
+
+    fn calibrate(&self, _: Measured) {}
 }
 
 fn echo(request: Request) -> Result<Reply, Problem> {
@@ -214,6 +223,7 @@ fn slot(name: &str, task: &str, deed: Deed) -> Slot {
     let model = Model {
         card: card.clone(),
         device: "cpu".into(),
+        processor: "cpu".into(),
         load_time: Duration::from_millis(20),
         bytes: 0,
         endpoint: Box::new(Fake { deed, stats }),

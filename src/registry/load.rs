@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::arch::{self, OpenContext};
 use crate::compute::{device, kernels};
 use crate::domain::{Card, CpuChoice, DeviceChoice, MediaLimits, State, Status};
-use crate::engine::{Engine, Limits};
+use crate::engine::{Endpoint, Engine, Limits};
 use crate::package::{Package, Store, StoreEntry, WEIGHTS_FILE};
 use crate::registry::{Model, Registry, Slot};
 
@@ -17,6 +17,8 @@ pub struct Placement {
     pub device: DeviceChoice,
     pub cpu: CpuChoice,
     pub limits: Limits,
+    /// Threads inside one forward pass.
+    pub intra_op_threads: usize,
     pub media: MediaLimits,
     /// Whether the server is ready only when this model is.
     pub required: bool,
@@ -71,9 +73,19 @@ fn open(
     let package = store.package(entry).map_err(|error| error.to_string())?;
     let said = package.manifest.card(package.digest);
     *card = Some(said.clone());
-    let (device, endpoint) = open_package(&package, placement, engine)?;
-    let weights = package.file(WEIGHTS_FILE).map_or(0, <[u8]>::len);
-    Ok(Model { card: said, device, load_time: began.elapsed(), bytes: weights as u64, endpoint })
+    let Opened { device, processor, endpoint } = open_package(&package, placement, engine)?;
+    let bytes = package.file(WEIGHTS_FILE).map_or(0, <[u8]>::len) as u64;
+    let load_time = began.elapsed();
+    Ok(Model { card: said, device, processor, load_time, bytes, endpoint })
+}
+
+/// A package that serves.
+pub struct Opened {
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// As in [`Model`].
+    pub processor: String,
+    pub endpoint: Box<dyn Endpoint>,
 }
 
 /// Opens a package on its device: the check that every version passes before it serves.
@@ -84,19 +96,28 @@ pub fn open_package(
     package: &Package,
     placement: &Placement,
     engine: &Engine,
-) -> Result<(String, Box<dyn crate::engine::Endpoint>), String> {
+) -> Result<Opened, String> {
     let architecture =
         arch::find(&package.manifest.architecture.name).map_err(|error| error.to_string())?;
     let device = device::open(placement.device).map_err(|error| error.to_string())?;
+    let level = kernels::resolve(placement.cpu).map_err(|error| error.to_string())?;
     let context = OpenContext {
         device: &device,
-        level: kernels::resolve(placement.cpu).map_err(|error| error.to_string())?,
+        level,
         engine,
         limits: placement.limits,
         media: placement.media,
+        intra_op_threads: placement.intra_op_threads,
     };
     let endpoint = (architecture.open)(package, &context).map_err(|error| error.to_string())?;
-    Ok((device::name(&device), endpoint))
+    let device = device::name(&device);
+    let processor = format!(
+        "{device} {level} {} threads={} maas={}",
+        device::processor(),
+        placement.intra_op_threads,
+        env!("CARGO_PKG_VERSION")
+    );
+    Ok(Opened { device, processor, endpoint })
 }
 
 fn slot(entry: &StoreEntry, placement: &Placement, state: State, reason: Option<String>) -> Slot {

@@ -1,6 +1,7 @@
 //! Which versions serve. A request takes one snapshot and keeps it to its end.
 
 mod load;
+mod tune;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct Model {
     pub card: Card,
     /// `cpu` or `cuda:N`.
     pub device: String,
+    /// The kind of processor and what runs on it: times that were measured hold for this only.
+    pub processor: String,
     pub load_time: Duration,
     /// Of its weights, in the package.
     pub bytes: u64,
@@ -36,6 +39,17 @@ pub struct Slot {
     pub card: Option<Card>,
     /// Present while the state is ready.
     pub model: Option<Arc<Model>>,
+}
+
+impl Slot {
+    /// Why it takes no requests, where it does not.
+    fn trouble(&self) -> Option<String> {
+        match (&self.model, &self.status.reason) {
+            (Some(model), _) => model.endpoint.rest().map(|rest| rest.reason),
+            (None, Some(reason)) => Some(reason.clone()),
+            (None, None) => Some("it is loading".to_owned()),
+        }
+    }
 }
 
 type Snapshot = BTreeMap<(ModelName, Version), Slot>;
@@ -94,11 +108,9 @@ impl Registry {
         self.slots
             .load()
             .values()
-            .filter(|slot| slot.required && slot.status.state != State::Ready)
-            .map(|slot| match &slot.status.reason {
-                Some(reason) => format!("{}/{}: {reason}", slot.name, slot.version),
-                None => format!("{}/{} is loading", slot.name, slot.version),
-            })
+            .filter(|slot| slot.required)
+            .filter_map(|slot| Some((slot, slot.trouble()?)))
+            .map(|(slot, trouble)| format!("{}/{}: {trouble}", slot.name, slot.version))
             .collect()
     }
 

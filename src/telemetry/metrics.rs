@@ -10,9 +10,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry as Table;
 
 use crate::domain::{Kind, Timings};
+use crate::engine::Traffic;
 use crate::registry::{Model, Registry};
 use crate::telemetry::exposition::{self, prometheus_text};
 use crate::telemetry::models::Models;
+use crate::telemetry::workers::Workers;
 
 /// Seconds. The lowest bounds tell apart what happens inside one small network.
 const SECONDS: [f64; 18] = [
@@ -98,6 +100,7 @@ pub struct Metrics {
     first_token: Seconds,
     inter_token: Seconds,
     inflight: Gauge,
+    workers: Option<Workers>,
 }
 
 impl Default for Metrics {
@@ -114,6 +117,7 @@ impl Default for Metrics {
             first_token: seconds(),
             inter_token: seconds(),
             inflight: Gauge::default(),
+            workers: None,
         };
         metrics.register();
         metrics
@@ -144,6 +148,12 @@ impl Metrics {
         table
             .sub_registry_with_labels(build.into_iter().map(|(k, v)| (k.into(), v.into())))
             .register("build_info", "Which build this is", ConstGauge::new(1_i64));
+    }
+
+    /// Shows how busy the compute threads are, too.
+    #[must_use]
+    pub fn watching(self, traffic: Traffic) -> Self {
+        Self { workers: Some(Workers::new(traffic)), ..self }
     }
 
     /// Counts a prediction as in progress.
@@ -181,6 +191,10 @@ impl Metrics {
     pub fn render(&self, models: &Registry) -> (&'static str, String) {
         let mut scrape = Table::with_prefix("maas");
         scrape.register_collector(Box::new(Models(models.list())));
+        if let Some(workers) = &self.workers {
+            let ratio = ConstGauge::new(workers.busy_ratio());
+            scrape.register("executor_busy_ratio", "Share of the compute threads at work", ratio);
+        }
         let mut open_metrics = String::new();
         // Writing to a String does not fail.
         let _ = text::encode_registry(&mut open_metrics, &self.table)

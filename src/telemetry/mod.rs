@@ -4,6 +4,7 @@ mod exposition;
 mod log;
 mod metrics;
 mod models;
+mod workers;
 
 pub use log::{LogError, check_filter, init};
 pub use metrics::{Finished, Metrics, Outcome};

@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::domain::State;
-use crate::engine::{BATCH_BUCKETS, ModelStats};
+use crate::engine::{BATCH_BUCKETS, Cause, Histogram, ModelStats, PADDING_BUCKETS};
 use crate::registry::{Model, Slot};
 
 /// Every version, as it was at the start of the scrape.
@@ -35,7 +35,7 @@ const fn row(
     Row { name, help, kind, write }
 }
 
-const TABLE: [Row; 9] = [
+const TABLE: [Row; 11] = [
     row("model_state", "1 for the state a version is in", MetricType::Gauge, write_states),
     row("model_load_seconds", "What loading took", MetricType::Gauge, |out, slot| {
         ready(slot, |model| gauge(out, &of(slot, &[]), model.load_time.as_secs_f64()))
@@ -52,7 +52,29 @@ const TABLE: [Row; 9] = [
     row("batches", "Forward passes", MetricType::Counter, |out, slot| {
         stats(slot, |stats| counter(out, &of(slot, &[]), read(&stats.batches)))
     }),
-    row("batch_rows", "Rows in a forward pass", MetricType::Histogram, write_batch_rows),
+    row("batch_rows", "Rows in a forward pass", MetricType::Histogram, |out, slot| {
+        stats(slot, |stats| histogram(out, slot, &stats.batch_rows, &BATCH_BUCKETS, 1.0))
+    }),
+    row(
+        "batch_padding_ratio",
+        "Share of a forward pass that is padding, where the network pads",
+        MetricType::Histogram,
+        |out, slot| {
+            stats(slot, |stats| histogram(out, slot, &stats.padding, &PADDING_BUCKETS, 0.01))
+        },
+    ),
+    row(
+        "refusals",
+        "Requests refused before anything was done for them",
+        MetricType::Counter,
+        |out, slot| {
+            stats(slot, |stats| {
+                Cause::ALL.into_iter().try_for_each(|cause| {
+                    counter(out, &of(slot, &[("cause", cause.name())]), stats.refusals(cause))
+                })
+            })
+        },
+    ),
     row(
         "tokens",
         "Tokens of prompts read and of texts generated",
@@ -91,20 +113,24 @@ fn write_states(out: &mut MetricEncoder, slot: &Slot) -> fmt::Result {
         })
 }
 
-fn write_batch_rows(out: &mut MetricEncoder, slot: &Slot) -> fmt::Result {
-    #[expect(clippy::cast_precision_loss, reason = "bounds are small; the sum may round")]
-    stats(slot, |stats| {
-        let bounds = BATCH_BUCKETS.iter().map(|&bound| bound as f64).chain([f64::INFINITY]);
-        let buckets: Vec<_> = bounds.zip(stats.batch_rows.iter().map(read)).collect();
-        // The count is made of the buckets, so that both agree even while batches run.
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        out.encode_family(&of(slot, &[]))?.encode_histogram::<NoLabelSet>(
-            read(&stats.rows) as f64,
-            count,
-            &buckets,
-            None,
-        )
-    })
+#[expect(clippy::cast_precision_loss, reason = "bounds are small; the sum may round")]
+fn histogram<const N: usize>(
+    out: &mut MetricEncoder,
+    slot: &Slot,
+    histogram: &Histogram<N>,
+    bounds: &[u64],
+    unit: f64,
+) -> fmt::Result {
+    let bounds = bounds.iter().map(|&bound| bound as f64 * unit).chain([f64::INFINITY]);
+    let buckets: Vec<_> = bounds.zip(histogram.counts.iter().map(read)).collect();
+    // The count is made of the buckets, so that both agree even while batches run.
+    let count = buckets.iter().map(|(_, count)| count).sum();
+    out.encode_family(&of(slot, &[]))?.encode_histogram::<NoLabelSet>(
+        read(&histogram.sum) as f64 * unit,
+        count,
+        &buckets,
+        None,
+    )
 }
 
 fn write_busy(out: &mut MetricEncoder, slot: &Slot) -> fmt::Result {

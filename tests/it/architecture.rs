@@ -17,9 +17,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("state", &["domain"]),
     ("access", &["domain"]),
     ("config", &["domain"]),
-    ("registry", &["domain", "engine", "compute", "package", "arch"]),
+    ("registry", &["domain", "engine", "compute", "package", "arch", "state"]),
     ("telemetry", &["domain", "engine", "registry", "config"]),
     ("http", &["domain", "engine", "registry", "state", "access", "telemetry", "config"]),
+    ("load", &["domain", "media", "package", "arch"]),
     (
         "cli",
         &[
@@ -34,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "config",
             "registry",
             "http",
+            "load",
         ],
     ),
 ];
@@ -43,6 +45,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("candle_core", &["compute/", "arch/"]),
     ("candle_nn", &["compute/", "arch/"]),
     ("axum", &["http/"]),
+    ("hyper", &["http/", "load/"]),
     ("StatusCode", &["http/"]),
     ("rusqlite", &["state/"]),
     ("feature = \"cuda\"", &["compute/device.rs"]),

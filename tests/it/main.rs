@@ -8,6 +8,8 @@ mod bad_input;
 #[cfg(test)]
 mod imports;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod packages;

@@ -40,7 +40,7 @@ fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endpoint
     let (network, mut codec) = load(package, context.device, context.level)?;
     golden::check(package, &network, &codec)?;
     codec.media = context.media;
-    Ok(context.engine.one_shot(&package.label(), network, codec, context.limits))
+    Ok(context.one_shot(package, network, codec))
 }
 
 fn measure(

@@ -32,6 +32,10 @@ impl Network for CnnNetwork {
         1
     }
 
+    fn pads(&self) -> bool {
+        false
+    }
+
     fn run(&self, batch: &[&Vec<f32>]) -> Result<Vec<Vec<f32>>, RunError> {
         match self {
             Self::Graph(graph) => graph.run(batch),

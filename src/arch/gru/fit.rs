@@ -16,7 +16,7 @@ use crate::arch::{EpochReport, TrainError, TrainJob};
 use crate::compute::Trainable;
 use crate::compute::fit::{Optimiser, Schedule, cross_entropy};
 use crate::compute::layers::{LayerState, Mode};
-use crate::engine::{Stepwise, TokenId};
+use crate::engine::{Generator, TokenId};
 
 /// Above this the perplexity is no number any longer.
 const NATS_MAX: f64 = 700.0;
@@ -134,7 +134,7 @@ impl Learner<'_> {
 /// # Errors
 /// [`TrainError`] for less than two tokens, or when the arithmetic fails.
 pub fn measure(
-    model: &impl Stepwise,
+    model: &impl Generator,
     language: &TextLanguage,
     tokens: &[TokenId],
 ) -> Result<Score, TrainError> {

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::arch::{Architecture, OpenContext, OpenError, Timed, golden, measure};
 use crate::compute::{Loader, WeightError};
 use crate::domain::{Item, MediaLimits};
-use crate::engine::{Endpoint, RunError, Stepwise, TokenId};
+use crate::engine::{Endpoint, Generator, RunError, TokenId};
 use crate::package::{Package, WEIGHTS_FILE};
 
 use config::{Config, Preprocessing};
@@ -59,14 +59,14 @@ fn measure(
     measure::stepwise(package, (network, language), input)
 }
 
-fn serve<N: Stepwise>(
+fn serve<N: Generator>(
     package: &Package,
     context: &OpenContext<'_>,
     network: N,
     language: TextLanguage,
 ) -> Result<Box<dyn Endpoint>, OpenError> {
     check(package, &network, &language)?;
-    Ok(context.engine.stepwise(&package.label(), network, language, context.limits))
+    Ok(context.stepwise(package, network, language))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]
@@ -95,7 +95,7 @@ fn load(
 /// Sampled text may differ between kinds of CPU, so what is compared is how surprising a fixed line is.
 fn check(
     package: &Package,
-    network: &impl Stepwise,
+    network: &impl Generator,
     language: &TextLanguage,
 ) -> Result<(), OpenError> {
     for sample in golden::samples(package)? {
@@ -118,7 +118,7 @@ fn check(
 
 /// What a golden sample expects of a line.
 fn golden_figure(
-    network: &impl Stepwise,
+    network: &impl Generator,
     language: &TextLanguage,
     line: &[TokenId],
 ) -> Result<Value, RunError> {

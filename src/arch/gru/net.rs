@@ -7,7 +7,7 @@ use candle_core::{Device, Result, Tensor};
 use crate::arch::gru::config::Config;
 use crate::compute::layers::{Dropout, FoldedLayer, LayerState, Mode, RecurrentLayer, rows_matmul};
 use crate::compute::{Init, Parameters, WeightError};
-use crate::engine::{Logits, Row, RunError, Stepwise, TokenId};
+use crate::engine::{Generator, Row, RunError, Stepwise, TokenId};
 
 /// The parameters, as they are stored: for names and shapes see [`Config`].
 pub struct RecurrentModel {
@@ -165,7 +165,7 @@ impl FoldedModel {
 
     /// Reads every row's tokens. Rows are taken longest first, so those that still have tokens are
     /// always the first ones of the batch.
-    fn read(&self, rows: &mut [Row<'_, Vec<LayerState>>]) -> Result<Vec<Option<Logits>>> {
+    fn read(&self, rows: &mut [Row<'_, Vec<LayerState>>]) -> Result<Vec<f32>> {
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&row| Reverse(rows[row].tokens.len()));
         let mut states = self.gather(rows, &order)?;
@@ -202,18 +202,16 @@ impl FoldedModel {
     }
 
     /// The logits of the rows that want them, in one product.
-    fn wanted(&self, rows: &[Row<'_, Vec<LayerState>>]) -> Result<Vec<Option<Logits>>> {
+    fn wanted(&self, rows: &[Row<'_, Vec<LayerState>>]) -> Result<Vec<f32>> {
         let outputs: Vec<&Tensor> = rows
             .iter()
             .filter(|row| row.want_logits)
             .filter_map(|row| row.state.last().map(|state| &state.hidden))
             .collect();
         if outputs.is_empty() {
-            return Ok(rows.iter().map(|_| None).collect());
+            return Ok(Vec::new());
         }
-        let logits = self.logits(&Tensor::cat(&outputs, 0)?)?.to_vec2::<f32>()?;
-        let mut logits = logits.into_iter();
-        Ok(rows.iter().map(|row| row.want_logits.then(|| logits.next()).flatten()).collect())
+        self.logits(&Tensor::cat(&outputs, 0)?)?.flatten_all()?.to_vec1()
     }
 }
 
@@ -236,17 +234,21 @@ impl Stepwise for FoldedModel {
     /// One row per layer, on the device.
     type State = Vec<LayerState>;
 
-    fn begin(&self) -> Self::State {
-        self.zeros.clone()
-    }
-
     fn step(
         &self,
         rows: &mut [Row<'_, Self::State>],
-    ) -> std::result::Result<Vec<Option<Logits>>, RunError> {
-        if rows.is_empty() {
-            return Ok(Vec::new());
+        logits: &mut Vec<f32>,
+    ) -> std::result::Result<(), RunError> {
+        logits.clear();
+        if !rows.is_empty() {
+            *logits = self.read(rows).map_err(|error| RunError(error.to_string()))?;
         }
-        self.read(rows).map_err(|error| RunError(error.to_string()))
+        Ok(())
+    }
+}
+
+impl Generator for FoldedModel {
+    fn begin(&self) -> Self::State {
+        self.zeros.clone()
     }
 }

@@ -8,7 +8,7 @@ use candle_core::{Result, Tensor};
 use crate::arch::gru::net::RecurrentModel;
 use crate::compute::kernels::{Buffer, Level, Packed, Product, gemm};
 use crate::compute::layers::{PackedLayer, RecurrentLayer};
-use crate::engine::{Logits, Row, RunError, Stepwise, TokenId};
+use crate::engine::{Generator, Row, RunError, Stepwise, TokenId};
 
 /// A [`RecurrentModel`] for the kernels. A row's numbers do not depend on the rows beside it.
 pub struct PackedModel {
@@ -152,7 +152,7 @@ impl PackedModel {
     }
 
     /// The logits of the rows that want them, in one product.
-    fn wanted(&self, rows: &[Row<'_, Vec<f32>>]) -> Vec<Option<Logits>> {
+    fn wanted(&self, rows: &[Row<'_, Vec<f32>>], logits: &mut Vec<f32>) {
         // The last layer's hidden values come before its cell's, which end the state.
         let last = self.layers.last().map_or(0, PackedLayer::state_len);
         let start = self.state_len() - last;
@@ -162,11 +162,8 @@ impl PackedModel {
             .flat_map(|row| &row.state[start..start + self.head.k()])
             .copied()
             .collect();
-        let mut logits = vec![0.0; outputs.len() / self.head.k() * self.head.n()];
-        gemm(self.level, &self.head, Product::rows(&self.head, &outputs, &mut logits));
-        let mut logits = logits.chunks_exact(self.head.n());
-        let mut next = || logits.next().map(<[f32]>::to_vec);
-        rows.iter().map(|row| row.want_logits.then(&mut next).flatten()).collect()
+        logits.resize(outputs.len() / self.head.k() * self.head.n(), 0.0);
+        gemm(self.level, &self.head, Product::rows(&self.head, &outputs, logits));
     }
 }
 
@@ -174,18 +171,22 @@ impl Stepwise for PackedModel {
     /// Of each layer the hidden values, then the cell's where it has one.
     type State = Vec<f32>;
 
-    fn begin(&self) -> Vec<f32> {
-        vec![0.0; self.state_len()]
-    }
-
     fn step(
         &self,
         rows: &mut [Row<'_, Vec<f32>>],
-    ) -> std::result::Result<Vec<Option<Logits>>, RunError> {
+        logits: &mut Vec<f32>,
+    ) -> std::result::Result<(), RunError> {
         let mut work = self.idle().pop().unwrap_or_default();
         let read = self.read(rows, &mut work);
         self.idle().push(work);
         read?;
-        Ok(self.wanted(rows))
+        self.wanted(rows, logits);
+        Ok(())
+    }
+}
+
+impl Generator for PackedModel {
+    fn begin(&self) -> Vec<f32> {
+        vec![0.0; self.state_len()]
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::arch::gru::language::TextLanguage;
 use crate::arch::gru::streams::Streams;
-use crate::engine::{Language, Row, RunError, Stepwise, TokenId};
+use crate::engine::{Generator, Language, Row, RunError, Stepwise, TokenId};
 
 /// Rows that a long text is read in, side by side.
 const ROWS_MAX: usize = 32;
@@ -35,7 +35,7 @@ impl Score {
 ///
 /// # Errors
 /// When the arithmetic fails.
-pub fn score<N: Stepwise>(
+pub fn score<N: Generator>(
     network: &N,
     language: &TextLanguage,
     tokens: &[TokenId],
@@ -71,8 +71,10 @@ fn surprise<N: Stepwise>(
         .zip(inputs.chunks(1))
         .map(|(state, tokens)| Row { state, tokens, want_logits: true })
         .collect();
-    let logits = network.step(&mut rows)?;
-    let nats = logits.iter().flatten().zip(targets).map(|(row, &target)| {
+    let mut logits = Vec::new();
+    network.step(&mut rows, &mut logits)?;
+    let width = (logits.len() / targets.len().max(1)).max(1);
+    let nats = logits.chunks_exact(width).zip(targets).map(|(row, &target)| {
         let most = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         let sum: f64 = row.iter().map(|&v| (f64::from(v) - most).exp()).sum();
         let target = row.get(target as usize).copied().unwrap_or(f32::NEG_INFINITY);

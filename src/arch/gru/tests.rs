@@ -9,8 +9,8 @@ use super::*;
 use crate::arch::{EvalJob, Recipe, TrainError, TrainJob, TrainReport};
 use crate::compute::Trainable;
 use crate::compute::kernels::{self, Level};
-use crate::domain::{Outcome, ParamValue, Params, Payload};
-use crate::engine::{Engine, Language, Limits, Logits, Reply, Request, Row, Stepwise};
+use crate::domain::{Outcome, ParamValue, Params, Payload, Priority};
+use crate::engine::{Engine, Language, Limits, Reply, Request, Row, Stepwise};
 
 fn model(cell: &str, layers: usize) -> RecurrentModel {
     let table = format!("cell = \"{cell}\"\nhidden = 40\nembedding = 8\nlayers = {layers}");
@@ -24,13 +24,17 @@ fn packed(model: &RecurrentModel) -> PackedModel {
     PackedModel::new(model, kernels::best()).unwrap()
 }
 
-fn step<N: Stepwise>(network: &N, states: &mut [N::State], tokens: &[&[TokenId]]) -> Vec<Logits> {
+fn step<N: Stepwise>(network: &N, states: &mut [N::State], tokens: &[&[TokenId]]) -> Vec<Vec<f32>> {
     let mut rows: Vec<Row<'_, N::State>> = states
         .iter_mut()
         .zip(tokens)
         .map(|(state, tokens)| Row { state, tokens, want_logits: true })
         .collect();
-    network.step(&mut rows).unwrap().into_iter().map(Option::unwrap).collect()
+    // What is left in it is not added to.
+    let mut logits = vec![0.5; 7];
+    network.step(&mut rows, &mut logits).unwrap();
+    assert_eq!(logits.len() % states.len(), 0);
+    logits.chunks_exact(logits.len() / states.len()).map(<[f32]>::to_vec).collect()
 }
 
 /// Some tokens that depend on `seed`.
@@ -40,7 +44,7 @@ fn tokens(seed: u32, count: u32) -> Vec<TokenId> {
 
 #[test]
 fn a_prompt_in_chunks_equals_token_by_token() {
-    fn check(network: &impl Stepwise, what: &str) {
+    fn check(network: &impl Generator, what: &str) {
         let prompt = tokens(1, 23);
         let read = |size: usize| {
             let mut states = [network.begin()];
@@ -79,7 +83,7 @@ fn the_kernels_agree_with_the_graph() {
 /// The same seed must give the same text whoever else is being served, so this is bit for bit.
 #[test]
 fn a_row_reads_the_same_alone_and_among_others() {
-    fn check<N: Stepwise>(network: &N, cell: &str) {
+    fn check<N: Generator>(network: &N, cell: &str) {
         let prompts: Vec<_> = (0..9).map(|row| tokens(row, 3 + row * 5 % 11)).collect();
         let prompts: Vec<&[TokenId]> = prompts.iter().map(Vec::as_slice).collect();
         let mut together: Vec<N::State> = (0..9).map(|_| network.begin()).collect();
@@ -108,12 +112,14 @@ fn logits_come_only_where_they_are_wanted() {
         .zip([false, true, false])
         .map(|(state, want_logits)| Row { state, tokens: &[4, 2], want_logits })
         .collect();
-    let logits = network.step(&mut rows).unwrap();
-    assert_eq!(logits.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
-    assert_eq!(logits[1].as_ref().unwrap().len(), 20);
-    assert!(network.step(&mut []).unwrap().is_empty());
+    let mut logits = Vec::new();
+    network.step(&mut rows, &mut logits).unwrap();
+    assert_eq!(logits, step(&network, &mut [network.begin()], &[&[4, 2]])[0]);
+    assert_eq!(logits.len(), 20);
+    network.step(&mut [], &mut logits).unwrap();
+    assert!(logits.is_empty());
     let outside = Row { state: &mut network.begin(), tokens: &[20], want_logits: false };
-    assert!(network.step(&mut [outside]).is_err());
+    assert!(network.step(&mut [outside], &mut logits).is_err());
 }
 
 #[test]
@@ -176,7 +182,7 @@ fn recipe(change: impl FnOnce(&mut Recipe)) -> Recipe {
 }
 
 /// The likeliest continuation of `prompt`.
-fn greedy(network: &impl Stepwise, language: &TextLanguage, prompt: &str, count: usize) -> String {
+fn greedy(network: &impl Generator, language: &TextLanguage, prompt: &str, count: usize) -> String {
     let mut states = [network.begin()];
     let mut next = language.vocabulary().encode(prompt).unwrap();
     let mut text = Vec::new();
@@ -216,6 +222,7 @@ fn a_sentence_is_learned_packed_and_opened() {
 fn generate(package: &Package, prompts: &[&str], seed: f64) -> Vec<Outcome> {
     let engine = Engine::start(1).unwrap();
     let context = OpenContext {
+        intra_op_threads: 1,
         device: &Device::Cpu,
         level: crate::compute::kernels::best(),
         engine: &engine,
@@ -233,7 +240,14 @@ fn generate(package: &Package, prompts: &[&str], seed: f64) -> Vec<Outcome> {
     };
     let deadline = Instant::now() + Duration::from_mins(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let reply = runtime.block_on(endpoint.predict(Request { payload, params, deadline })).unwrap();
+    let reply = runtime
+        .block_on(endpoint.predict(Request {
+            payload,
+            params,
+            deadline,
+            priority: Priority::default(),
+        }))
+        .unwrap();
     let Reply::Whole(answer) = reply else { panic!("expected a whole answer") };
     answer.outcomes
 }

@@ -1,98 +1,124 @@
-//! The waiting side of one request: turns the events of its sequences into an answer.
+//! The waiting side of one request: turns the events of its items into an answer.
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::domain::{Answer, Kind, Outcome, Piece, Problem, Timings, TokenTimings};
-use crate::engine::generate::sequence::{Event, Pace, What};
-use crate::engine::one_shot::deadline_passed;
+use crate::engine::admission::Place;
+use crate::engine::batch::Urgency;
+use crate::engine::gather::deadline_passed;
+use crate::engine::generate::caller::{Caller, Ended, Event, Pace, What};
 
-/// Collects one outcome per item.
-pub struct Collector {
-    events: mpsc::UnboundedReceiver<Event>,
-    outcomes: Vec<Option<Outcome>>,
-    deadline: Instant,
+/// Collects one output per item.
+pub struct Collector<T> {
+    events: UnboundedReceiver<Event<T>>,
+    outputs: Vec<Option<T>>,
+    urgency: Urgency,
+    pre: Duration,
     admitted: Instant,
     started: Option<Instant>,
-    /// Of the sequence that ended last.
+    ended: Option<Instant>,
+    /// Of the text that ended last.
     pace: Option<Pace>,
-    pre: Duration,
     batch_rows: usize,
+    /// Given back when the answer is whole, or when nobody waits for it any longer.
+    _place: Place,
 }
 
-impl Collector {
+/// What a request's items gave, together.
+pub struct Collected<T> {
+    /// In the order of the items.
+    pub outputs: Vec<T>,
+    /// Without what comes after.
+    pub timings: Timings,
+    pub batch_rows: usize,
+}
+
+enum Step<T> {
+    Text(String),
+    End(Collected<T>),
+}
+
+impl<T> Collector<T> {
+    /// For `items` whose payload took `pre` to decode, and the way to it that their callers share. It is theirs
+    /// alone: when they are lost, the waiter is told.
     pub fn new(
         items: usize,
-        deadline: Instant,
-        events: mpsc::UnboundedReceiver<Event>,
+        urgency: Urgency,
         pre: Duration,
-    ) -> Self {
-        Self {
+        place: Place,
+    ) -> (Self, UnboundedSender<Event<T>>) {
+        let (sender, events) = unbounded_channel();
+        let collector = Self {
             events,
-            outcomes: vec![None; items],
-            deadline,
+            outputs: std::iter::repeat_with(|| None).take(items).collect(),
+            urgency,
+            pre,
             admitted: Instant::now(),
             started: None,
+            ended: None,
             pace: None,
-            pre,
             batch_rows: 0,
-        }
+            _place: place,
+        };
+        (collector, sender)
+    }
+
+    /// The caller of one item.
+    pub fn caller(&self, index: usize, events: &UnboundedSender<Event<T>>) -> Caller<T> {
+        Caller { index, urgency: self.urgency, events: events.clone() }
     }
 
     /// The next piece of text, or the end.
-    async fn next(&mut self) -> Result<Piece, Problem> {
+    async fn next(&mut self) -> Result<Step<T>, Problem> {
         loop {
-            if self.outcomes.iter().all(Option::is_some) {
-                return Ok(Piece::End(self.end()));
+            if self.outputs.iter().all(Option::is_some) {
+                return Ok(Step::End(self.end()));
             }
-            let event = tokio::time::timeout_at(self.deadline.into(), self.events.recv())
+            let event = tokio::time::timeout_at(self.urgency.deadline.into(), self.events.recv())
                 .await
                 .map_err(|_| deadline_passed())?;
             let Some(Event { index, what }) = event else {
                 return Err(Problem::new(Kind::Unavailable, "the server is stopping"));
             };
             match what {
-                What::Started(at) => self.started = self.started.or(Some(at)),
-                What::Text(text) => return Ok(Piece::Text(text)),
-                What::Ended { outcome, batch_rows, pace } => {
-                    self.pace = Some(pace);
-                    self.batch_rows = self.batch_rows.max(batch_rows);
-                    self.outcomes[index] = Some(outcome);
-                }
+                What::Text(text) => return Ok(Step::Text(text)),
+                What::Ended(ended) => self.put(index, ended),
                 What::Failed(problem) => return Err(problem),
             }
         }
     }
 
-    pub async fn whole(mut self) -> Result<Answer, Problem> {
+    fn put(&mut self, index: usize, ended: Ended<T>) {
+        let Ended { output, started, at, batch_rows, pace } = ended;
+        self.started = Some(self.started.map_or(started, |first| first.min(started)));
+        self.ended = self.ended.max(Some(at));
+        self.pace = pace;
+        self.batch_rows = self.batch_rows.max(batch_rows);
+        self.outputs[index] = Some(output);
+    }
+
+    /// Waits for every item.
+    pub async fn all(mut self) -> Result<Collected<T>, Problem> {
         loop {
-            if let Piece::End(answer) = self.next().await? {
-                return Ok(answer);
+            if let Step::End(collected) = self.next().await? {
+                return Ok(collected);
             }
         }
     }
 
-    /// As a stream: the state is gone after the end or a problem.
-    pub async fn piece(state: Option<Self>) -> Option<(Result<Piece, Problem>, Option<Self>)> {
-        let mut collector = state?;
-        let piece = collector.next().await;
-        let more = matches!(piece, Ok(Piece::Text(_)));
-        Some((piece, more.then_some(collector)))
-    }
-
-    fn end(&mut self) -> Answer {
+    fn end(&mut self) -> Collected<T> {
         let started = self.started.unwrap_or(self.admitted);
-        let ended = self.pace.map_or(started, |pace| pace.last);
         let timings = Timings {
             pre: self.pre,
             queue: started.saturating_duration_since(self.admitted),
-            infer: ended.saturating_duration_since(started),
+            infer: self.ended.unwrap_or(started).saturating_duration_since(started),
             post: Duration::ZERO,
             tokens: self.pace.map(|pace| self.token_timings(pace)),
         };
-        let outcomes = self.outcomes.iter_mut().filter_map(Option::take).collect();
-        Answer { outcomes, timings, batch_rows: self.batch_rows }
+        let outputs = self.outputs.iter_mut().filter_map(Option::take).collect();
+        Collected { outputs, timings, batch_rows: self.batch_rows }
     }
 
     fn token_timings(&self, pace: Pace) -> TokenTimings {
@@ -100,5 +126,25 @@ impl Collector {
         let between = pace.last.saturating_duration_since(pace.first).checked_div(steps);
         let first = self.pre + pace.first.saturating_duration_since(self.admitted);
         TokenTimings { first, between }
+    }
+}
+
+impl Collector<Outcome> {
+    /// As a stream: the state is gone after the end or a problem.
+    pub async fn piece(state: Option<Self>) -> Option<(Result<Piece, Problem>, Option<Self>)> {
+        let mut collector = state?;
+        let piece = collector.next().await.map(|step| match step {
+            Step::Text(text) => Piece::Text(text),
+            Step::End(collected) => Piece::End(collected.into()),
+        });
+        let more = matches!(piece, Ok(Piece::Text(_)));
+        Some((piece, more.then_some(collector)))
+    }
+}
+
+impl From<Collected<Outcome>> for Answer {
+    fn from(collected: Collected<Outcome>) -> Self {
+        let Collected { outputs, timings, batch_rows } = collected;
+        Self { outcomes: outputs, timings, batch_rows }
     }
 }

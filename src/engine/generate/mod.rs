@@ -1,10 +1,21 @@
-//! Generation: sequences that join and leave between the steps of one loop.
+//! Sequences that join and leave between the steps of one loop.
 
+mod caller;
 mod collector;
+mod drive;
+mod generation;
 mod options;
+mod recognition;
+mod running;
 mod sampler;
-mod sequence;
-mod stepper;
+mod steps;
 mod text;
+mod windows;
+mod writing;
 
-pub use stepper::Stepper;
+pub use drive::drive;
+pub use generation::Generation;
+pub use recognition::Recognition;
+
+#[cfg(test)]
+mod tests;

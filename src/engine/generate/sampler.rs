@@ -1,5 +1,7 @@
 //! From logits to the next token. All in f64 and in a fixed order: a seed gives the same text again.
 
+use std::cmp::Ordering;
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -21,6 +23,13 @@ pub struct Sampler {
 struct Candidate {
     token: usize,
     weight: f64,
+}
+
+impl Candidate {
+    /// The likelier first. Ties go to the lower token, so that the order never depends on how it is found.
+    fn order(a: &Self, b: &Self) -> Ordering {
+        b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token))
+    }
 }
 
 impl Sampler {
@@ -47,21 +56,24 @@ impl Sampler {
 
     /// The next token, or `None` when no logit is a number.
     pub fn next(&mut self, logits: &[f32]) -> Option<TokenId> {
-        let mut candidates: Vec<Candidate> = logits
+        let candidates = logits
             .iter()
             .enumerate()
             .filter(|(_, logit)| !logit.is_nan())
-            .map(|(token, &logit)| Candidate { token, weight: self.penalised(token, logit) })
-            .collect();
-        // Ties go to the lower token, so that the order never depends on the sort.
-        candidates.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token)));
-        let best = candidates.first()?.weight;
-        if !best.is_finite() {
-            return None;
-        }
+            .map(|(token, &logit)| Candidate { token, weight: self.penalised(token, logit) });
         let chosen = if self.temperature == 0.0 {
-            candidates[0].token
+            let best = candidates.min_by(Candidate::order)?;
+            best.weight.is_finite().then_some(best.token)?
         } else {
+            let mut candidates: Vec<Candidate> = candidates.collect();
+            // Whoever comes after the k best is out before anything is sorted.
+            if self.top_k < candidates.len() {
+                candidates.select_nth_unstable_by(self.top_k, Candidate::order);
+                candidates.truncate(self.top_k);
+            }
+            candidates.sort_unstable_by(Candidate::order);
+            let best = candidates.first()?.weight;
+            best.is_finite().then_some(())?;
             self.narrow(&mut candidates, best);
             self.draw(&candidates)
         };
@@ -79,7 +91,6 @@ impl Sampler {
 
     /// Turns sorted logits into probabilities and drops those that the options exclude.
     fn narrow(&self, candidates: &mut Vec<Candidate>, best: f64) {
-        candidates.truncate(self.top_k);
         for candidate in &mut *candidates {
             candidate.weight = ((candidate.weight - best) / self.temperature).exp();
         }

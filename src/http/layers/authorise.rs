@@ -1,13 +1,16 @@
 //! Default deny: only a route of the table, asked for with its method by somebody who may, goes on.
 
+use std::time::Instant;
+
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, header};
 
-use crate::access::{Decision, Need, Scope, allows};
+use crate::access::{Caller, Decision, Key, Need, Scope, allows};
 use crate::domain::{Kind, Problem};
 use crate::http::App;
 use crate::http::error::Failure;
-use crate::http::table::{self, Listener};
+use crate::http::server::Peer;
+use crate::http::table::{self, Listener, Row};
 
 /// Why this request goes no further; `None` when it does.
 pub fn refusal(app: &App, listener: Listener, request: &Request) -> Option<Failure> {
@@ -22,11 +25,24 @@ pub fn refusal(app: &App, listener: Listener, request: &Request) -> Option<Failu
             if let (Need::Key(Scope::Admin), Some(key)) = (need, key) {
                 tracing::info!(key = key.name(), route = path.as_str(), "administration");
             }
-            None
+            let counts = need == Need::Key(Scope::Inference) && row.is_some_and(Row::predicts);
+            let within = if counts { within_rate(app, key, request) } else { Ok(()) };
+            within.err().map(Failure::from)
         }
         Decision::Unauthenticated => Some(no_key().into()),
         Decision::Forbidden => Some(wrong_scope(need).into()),
     }
+}
+
+/// A prediction counts for its caller: who holds the key, or else the address that it came from.
+fn within_rate(app: &App, key: Option<&Key>, request: &Request) -> Result<(), Problem> {
+    let address = || request.extensions().get::<Peer>().map(|&Peer(address)| Caller::at(address));
+    let Some(caller) = key.map(Key::holder).or_else(address) else { return Ok(()) };
+    app.rates.take(caller, Instant::now()).map_err(|wait| {
+        let most = app.limits.caller_requests_per_s_max;
+        let detail = format!("this caller is over its limit of {most} predictions a second");
+        Problem::new(Kind::RateLimited, detail).retry_after(wait)
+    })
 }
 
 fn no_route() -> Failure {

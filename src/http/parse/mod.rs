@@ -8,6 +8,7 @@ mod json;
 mod media;
 mod multipart;
 mod params;
+mod schedule;
 
 use axum::http::HeaderValue;
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::domain::{Item, Kind, MediaLimits, ModelName, Params, Payload, Problem
 use media::Form;
 use params::Collected;
 pub(super) use params::model_name;
+pub use schedule::{Schedule, schedule};
 
 /// What a request asks, with its form checked.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::domain::{Kind, Problem};
 use crate::engine::{Reply, Request as Ask};
 use crate::http::body::{self, Whole};
 use crate::http::error::Failure;
-use crate::http::parse::{self, Parsed, Wire};
+use crate::http::parse::{self, Parsed, Schedule, Wire, schedule};
 use crate::http::routes::target::Target;
 use crate::http::stream::{self, stopping, too_late};
 use crate::http::ticket::Ticket;
@@ -57,11 +57,13 @@ async fn answer(
     let (head, body) = request.into_parts();
     // The share is kept to the end: what was read lives in the request until then.
     let Whole { bytes, share: _share } = body::collect(&head.headers, body, app, deadline).await?;
-    let parsed = parse(app, &head.headers, &head.uri, named.is_some(), bytes).await?;
+    let mut parsed = parse(app, &head.headers, &head.uri, named.is_some(), bytes).await?;
     let model = resolve(app, named, &parsed)?;
     ticket.set_model(&model);
+    let Schedule { priority, timeout } = schedule(&mut parsed.params)?;
+    let deadline = timeout.map_or(deadline, |wait| deadline.min(arrival(ticket) + wait));
     let list = parsed.list;
-    let ask = Ask { payload: parsed.payload, params: parsed.params, deadline };
+    let ask = Ask { payload: parsed.payload, params: parsed.params, deadline, priority };
     match model.endpoint.predict(ask).await? {
         Reply::Whole(whole) => {
             ticket.set_timings(whole.timings);
@@ -96,7 +98,11 @@ fn deadline(app: &App, ticket: &Ticket, headers: &HeaderMap) -> Result<Instant, 
                 )
             })?,
     };
-    Ok(ticket.started.into_std() + wait.min(app.limits.deadline_max))
+    Ok(arrival(ticket) + wait.min(app.limits.deadline_max))
+}
+
+fn arrival(ticket: &Ticket) -> Instant {
+    ticket.started.into_std()
 }
 
 async fn parse(

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -45,6 +46,10 @@ const FIRST_REQUEST: Duration = Duration::from_secs(1);
 const LATE_HEAD: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
 /// What all connections of one listener share.
 #[derive(Clone)]
 pub struct Connections {
@@ -62,9 +67,10 @@ impl Connections {
     pub async fn serve(self, socket: TcpStream, _slot: OwnedSemaphorePermit) {
         // Answers are small and whole: waiting to fill a packet only delays them.
         let _ = socket.set_nodelay(true);
+        let peer = socket.peer_addr().ok().map(|address| Peer(address.ip()));
         let activity = Activity::new(&self.limits);
         let (lent, returned) = lend(socket, activity.clone());
-        let expired = self.drive(TokioIo::new(lent), &activity).await;
+        let expired = self.drive(TokioIo::new(lent), &activity, peer).await;
         if let Ok(socket) = returned.await {
             let last = if expired && activity.has_partial_head() { LATE_HEAD } else { b"" };
             close(socket, last).await;
@@ -72,13 +78,16 @@ impl Connections {
     }
 
     /// Drives HTTP on a socket. `true` when it ended because nothing happened for too long.
-    async fn drive<I>(self, io: I, activity: &Activity) -> bool
+    async fn drive<I>(self, io: I, activity: &Activity, peer: Option<Peer>) -> bool
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
     {
         let router = self.router;
         let requests = activity.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
             answer(router.clone(), requests.begin(), request)
         });
         let builder = builder();

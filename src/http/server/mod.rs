@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use crate::config::HttpSettings;
 use crate::http::stage::{Stage, reached};
 use connection::Connections;
+pub use connection::Peer;
 
 /// After an accept that failed for want of file descriptors or memory: some may be free then.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);

@@ -6,6 +6,7 @@ use tower::ServiceExt;
 
 use super::PATH;
 use crate::access::{Access, Key, Keys, Scope};
+use crate::config::HttpSettings;
 use crate::domain::{Digest, State};
 use crate::http::Stage;
 use crate::http::testing::{Got, Server, limits, unready};
@@ -44,6 +45,27 @@ async fn keys_open_what_they_are_for() {
             got.problem(status);
         }
     }
+}
+
+#[tokio::test]
+async fn a_caller_over_its_limit_is_refused_and_others_are_not() {
+    let keys = format!("{} inference one\n{} inference two", hash("one"), hash("two"));
+    let access = Access::new(keys.parse().unwrap(), None);
+    let server = Server::with(access, HttpSettings { caller_requests_per_s_max: 1, ..limits() });
+    let predict = async |key: &str| {
+        let request = Request::post(PATH)
+            .header("authorization", format!("Bearer {key}"))
+            .header("content-type", "text/plain");
+        server.send(request.body(Body::from("x")).unwrap()).await
+    };
+    assert_eq!(predict("one").await.status, StatusCode::OK);
+    let refused = predict("one").await;
+    refused.problem(429);
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(predict("two").await.status, StatusCode::OK);
+    // Looking around is no prediction.
+    let request = Request::get("/v1/models").header("authorization", "Bearer one");
+    assert_eq!(server.send(request.body(Body::empty()).unwrap()).await.status, StatusCode::OK);
 }
 
 async fn ask_admin(server: &Server, method: Method, path: &str, key: Option<&str>) -> Got {

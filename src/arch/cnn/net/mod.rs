@@ -160,6 +160,10 @@ impl Network for Graph {
         1
     }
 
+    fn pads(&self) -> bool {
+        false
+    }
+
     fn run(&self, batch: &[&Vec<f32>]) -> std::result::Result<Vec<Vec<f32>>, RunError> {
         self.rows(batch).map_err(|error| RunError(error.to_string()))
     }

@@ -34,7 +34,7 @@ pub fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endp
     let (network, mut codec) = load(package, context.device, context.level)?;
     golden::check(package, &network, &codec)?;
     codec.bytes_max = context.media.text_bytes_max;
-    Ok(context.engine.one_shot(&package.label(), network, codec, context.limits))
+    Ok(context.one_shot(package, network, codec))
 }
 
 pub fn measure(
@@ -104,6 +104,10 @@ impl Network for BertNetwork {
 
     fn cost(&self, sample: &Vec<TokenId>) -> usize {
         sample.len()
+    }
+
+    fn pads(&self) -> bool {
+        matches!(self, Self::Graph(_))
     }
 
     fn run(&self, batch: &[&Vec<TokenId>]) -> Result<Vec<Vec<f32>>, RunError> {

@@ -12,7 +12,7 @@ use super::*;
 use crate::arch::{ImportError, ImportJob, ImportReport, Source};
 use crate::compute::Trainable;
 use crate::compute::kernels::best;
-use crate::domain::{Item, Outcome, Params, Payload};
+use crate::domain::{Item, Outcome, Params, Payload, Priority};
 use crate::engine::{Codec, Engine, Limits, Reply, Request};
 
 const RECIPE: &str = r#"
@@ -95,6 +95,7 @@ fn imported(folder: &Path, recipe: &str) -> Result<ImportReport, ImportError> {
 /// Opens a package as a server does.
 fn opened(package: &Package, engine: &Engine) -> Result<Box<dyn Endpoint>, OpenError> {
     let context = OpenContext {
+        intra_op_threads: 1,
         device: &Device::Cpu,
         level: best(),
         engine,
@@ -130,7 +131,8 @@ async fn a_published_directory_becomes_a_package_that_answers_with_embeddings() 
         pointers: vec!["/0".to_owned(), "/1".to_owned()],
     };
     let deadline = Instant::now() + Duration::from_mins(1);
-    let request = Request { payload, params: Params::default(), deadline };
+    let request =
+        Request { payload, params: Params::default(), deadline, priority: Priority::default() };
     let Reply::Whole(answer) = endpoint.predict(request).await.unwrap() else { panic!("a stream") };
     let [Outcome::Embedding { embedding, tokens: 4 }, Outcome::Embedding { tokens: 3, .. }] =
         answer.outcomes.as_slice()

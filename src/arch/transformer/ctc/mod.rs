@@ -42,7 +42,7 @@ pub fn open(package: &Package, context: &OpenContext<'_>) -> Result<Box<dyn Endp
         check(package, &sample, &network, &codec)?;
     }
     codec.set_limits(context.media);
-    Ok(context.engine.one_shot(&package.label(), network, codec, context.limits))
+    Ok(context.one_shot(package, network, codec))
 }
 
 pub fn measure(

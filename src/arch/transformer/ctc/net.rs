@@ -168,6 +168,10 @@ impl Network for Transformer {
         self.positions(sample)
     }
 
+    fn pads(&self) -> bool {
+        true
+    }
+
     /// On a CPU each row runs on its own: that is as fast, pads nothing, and makes an answer the same
     /// bits whatever else is in the batch. On other devices rows are padded and masked.
     fn run(&self, batch: &[&Spectrogram]) -> std::result::Result<Vec<Frames>, RunError> {

@@ -125,6 +125,10 @@ impl Network for Recogniser {
         }
     }
 
+    fn pads(&self) -> bool {
+        matches!(self, Self::Graph(_))
+    }
+
     /// Each row runs on its own: that is as fast, pads nothing, and makes an answer the same bits
     /// whatever else is in the batch.
     fn run(&self, batch: &[&Spectrogram]) -> std::result::Result<Vec<Frames>, RunError> {

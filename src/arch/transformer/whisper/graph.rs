@@ -1,11 +1,13 @@
 //! The network as candle's operations: what runs on a GPU, and what the plan is tested against.
 
+use std::sync::Arc;
+
 use candle_core::{D, Device, Result, Tensor};
 
 use crate::arch::transformer::whisper::config::Config;
-use crate::arch::transformer::whisper::speech::{Row, Speech};
+use crate::arch::transformer::whisper::speech::Speech;
 use crate::arch::transformer::whisper::weights::{Attention, Conv1d, Feed, Weights};
-use crate::engine::{Logits, RunError, TokenId};
+use crate::engine::{Row, RunError, Stepwise, TokenId};
 use crate::media::mel::Spectrogram;
 
 /// A Whisper on a device.
@@ -22,26 +24,25 @@ pub struct Memory {
     values: Tensor,
 }
 
-/// What one sequence has read: a memory per layer.
-#[derive(Clone, Default)]
-pub struct Cache {
+/// What one sequence hears and has read: a memory per layer.
+#[derive(Clone)]
+pub struct State {
+    audio: Arc<Vec<Memory>>,
     layers: Vec<Memory>,
     length: usize,
 }
 
 impl Graph {
-    /// [windows, `audio_positions`, width] of windows [windows, mels, frames].
+    /// [`audio_positions`, width] of a window [1, mels, frames].
     fn encoder(&self, mels: &Tensor) -> Result<Tensor> {
         let encoder = &self.weights.encoder;
         let x = encoder.conv1.forward(mels, 1)?.gelu_erf()?;
         let x = encoder.conv2.forward(&x, 2)?.gelu_erf()?;
-        let x = x.transpose(1, 2)?.contiguous()?.broadcast_add(&encoder.positions)?;
-        let (windows, time, width) = x.dims3()?;
-        let mut x = x.reshape((windows * time, width))?;
+        let mut x = x.squeeze(0)?.t()?.contiguous()?.broadcast_add(&encoder.positions)?;
         for block in &encoder.blocks {
             let attention = &block.attention;
             let normal = attention.norm.forward(&x)?;
-            let heads = |rows: Tensor| split(&rows, windows, self.config.encoder_heads);
+            let heads = |rows: Tensor| split(&rows, 1, self.config.encoder_heads);
             let memory = Memory {
                 keys: heads(attention.key.forward(&normal)?)?,
                 values: heads(attention.value.forward(&normal)?)?,
@@ -50,16 +51,13 @@ impl Graph {
             x = (x + attention.out.forward(&merge(&memory.read(&queries, false)?)?)?)?;
             x = (&x + block.feed.forward(&x)?)?;
         }
-        encoder.norm.forward(&x)?.reshape((windows, time, width))
+        encoder.norm.forward(&x)
     }
 
-    fn stack(&self, windows: &[&Spectrogram]) -> Result<Tensor> {
+    fn input(&self, window: &Spectrogram) -> Result<Tensor> {
         let (mels, frames) = (self.config.mels, self.config.frames());
-        let rows = windows.iter().map(|window| {
-            let data = window.data.clone();
-            Tensor::from_vec(data, (frames, mels), &self.device)?.t()?.contiguous()
-        });
-        Tensor::stack(&rows.collect::<Result<Vec<_>>>()?, 0)
+        let rows = Tensor::from_vec(window.data.clone(), (frames, mels), &self.device)?;
+        rows.t()?.contiguous()?.unsqueeze(0)
     }
 
     /// The cross-attention's keys and values of one window [`audio_positions`, width].
@@ -72,8 +70,8 @@ impl Graph {
         self.weights.decoder.blocks.iter().map(|block| memory(&block.cross)).collect()
     }
 
-    /// Logits [rows, vocabulary]. Linear layers take all rows at once, attention one by one.
-    fn decoder(&self, rows: &mut [Row<'_, Vec<Memory>, Cache>]) -> Result<Tensor> {
+    /// The logits of the rows that want them. Linear layers take all rows at once, attention one by one.
+    fn decoder(&self, rows: &mut [Row<'_, State>]) -> Result<Vec<f32>> {
         let decoder = &self.weights.decoder;
         let counts: Vec<usize> = rows.iter().map(|row| row.tokens.len()).collect();
         let mut x = self.embed(rows)?;
@@ -85,33 +83,39 @@ impl Graph {
             let (queries, keys, values) = (queries?, keys?, values?);
             let attended = each(rows, &counts, |row, range| {
                 let part = |all: &Tensor| self.heads_of(all, range);
-                let memory = row.cache.extend(layer, &part(&keys)?, &part(&values)?)?;
+                let memory = row.state.extend(layer, &part(&keys)?, &part(&values)?)?;
                 memory.read(&part(&queries)?, true)
             })?;
             x = (x + block.attention.out.forward(&attended)?)?;
             let queries = block.cross.query.forward(&block.cross.norm.forward(&x)?)?;
             let attended = each(rows, &counts, |row, range| {
-                row.audio[layer].read(&self.heads_of(&queries, range)?, false)
+                row.state.audio[layer].read(&self.heads_of(&queries, range)?, false)
             })?;
             x = (x + block.cross.out.forward(&attended)?)?;
             x = (&x + block.feed.forward(&x)?)?;
         }
         for row in rows.iter_mut() {
-            row.cache.length += row.tokens.len();
+            row.state.length += row.tokens.len();
         }
-        let last: Vec<u32> = counts.iter().scan(0, |end, &count| last_row(end, count)).collect();
+        let ends = counts.iter().scan(0, |end, &count| last_row(end, count));
+        let wanted = ends.zip(rows.iter()).filter(|(_, row)| row.want_logits);
+        let last: Vec<u32> = wanted.map(|(end, _)| end).collect();
+        if last.is_empty() {
+            return Ok(Vec::new());
+        }
         let last = Tensor::new(last, &self.device)?;
-        decoder.norm.forward(&x.index_select(&last, 0)?)?.matmul(&decoder.tokens.t()?)
+        let normal = decoder.norm.forward(&x.index_select(&last, 0)?)?;
+        normal.matmul(&decoder.tokens.t()?)?.flatten_all()?.to_vec1()
     }
 
     /// Tokens and positions of all rows, one after the other: [tokens, width].
-    fn embed(&self, rows: &[Row<'_, Vec<Memory>, Cache>]) -> Result<Tensor> {
+    fn embed(&self, rows: &[Row<'_, State>]) -> Result<Tensor> {
         let decoder = &self.weights.decoder;
         let tokens: Vec<TokenId> = rows.iter().flat_map(|row| row.tokens).copied().collect();
         let tokens = Tensor::new(tokens, &self.device)?;
         let positions: Vec<Tensor> = rows
             .iter()
-            .map(|row| decoder.positions.narrow(0, row.cache.length, row.tokens.len()))
+            .map(|row| decoder.positions.narrow(0, row.state.length, row.tokens.len()))
             .collect::<Result<_>>()?;
         decoder.tokens.index_select(&tokens, 0)? + Tensor::cat(&positions, 0)?
     }
@@ -121,9 +125,9 @@ impl Graph {
         split(&rows.narrow(0, start, count)?, 1, self.config.decoder_heads)?.squeeze(0)
     }
 
-    fn check(&self, row: &Row<'_, Vec<Memory>, Cache>) -> std::result::Result<(), RunError> {
+    fn check(&self, row: &Row<'_, State>) -> std::result::Result<(), RunError> {
         let known = |&token: &TokenId| (token as usize) < self.config.vocabulary;
-        let fits = row.cache.length + row.tokens.len() <= self.config.text_positions;
+        let fits = row.state.length + row.tokens.len() <= self.config.text_positions;
         if row.tokens.is_empty() || !fits || !row.tokens.iter().all(known) {
             return Err(RunError("a step's tokens do not fit the network".to_owned()));
         }
@@ -133,9 +137,9 @@ impl Graph {
 
 /// What `attend` makes of each row and its range of tokens, as rows [tokens, width] again.
 fn each<'a>(
-    rows: &mut [Row<'a, Vec<Memory>, Cache>],
+    rows: &mut [Row<'a, State>],
     counts: &[usize],
-    attend: impl Fn(&mut Row<'a, Vec<Memory>, Cache>, [usize; 2]) -> Result<Tensor>,
+    attend: impl Fn(&mut Row<'a, State>, [usize; 2]) -> Result<Tensor>,
 ) -> Result<Tensor> {
     let mut start = 0;
     let mut all = Vec::with_capacity(rows.len());
@@ -153,48 +157,38 @@ fn last_row(end: &mut u32, count: usize) -> Option<u32> {
 
 impl Speech for Graph {
     type Audio = Vec<Memory>;
-    type Cache = Cache;
 
     fn positions(&self, window: &Spectrogram) -> std::result::Result<Vec<f32>, RunError> {
-        let encoded = self.stack(&[window]).and_then(|mels| self.encoder(&mels));
+        let encoded = self.input(window).and_then(|mels| self.encoder(&mels));
         encoded.and_then(|encoded| encoded.flatten_all()?.to_vec1()).map_err(failed)
     }
 
-    fn encode(&self, windows: &[&Spectrogram]) -> std::result::Result<Vec<Vec<Memory>>, RunError> {
-        let encode = |windows: &[&Spectrogram]| {
-            let encoded = self.encoder(&self.stack(windows)?)?;
-            (0..windows.len()).map(|i| self.hear(&encoded.get(i)?)).collect::<Result<Vec<_>>>()
-        };
-        let mut all = Vec::with_capacity(windows.len());
-        for part in windows.chunks(self.at_once(windows.len())) {
-            all.extend(encode(part).map_err(failed)?);
-        }
-        Ok(all)
+    fn encode(&self, window: &Spectrogram) -> std::result::Result<Vec<Memory>, RunError> {
+        let encoded = self.input(window).and_then(|mels| self.encoder(&mels));
+        encoded.and_then(|encoded| self.hear(&encoded)).map_err(failed)
     }
 
-    fn begin(&self) -> Cache {
-        Cache::default()
-    }
-
-    fn step(
-        &self,
-        rows: &mut [Row<'_, Vec<Memory>, Cache>],
-    ) -> std::result::Result<Vec<Logits>, RunError> {
-        rows.iter().try_for_each(|row| self.check(row))?;
-        let at_once = self.at_once(rows.len());
-        let mut all = Vec::with_capacity(rows.len());
-        for part in rows.chunks_mut(at_once) {
-            let logits = self.decoder(part).and_then(|logits| logits.to_vec2());
-            all.extend(logits.map_err(failed)?);
-        }
-        Ok(all)
+    fn begin(&self, audio: &Arc<Vec<Memory>>) -> State {
+        State { audio: Arc::clone(audio), layers: Vec::new(), length: 0 }
     }
 }
 
-impl Graph {
+impl Stepwise for Graph {
+    type State = State;
+
     /// On a CPU one by one, so that an answer is the same bits whatever else is in the batch.
-    fn at_once(&self, rows: usize) -> usize {
-        if self.device.is_cpu() { 1 } else { rows.max(1) }
+    fn step(
+        &self,
+        rows: &mut [Row<'_, State>],
+        logits: &mut Vec<f32>,
+    ) -> std::result::Result<(), RunError> {
+        rows.iter().try_for_each(|row| self.check(row))?;
+        let at_once = if self.device.is_cpu() { 1 } else { rows.len().max(1) };
+        logits.clear();
+        for part in rows.chunks_mut(at_once) {
+            logits.extend(self.decoder(part).map_err(failed)?);
+        }
+        Ok(())
     }
 }
 
@@ -203,7 +197,7 @@ fn failed(error: candle_core::Error) -> RunError {
     RunError(error.to_string())
 }
 
-impl Cache {
+impl State {
     /// Adds keys and values [heads, tokens, depth] to a layer's memory.
     fn extend(&mut self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<&Memory> {
         match self.layers.get_mut(layer) {

@@ -61,8 +61,8 @@ pub struct Sizes {
 }
 
 /// A recording that is being listened to.
-pub struct Session<'a> {
-    recording: &'a Recording,
+pub struct Session {
+    recording: Recording,
     sizes: Sizes,
     /// Where the window begins.
     seek: usize,
@@ -71,9 +71,9 @@ pub struct Session<'a> {
     made: Transcript,
 }
 
-impl<'a> Session<'a> {
+impl Session {
     #[must_use]
-    pub fn new(recording: &'a Recording, sizes: Sizes) -> Self {
+    pub fn new(recording: Recording, sizes: Sizes) -> Self {
         let Options { temperature, seed, language, .. } = recording.options;
         let mut session = Self {
             recording,
@@ -89,7 +89,7 @@ impl<'a> Session<'a> {
 
     /// The samples of the window that is next; none at the end.
     #[must_use]
-    pub fn window(&self) -> Option<&'a [f32]> {
+    pub fn window(&self) -> Option<&[f32]> {
         let left = self.recording.samples.get(self.seek..)?;
         (!left.is_empty()).then(|| &left[..left.len().min(self.sizes.window)])
     }
@@ -177,10 +177,11 @@ impl<'a> Session<'a> {
 
     fn skip_silence(&mut self) {
         while let Some(window) = self.window() {
+            let length = window.len();
             if window.iter().any(|sample| sample.abs() >= SILENCE) {
                 break;
             }
-            self.seek += window.len();
+            self.seek += length;
         }
     }
 }
@@ -212,14 +213,13 @@ mod tests {
 
     const SIZES: Sizes = Sizes { window: 1000, time: 10 };
 
-    fn segments(session: Session<'_>) -> Vec<(usize, usize, Vec<TokenId>)> {
+    fn segments(session: Session) -> Vec<(usize, usize, Vec<TokenId>)> {
         session.finish().segments.into_iter().map(|s| (s.start, s.end, s.tokens)).collect()
     }
 
     #[test]
     fn a_short_recording_is_one_window_and_one_segment() {
-        let recording = recording(700);
-        let mut session = Session::new(&recording, SIZES);
+        let mut session = Session::new(recording(700), SIZES);
         assert!(!session.manner().timestamps);
         assert_eq!(session.window().unwrap().len(), 700);
         assert!(session.take(&said(&[1, 2]), "", &tokens()));
@@ -230,8 +230,7 @@ mod tests {
 
     #[test]
     fn a_window_begins_where_the_last_one_was_understood() {
-        let recording = recording(1500);
-        let mut session = Session::new(&recording, SIZES);
+        let mut session = Session::new(recording(1500), SIZES);
         assert!(session.manner().timestamps);
         // 0 to 40, 50 to 80, and what began at 80 is heard again.
         assert!(session.take(&said(&[12, 1, 52, 62, 2, 92, 92, 3]), "", &tokens()));
@@ -246,8 +245,7 @@ mod tests {
 
     #[test]
     fn a_window_without_pairs_is_one_segment_to_its_last_time() {
-        let recording = recording(1500);
-        let mut session = Session::new(&recording, SIZES);
+        let mut session = Session::new(recording(1500), SIZES);
         assert!(session.take(&said(&[12, 1, 42]), "", &tokens()));
         assert_eq!(session.window().unwrap().len(), 500);
         assert!(session.take(&said(&[12, 1]), "", &tokens()));
@@ -256,8 +254,7 @@ mod tests {
 
     #[test]
     fn every_window_moves_on_whatever_was_said() {
-        let recording = recording(1500);
-        let mut session = Session::new(&recording, SIZES);
+        let mut session = Session::new(recording(1500), SIZES);
         assert!(session.take(&said(&[12, 12]), "", &tokens()));
         assert_eq!(session.window().unwrap().len(), 500);
     }
@@ -266,7 +263,7 @@ mod tests {
     fn silence_is_passed_over_and_guesses_are_tried_again() {
         let mut recording = recording(2500);
         recording.samples[..1000].fill(0.0);
-        let mut session = Session::new(&recording, SIZES);
+        let mut session = Session::new(recording.clone(), SIZES);
         assert_eq!(session.seek, 1000);
         let guess = Decoded { log_probability: -3.0, ..said(&[1]) };
         assert!(!session.take(&guess, "", &tokens()));
@@ -275,6 +272,6 @@ mod tests {
         assert_eq!((session.seek, session.manner().temperature), (2000, 0.0));
         assert!(session.finish().drawn);
         recording.samples.fill(0.0);
-        assert_eq!(Session::new(&recording, SIZES).window(), None);
+        assert_eq!(Session::new(recording, SIZES).window(), None);
     }
 }

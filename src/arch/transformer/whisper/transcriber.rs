@@ -1,26 +1,17 @@
-//! Recordings to transcripts: the windows of a batch are encoded and decoded together, round by round.
+//! Recordings to transcripts: a recording's windows follow one another, each encoded and then decoded.
 
 use std::sync::Arc;
 
 use crate::arch::transformer::whisper::config::{Config, Tokens};
-use crate::arch::transformer::whisper::decode::{Attempt, decode};
+use crate::arch::transformer::whisper::decode::Attempt;
 use crate::arch::transformer::whisper::recording::{Recording, Session, Sizes, Transcript};
 use crate::arch::transformer::whisper::speech::Speech;
 use crate::arch::transformer::whisper::vocabulary::Vocabulary;
-use crate::engine::{Network, RunError};
+use crate::engine::{Decoding, EncoderDecoder, Row, RunError, Scores, Sequence, Stepwise};
 use crate::media::mel::{Mel, Spectrogram};
 
-/// Windows that are decoded together. More would hardly be faster, and each holds what it hears: 18 MB in
-/// the smallest Whisper, 500 in the largest.
-const ROWS_MAX: usize = 8;
-
-/// Positions of the encoder that take as long as a token: a token is decoded alone, so that every weight, those
-/// of the whole vocabulary included, is read for it. An estimate. With it a part of two minutes, 16 752 in
-/// every Whisper, runs alone at the default limit of a batch's cost.
-const TOKEN_COST: usize = 12;
-
-/// A network that listens. A sample is one recording, however long; its windows follow one another,
-/// since where one begins is known when the last one has been understood.
+/// A network that listens. A sample is one recording, however long; where a window begins is known when the last
+/// one has been understood.
 pub struct Transcriber<S> {
     pub speech: S,
     pub config: Config,
@@ -29,13 +20,18 @@ pub struct Transcriber<S> {
     pub vocabulary: Arc<Vocabulary>,
 }
 
-/// A recording and what the decoder hears of its window.
-struct Listening<'a, A> {
-    /// In the batch.
-    place: usize,
-    session: Session<'a>,
-    /// None where the window is new.
-    audio: Option<A>,
+/// A recording that is being listened to.
+pub struct Listening<S: Speech> {
+    network: Arc<Transcriber<S>>,
+    session: Session,
+    /// While its window is encoded and not yet understood.
+    window: Option<Window<S>>,
+}
+
+/// A window that is decoded, perhaps not for the first time.
+struct Window<S: Speech> {
+    audio: Arc<S::Audio>,
+    attempt: Attempt<S::State>,
 }
 
 impl<S: Speech> Transcriber<S> {
@@ -53,77 +49,77 @@ impl<S: Speech> Transcriber<S> {
         self.mel.spectrogram(&padded)
     }
 
-    /// Encodes every window that is new.
-    fn listen(&self, all: &mut [Listening<'_, S::Audio>]) -> Result<(), RunError> {
-        let new: Vec<&mut Listening<'_, S::Audio>> =
-            all.iter_mut().filter(|one| one.audio.is_none()).collect();
-        let mels: Vec<Spectrogram> =
-            new.iter().map(|one| self.log_mels(one.session.window().unwrap_or_default())).collect();
-        let encoded = self.speech.encode(&mels.iter().collect::<Vec<_>>())?;
-        for (one, audio) in new.into_iter().zip(encoded) {
-            one.audio = Some(audio);
-        }
-        Ok(())
-    }
-
-    /// Decodes each recording's window once.
-    fn round(&self, all: &mut [Listening<'_, S::Audio>]) -> Result<(), RunError> {
-        self.listen(all)?;
-        let mut attempts: Vec<Attempt<'_, S::Audio>> = all
-            .iter_mut()
-            .filter_map(|Listening { session, audio, .. }| {
-                let manner = session.manner();
-                Some(Attempt { audio: audio.as_ref()?, manner, rng: &mut session.rng })
-            })
-            .collect();
-        let decoded = decode(&self.speech, &self.config, &self.tokens, &mut attempts)?;
-        for (one, decoded) in all.iter_mut().zip(decoded) {
-            let text = self.vocabulary.text(&decoded.tokens);
-            if one.session.take(&decoded, &text, &self.tokens) {
-                one.audio = None;
-            }
-        }
-        Ok(())
+    fn attempt(&self, audio: &Arc<S::Audio>, session: &Session) -> Attempt<S::State> {
+        Attempt::new(self.speech.begin(audio), session.manner(), &self.tokens)
     }
 }
 
-impl<S: Speech> Network for Transcriber<S> {
+impl<S: Speech> Stepwise for Transcriber<S> {
+    type State = S::State;
+
+    fn step(&self, rows: &mut [Row<'_, S::State>], logits: &mut Vec<f32>) -> Result<(), RunError> {
+        self.speech.step(rows, logits)
+    }
+}
+
+impl<S: Speech> EncoderDecoder for Transcriber<S> {
     type Sample = Recording;
+    type Decoding = Listening<S>;
+
+    fn open(self: &Arc<Self>, sample: Recording) -> Listening<S> {
+        let session = Session::new(sample, self.sizes());
+        Listening { network: Arc::clone(self), session, window: None }
+    }
+}
+
+impl<S: Speech> Decoding for Listening<S> {
     type Output = Transcript;
 
-    /// Of each window, the last one filled up: the encoder's positions, and the longest text of each beam.
-    fn cost(&self, sample: &Recording) -> usize {
-        let windows = sample.samples.len().div_ceil(self.sizes().window).max(1);
-        let tokens = self.config.text_positions / 2 * sample.options.beams.max(1);
-        windows * (self.config.audio_positions + tokens * TOKEN_COST)
+    fn is_over(&self) -> bool {
+        self.session.window().is_none()
     }
 
-    /// As one recording ends, the next one joins those that are listened to.
-    fn run(&self, batch: &[&Recording]) -> Result<Vec<Transcript>, RunError> {
-        let sizes = self.sizes();
-        let mut done: Vec<Transcript> = vec![Transcript::default(); batch.len()];
-        let mut waiting = batch.iter().enumerate();
-        let mut all: Vec<Listening<'_, S::Audio>> = Vec::new();
-        loop {
-            let (on, over): (Vec<_>, Vec<_>) =
-                all.into_iter().partition(|one| one.session.window().is_some());
-            for one in over {
-                done[one.place] = one.session.finish();
-            }
-            all = on;
-            while all.len() < ROWS_MAX
-                && let Some((place, recording)) = waiting.next()
-            {
-                let session = Session::new(recording, sizes);
-                match session.window() {
-                    Some(_) => all.push(Listening { place, session, audio: None }),
-                    None => done[place] = session.finish(),
-                }
-            }
-            if all.is_empty() {
-                return Ok(done);
-            }
-            self.round(&mut all)?;
+    fn encode(&mut self) -> Result<(), RunError> {
+        let network = &*self.network;
+        if let Some(sound) = self.session.window() {
+            let audio = Arc::new(network.speech.encode(&network.log_mels(sound))?);
+            let attempt = network.attempt(&audio, &self.session);
+            self.window = Some(Window { audio, attempt });
         }
+        Ok(())
+    }
+
+    fn finish(self) -> Transcript {
+        self.session.finish()
+    }
+}
+
+impl<S: Speech> Sequence for Listening<S> {
+    type State = S::State;
+
+    /// A prompt is as short as any row.
+    fn unread(&self) -> usize {
+        0
+    }
+
+    fn rows<'a>(&'a mut self, _: usize, rows: &mut Vec<Row<'a, S::State>>) {
+        if let Some(window) = &mut self.window {
+            window.attempt.rows(rows);
+        }
+    }
+
+    fn take(&mut self, scores: Scores<'_>) -> Result<bool, RunError> {
+        let (network, session) = (&*self.network, &mut self.session);
+        let Some(Window { audio, attempt }) = &mut self.window else { return Ok(false) };
+        let positions = network.config.text_positions;
+        let decoded = attempt.take(scores, &network.tokens, positions, &mut session.rng)?;
+        let Some(decoded) = decoded else { return Ok(true) };
+        let text = network.vocabulary.text(&decoded.tokens);
+        if session.take(&decoded, &text, &network.tokens) {
+            self.window = None;
+            return Ok(false);
+        }
+        *attempt = network.attempt(audio, session);
+        Ok(true)
     }
 }

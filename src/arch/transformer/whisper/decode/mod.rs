@@ -1,4 +1,5 @@
-//! From what is heard in windows to tokens: a search per window, all of them stepped together.
+//! From what is heard in a window to tokens: its prompt is read, and then its text is searched for. Each attempt
+//! has rows of its own in the steps of a loop, and depends on no other.
 
 mod fallback;
 mod rules;
@@ -6,9 +7,8 @@ mod search;
 
 use rand_chacha::ChaCha8Rng;
 
-use crate::arch::transformer::whisper::config::{Config, Tokens};
-use crate::arch::transformer::whisper::speech::{Row, Speech};
-use crate::engine::{Logits, RunError, TokenId};
+use crate::arch::transformer::whisper::config::Tokens;
+use crate::engine::{Row, RunError, Scores, TokenId};
 
 pub use fallback::{Fallback, Verdict};
 pub use rules::Rules;
@@ -37,13 +37,6 @@ pub struct Manner {
     pub beams: usize,
 }
 
-/// One window to be decoded.
-pub struct Attempt<'a, A> {
-    pub audio: &'a A,
-    pub manner: Manner,
-    pub rng: &'a mut ChaCha8Rng,
-}
-
 /// What was made of a window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {
@@ -57,103 +50,125 @@ pub struct Decoded {
     pub language: Option<TokenId>,
 }
 
-/// Decodes windows, in order. A window's tokens depend on no other window.
-///
-/// # Errors
-/// When the network fails or answers with what is not a number.
-pub fn decode<S: Speech>(
-    speech: &S,
-    config: &Config,
-    tokens: &Tokens,
-    attempts: &mut [Attempt<'_, S::Audio>],
-) -> Result<Vec<Decoded>, RunError> {
-    let mut begun = begin(speech, tokens, attempts)?;
-    let mut searches: Vec<Search<S::Cache>> = Vec::with_capacity(begun.len());
-    for (begun, attempt) in begun.drain(..).zip(attempts.iter_mut()) {
-        let Begun { cache, logits, prompt, no_speech, language } = begun;
-        let rules = Rules::new(tokens, attempt.manner.timestamps);
-        // As the reference: half of the positions are the text's, whatever the prompt takes.
-        let limit = (config.text_positions / 2).min(config.text_positions - prompt);
-        let mut search = Search::new(cache, attempt.manner, limit, no_speech, language);
-        search.advance(vec![logits], &rules, attempt.rng)?;
-        searches.push(search);
-    }
-    while step(speech, tokens, &mut searches, attempts)? {}
-    Ok(searches.into_iter().map(Search::finish).collect())
+/// One window that is decoded in one manner.
+pub struct Attempt<S> {
+    manner: Manner,
+    stage: Stage<S>,
 }
 
-/// A window whose prompt has been read.
-struct Begun<C> {
-    cache: C,
-    /// After the prompt.
-    logits: Logits,
-    /// Tokens in the prompt.
-    prompt: usize,
+enum Stage<S> {
+    Prompt(Prompt<S>),
+    Search(Search<S>),
+    /// Nothing comes after it.
+    Over,
+}
+
+/// A prompt that is being read. What its first token tells is needed for the others.
+struct Prompt<S> {
+    state: S,
+    tokens: Vec<TokenId>,
+    /// Tokens that are read.
+    read: usize,
     no_speech: f32,
     language: Option<TokenId>,
 }
 
-/// Reads the prompts: the first token tells whether anybody speaks and which language.
-fn begin<S: Speech>(
-    speech: &S,
-    tokens: &Tokens,
-    attempts: &[Attempt<'_, S::Audio>],
-) -> Result<Vec<Begun<S::Cache>>, RunError> {
-    let mut caches: Vec<S::Cache> = attempts.iter().map(|_| speech.begin()).collect();
-    let start = [tokens.start];
-    let mut rows: Vec<_> = attempts
-        .iter()
-        .zip(&mut caches)
-        .map(|(attempt, cache)| Row { audio: attempt.audio, cache, tokens: &start })
-        .collect();
-    let first = speech.step(&mut rows)?;
-    let mut begun = Vec::with_capacity(attempts.len());
-    for ((attempt, cache), logits) in attempts.iter().zip(caches).zip(first) {
-        let no_speech = rules::log_probability(&logits, tokens.no_speech)?.exp();
-        let language = attempt.manner.language.or_else(|| heard_language(tokens, &logits));
-        begun.push(Begun { cache, logits, prompt: 1, no_speech, language });
+impl<S: Clone> Attempt<S> {
+    /// Of a window with the state before any token.
+    pub fn new(state: S, manner: Manner, tokens: &Tokens) -> Self {
+        let (language, tokens) = (manner.language, vec![tokens.start]);
+        let prompt = Prompt { state, tokens, read: 0, no_speech: 0.0, language };
+        Self { manner, stage: Stage::Prompt(prompt) }
     }
-    finish_prompts(speech, tokens, attempts, &mut begun)?;
-    Ok(begun)
-}
 
-fn finish_prompts<S: Speech>(
-    speech: &S,
-    tokens: &Tokens,
-    attempts: &[Attempt<'_, S::Audio>],
-    begun: &mut [Begun<S::Cache>],
-) -> Result<(), RunError> {
-    let rests: Vec<Vec<TokenId>> = attempts
-        .iter()
-        .zip(begun.iter())
-        .map(|(attempt, begun)| rest_of_prompt(tokens, &attempt.manner, begun.language))
-        .collect();
-    let (mut rows, mut places) = (Vec::new(), Vec::new());
-    for ((attempt, begun), rest) in attempts.iter().zip(begun).zip(&rests) {
-        if !rest.is_empty() {
-            begun.prompt += rest.len();
-            rows.push(Row { audio: attempt.audio, cache: &mut begun.cache, tokens: rest });
-            places.push(&mut begun.logits);
+    /// What the network is to read next.
+    pub fn rows<'a>(&'a mut self, rows: &mut Vec<Row<'a, S>>) {
+        match &mut self.stage {
+            Stage::Prompt(Prompt { state, tokens, read, .. }) => {
+                rows.push(Row { state, tokens: &tokens[*read..], want_logits: true });
+            }
+            Stage::Search(search) => search.rows(rows),
+            Stage::Over => {}
         }
     }
-    if rows.is_empty() {
-        return Ok(());
+
+    /// Takes the logits after those rows; what was made of the window, at its end. `positions` are the decoder's.
+    ///
+    /// # Errors
+    /// When a logit is +∞ or not a number.
+    pub fn take(
+        &mut self,
+        mut scores: Scores<'_>,
+        tokens: &Tokens,
+        positions: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Option<Decoded>, RunError> {
+        let rules = Rules::new(tokens, self.manner.timestamps);
+        let search = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Prompt(mut prompt) => {
+                let none = || RunError("a prompt has no logits".to_owned());
+                let logits = scores.next().ok_or_else(none)?;
+                if prompt.goes_on(logits, &self.manner, tokens)? {
+                    self.stage = Stage::Prompt(prompt);
+                    return Ok(None);
+                }
+                let mut search = prompt.search(self.manner, positions);
+                search.advance(std::iter::once(logits), &rules, rng)?;
+                search
+            }
+            Stage::Search(mut search) => {
+                search.advance(scores, &rules, rng)?;
+                search
+            }
+            Stage::Over => return Ok(None),
+        };
+        if search.is_over() {
+            return Ok(Some(search.finish()));
+        }
+        self.stage = Stage::Search(search);
+        Ok(None)
     }
-    for (place, logits) in places.into_iter().zip(speech.step(&mut rows)?) {
-        *place = logits;
+}
+
+impl<S: Clone> Prompt<S> {
+    /// Takes the logits after what is read; whether there is more of it. The first token tells whether anybody
+    /// speaks, and which language.
+    fn goes_on(
+        &mut self,
+        logits: &[f32],
+        manner: &Manner,
+        tokens: &Tokens,
+    ) -> Result<bool, RunError> {
+        if self.read == 0 {
+            self.no_speech = rules::log_probability(logits, tokens.no_speech)?.exp();
+            self.language = self.language.or_else(|| heard_language(tokens, logits));
+            self.read = self.tokens.len();
+            self.tokens.extend(rest_of_prompt(tokens, manner, self.language));
+            return Ok(self.read < self.tokens.len());
+        }
+        Ok(false)
     }
-    Ok(())
+
+    fn search(self, manner: Manner, positions: usize) -> Search<S> {
+        // As the reference: half of the positions are the text's, whatever the prompt takes.
+        let limit = (positions / 2).min(positions.saturating_sub(self.tokens.len()));
+        Search::new(self.state, manner, limit, self.no_speech, self.language)
+    }
 }
 
 /// What comes after the start: the language and the task, where the network knows several, and whether
 /// times are left out.
-fn rest_of_prompt(tokens: &Tokens, manner: &Manner, language: Option<TokenId>) -> Vec<TokenId> {
+fn rest_of_prompt(
+    tokens: &Tokens,
+    manner: &Manner,
+    language: Option<TokenId>,
+) -> impl Iterator<Item = TokenId> {
     let told = tokens.multilingual.as_ref().map(|told| match manner.task {
         Task::Transcribe => told.transcribe,
         Task::Translate => told.translate,
     });
     let without = (!manner.timestamps).then_some(tokens.no_timestamps);
-    language.filter(|_| told.is_some()).into_iter().chain(told).chain(without).collect()
+    language.filter(|_| told.is_some()).into_iter().chain(told).chain(without)
 }
 
 /// The likeliest language, where the network knows several.
@@ -161,31 +176,4 @@ fn heard_language(tokens: &Tokens, logits: &[f32]) -> Option<TokenId> {
     let languages = tokens.multilingual.as_ref()?.languages.values().copied();
     let score = |token: TokenId| logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
     languages.max_by(|&a, &b| score(a).total_cmp(&score(b)))
-}
-
-/// Gives every hypothesis that is not at its end one more token. `false` when all are.
-fn step<S: Speech>(
-    speech: &S,
-    tokens: &Tokens,
-    searches: &mut [Search<S::Cache>],
-    attempts: &mut [Attempt<'_, S::Audio>],
-) -> Result<bool, RunError> {
-    let mut rows = Vec::new();
-    let mut counts = Vec::with_capacity(searches.len());
-    for (search, attempt) in searches.iter_mut().zip(attempts.iter()) {
-        let before = rows.len();
-        rows.extend(search.rows(attempt.audio));
-        counts.push(rows.len() - before);
-    }
-    if rows.is_empty() {
-        return Ok(false);
-    }
-    let mut logits = speech.step(&mut rows)?.into_iter();
-    for ((search, attempt), count) in searches.iter_mut().zip(attempts).zip(counts) {
-        if count > 0 {
-            let rules = Rules::new(tokens, attempt.manner.timestamps);
-            search.advance(logits.by_ref().take(count).collect(), &rules, attempt.rng)?;
-        }
-    }
-    Ok(true)
 }

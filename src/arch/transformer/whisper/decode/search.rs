@@ -4,8 +4,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use crate::arch::transformer::whisper::decode::{Decoded, Manner, Rules};
-use crate::arch::transformer::whisper::speech::Row;
-use crate::engine::{Logits, RunError, TokenId};
+use crate::engine::{Row, RunError, TokenId};
 
 /// Some tokens and the sum of their log-probabilities.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -15,8 +14,8 @@ pub struct Hypothesis {
 }
 
 /// A hypothesis that goes on.
-struct Beam<C> {
-    cache: C,
+struct Beam<S> {
+    state: S,
     hypothesis: Hypothesis,
 }
 
@@ -30,8 +29,8 @@ struct Candidate {
 }
 
 /// The hypotheses about one window.
-pub struct Search<C> {
-    beams: Vec<Beam<C>>,
+pub struct Search<S> {
+    beams: Vec<Beam<S>>,
     ended: Vec<Hypothesis>,
     /// Hypotheses that are followed, and that are enough when they have ended.
     width: usize,
@@ -42,9 +41,9 @@ pub struct Search<C> {
     language: Option<TokenId>,
 }
 
-impl<C: Clone> Search<C> {
+impl<S: Clone> Search<S> {
     pub fn new(
-        cache: C,
+        state: S,
         manner: Manner,
         limit: usize,
         no_speech: f32,
@@ -52,22 +51,21 @@ impl<C: Clone> Search<C> {
     ) -> Self {
         // What is drawn is one hypothesis.
         let width = if manner.temperature > 0.0 { 1 } else { manner.beams.max(1) };
-        let beams = vec![Beam { cache, hypothesis: Hypothesis::default() }];
+        let beams = vec![Beam { state, hypothesis: Hypothesis::default() }];
         let temperature = manner.temperature;
         Self { beams, ended: Vec::new(), width, temperature, limit, no_speech, language }
     }
 
-    /// What the network is to read next; nothing where the search is at its end.
-    pub fn rows<'a, A>(&'a mut self, audio: &'a A) -> impl Iterator<Item = Row<'a, A, C>> {
-        let on = !self.is_over();
-        self.beams.iter_mut().filter(move |_| on).filter_map(move |beam| {
+    /// What the network is to read next: the last token of every beam.
+    pub fn rows<'a>(&'a mut self, rows: &mut Vec<Row<'a, S>>) {
+        rows.extend(self.beams.iter_mut().filter_map(|beam| {
             let last = beam.hypothesis.tokens.len().checked_sub(1)?;
             let tokens = &beam.hypothesis.tokens[last..];
-            Some(Row { audio, cache: &mut beam.cache, tokens })
-        })
+            Some(Row { state: &mut beam.state, tokens, want_logits: true })
+        }));
     }
 
-    fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         let long = self.beams.iter().all(|beam| beam.hypothesis.tokens.len() >= self.limit);
         self.ended.len() >= self.width || long
     }
@@ -76,20 +74,20 @@ impl<C: Clone> Search<C> {
     ///
     /// # Errors
     /// When a logit is +∞ or not a number.
-    pub fn advance(
+    pub fn advance<'a>(
         &mut self,
-        logits: Vec<Logits>,
+        logits: impl Iterator<Item = &'a mut [f32]>,
         rules: &Rules<'_>,
         rng: &mut ChaCha8Rng,
     ) -> Result<(), RunError> {
         let mut candidates = Vec::new();
-        for (beam, mut row) in logits.into_iter().enumerate() {
+        for (beam, row) in logits.enumerate() {
             let Some(Beam { hypothesis, .. }) = self.beams.get(beam) else { continue };
-            rules.apply(&mut row, &hypothesis.tokens)?;
+            rules.apply(row, &hypothesis.tokens)?;
             let chosen = if self.temperature > 0.0 {
-                vec![draw(&row, self.temperature, rules.end(), rng)]
+                vec![draw(row, self.temperature, rules.end(), rng)]
             } else {
-                best(&row, self.width + 1)
+                best(row, self.width + 1)
             };
             let sum = |token: TokenId| {
                 hypothesis.sum + row.get(token as usize).copied().unwrap_or_default()
@@ -124,7 +122,7 @@ impl<C: Clone> Search<C> {
             self.give_up();
         }
         // Beams that nothing follows are gone: what ended is enough, however few it is.
-        let mut left: Vec<Option<Beam<C>>> =
+        let mut left: Vec<Option<Beam<S>>> =
             std::mem::take(&mut self.beams).into_iter().map(Some).collect();
         for (i, candidate) in kept.iter().enumerate() {
             let again = kept[i + 1..].iter().any(|later| later.beam == candidate.beam);
@@ -161,9 +159,9 @@ impl<C: Clone> Search<C> {
     }
 }
 
-impl<C: Clone> Beam<C> {
+impl<S: Clone> Beam<S> {
     fn fork(&self) -> Self {
-        Self { cache: self.cache.clone(), hypothesis: self.hypothesis.clone() }
+        Self { state: self.state.clone(), hypothesis: self.hypothesis.clone() }
     }
 
     fn with(mut self, candidate: Candidate) -> Self {
@@ -260,12 +258,17 @@ mod tests {
         let mut search = Search::new(Vec::new(), manner, 4, 0.0, None);
         let rng = &mut ChaCha8Rng::seed_from_u64(0);
         let mut logits = vec![probabilities(&[]).map(f32::ln).to_vec()];
-        while !logits.is_empty() {
-            search.advance(std::mem::take(&mut logits), &rules, rng).unwrap();
-            for Row { cache, tokens, .. } in search.rows(&()) {
-                let read: &mut Vec<TokenId> = cache;
-                read.extend(tokens);
-                logits.push(probabilities(read).map(f32::ln).to_vec());
+        loop {
+            search.advance(logits.iter_mut().map(Vec::as_mut_slice), &rules, rng).unwrap();
+            if search.is_over() {
+                break;
+            }
+            let mut rows: Vec<Row<'_, Vec<TokenId>>> = Vec::new();
+            search.rows(&mut rows);
+            logits.clear();
+            for Row { state, tokens, .. } in rows {
+                state.extend(tokens);
+                logits.push(probabilities(state).map(f32::ln).to_vec());
             }
         }
         search.finish()
@@ -297,7 +300,7 @@ mod tests {
         let rng = &mut ChaCha8Rng::seed_from_u64(0);
         // So cold that the likeliest is drawn: word 0, then the end.
         for row in [[0.8_f32, 0.1, 0.1], [0.2, 0.2, 0.6]] {
-            search.advance(vec![row.map(f32::ln).to_vec()], &rules, rng).unwrap();
+            search.advance(std::iter::once(&mut row.map(f32::ln)[..]), &rules, rng).unwrap();
         }
         assert!(search.is_over());
         let found = search.finish();

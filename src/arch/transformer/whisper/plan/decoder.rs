@@ -3,14 +3,13 @@
 use candle_core::Result;
 
 use crate::arch::transformer::whisper::config::Config;
+use crate::arch::transformer::whisper::plan::State;
 use crate::arch::transformer::whisper::plan::block::{CrossAttention, Feed, Room, SelfAttention};
-use crate::arch::transformer::whisper::plan::{Audio, Cache};
-use crate::arch::transformer::whisper::speech::Row;
 use crate::arch::transformer::whisper::weights;
 use crate::compute::kernels::{
     Attention, KeyValues, Level, Norm, Packed, Product, Scratch, attend, gemm,
 };
-use crate::engine::{Logits, RunError, TokenId};
+use crate::engine::{Row, RunError, TokenId};
 
 /// Positions that a sequence has room for from the start: most texts are shorter.
 const POSITIONS: usize = 64;
@@ -71,9 +70,9 @@ impl Decoder {
         vec![empty; self.blocks.len()]
     }
 
-    pub fn check(&self, row: &Row<'_, Audio, Cache>) -> std::result::Result<(), RunError> {
+    pub fn check(&self, row: &Row<'_, State>) -> std::result::Result<(), RunError> {
         let known = |&token: &TokenId| (token as usize) < self.tokens.n();
-        let end = read(row.cache) + row.tokens.len();
+        let end = read(row.state) + row.tokens.len();
         if row.tokens.is_empty()
             || end * self.width > self.positions.len()
             || !row.tokens.iter().all(known)
@@ -87,9 +86,10 @@ impl Decoder {
     pub fn step(
         &self,
         level: Level,
-        rows: &mut [Row<'_, Audio, Cache>],
+        rows: &mut [Row<'_, State>],
         scratch: &mut Scratch,
-    ) -> Vec<Logits> {
+        logits: &mut Vec<f32>,
+    ) {
         let mut room = Room::new(self.embed(rows));
         for (layer, block) in self.blocks.iter().enumerate() {
             block.attention.run(level, &mut room, |qkv, out| {
@@ -100,14 +100,14 @@ impl Decoder {
             });
             block.feed.run(level, &mut room);
         }
-        self.logits(level, rows, &room.x)
+        self.logits(level, rows, &room.x, logits);
     }
 
     /// Tokens and positions of all rows, one after the other.
-    fn embed(&self, rows: &[Row<'_, Audio, Cache>]) -> Vec<f32> {
+    fn embed(&self, rows: &[Row<'_, State>]) -> Vec<f32> {
         let mut x = Vec::new();
         for row in rows {
-            let first = read(row.cache) * self.width;
+            let first = read(row.state) * self.width;
             let positions = self.positions[first..].chunks_exact(self.width);
             for (&token, position) in row.tokens.iter().zip(positions) {
                 let word = self.tokens.weights_of(token as usize);
@@ -122,7 +122,7 @@ impl Decoder {
         &self,
         level: Level,
         layer: usize,
-        rows: &mut [Row<'_, Audio, Cache>],
+        rows: &mut [Row<'_, State>],
         (qkv, out): (&[f32], &mut [f32]),
         scratch: &mut Scratch,
     ) {
@@ -131,7 +131,7 @@ impl Decoder {
         for row in rows {
             let count = row.tokens.len();
             let queries = &qkv[at * stride..(at + count) * stride];
-            let memory = &mut row.cache.layers[layer];
+            let memory = &mut row.state.layers[layer];
             let causal = Some(memory.len() + 1);
             memory.push(&queries[width..], &queries[2 * width..], stride, count);
             let out = &mut out[at * width..(at + count) * width];
@@ -145,7 +145,7 @@ impl Decoder {
         &self,
         level: Level,
         layer: usize,
-        rows: &[Row<'_, Audio, Cache>],
+        rows: &[Row<'_, State>],
         (queries, out): (&[f32], &mut [f32]),
         scratch: &mut Scratch,
     ) {
@@ -155,30 +155,31 @@ impl Decoder {
             let count = row.tokens.len();
             let range = at * stride..(at + count) * stride;
             let (queries, out) = (&queries[range.clone()], &mut out[range]);
-            let memory = &row.audio.layers[layer];
+            let memory = &row.state.audio.layers[layer];
             let all = Attention { queries, stride, rows: count, memory, causal: None, out };
             attend(level, all, scratch);
             at += count;
         }
     }
 
-    /// After the last token of each row.
-    fn logits(&self, level: Level, rows: &[Row<'_, Audio, Cache>], x: &[f32]) -> Vec<Logits> {
+    /// After the last token of each row that wants them.
+    fn logits(&self, level: Level, rows: &[Row<'_, State>], x: &[f32], logits: &mut Vec<f32>) {
         let mut last = Vec::with_capacity(rows.len() * self.width);
         let mut end = 0;
         for row in rows {
             end += row.tokens.len();
-            last.extend_from_slice(&x[(end - 1) * self.width..end * self.width]);
+            if row.want_logits {
+                last.extend_from_slice(&x[(end - 1) * self.width..end * self.width]);
+            }
         }
         let mut normal = vec![0.0; last.len()];
         self.norm.rows(level, &last, &mut normal);
-        let mut logits = vec![0.0; rows.len() * self.tokens.n()];
-        gemm(level, &self.tokens, Product::rows(&self.tokens, &normal, &mut logits));
-        logits.chunks_exact(self.tokens.n()).map(<[f32]>::to_vec).collect()
+        logits.resize(last.len() / self.width * self.tokens.n(), 0.0);
+        gemm(level, &self.tokens, Product::rows(&self.tokens, &normal, logits));
     }
 }
 
 /// How many tokens a sequence has read.
-fn read(cache: &Cache) -> usize {
-    cache.layers.first().map_or(0, KeyValues::len)
+fn read(state: &State) -> usize {
+    state.layers.first().map_or(0, KeyValues::len)
 }

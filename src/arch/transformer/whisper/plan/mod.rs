@@ -5,12 +5,14 @@ mod block;
 mod decoder;
 mod encoder;
 
+use std::sync::Arc;
+
 use candle_core::Result;
 
 use crate::arch::transformer::whisper::graph::Graph;
-use crate::arch::transformer::whisper::speech::{Row, Speech};
+use crate::arch::transformer::whisper::speech::Speech;
 use crate::compute::kernels::{KeyValues, Level, Scratch};
-use crate::engine::{Logits, RunError};
+use crate::engine::{Row, RunError, Stepwise};
 use crate::media::mel::Spectrogram;
 
 use decoder::Decoder;
@@ -28,9 +30,10 @@ pub struct Audio {
     layers: Vec<KeyValues>,
 }
 
-/// What one sequence has read: keys and values by layer.
+/// What one sequence hears and has read: keys and values by layer.
 #[derive(Clone)]
-pub struct Cache {
+pub struct State {
+    audio: Arc<Audio>,
     layers: Vec<KeyValues>,
 }
 
@@ -49,32 +52,33 @@ impl Plan {
 
 impl Speech for Plan {
     type Audio = Audio;
-    type Cache = Cache;
 
     fn positions(&self, window: &Spectrogram) -> std::result::Result<Vec<f32>, RunError> {
         self.encoder.run(self.level, window)
     }
 
-    /// One by one: a window alone keeps every kernel busy.
-    fn encode(&self, windows: &[&Spectrogram]) -> std::result::Result<Vec<Audio>, RunError> {
-        let one = |window: &&Spectrogram| {
-            let encoded = self.positions(window)?;
-            Ok(Audio { layers: self.decoder.hear(self.level, &encoded) })
-        };
-        windows.iter().map(one).collect()
+    fn encode(&self, window: &Spectrogram) -> std::result::Result<Audio, RunError> {
+        let encoded = self.positions(window)?;
+        Ok(Audio { layers: self.decoder.hear(self.level, &encoded) })
     }
 
-    fn begin(&self) -> Cache {
-        Cache { layers: self.decoder.begin() }
+    fn begin(&self, audio: &Arc<Audio>) -> State {
+        State { audio: Arc::clone(audio), layers: self.decoder.begin() }
     }
+}
+
+impl Stepwise for Plan {
+    type State = State;
 
     /// A product takes the rows of all sequences, so that weights are read once a step; the kernels
     /// promise that a row's bits are the same alone.
     fn step(
         &self,
-        rows: &mut [Row<'_, Audio, Cache>],
-    ) -> std::result::Result<Vec<Logits>, RunError> {
+        rows: &mut [Row<'_, State>],
+        logits: &mut Vec<f32>,
+    ) -> std::result::Result<(), RunError> {
         rows.iter().try_for_each(|row| self.decoder.check(row))?;
-        Ok(self.decoder.step(self.level, rows, &mut Scratch::default()))
+        self.decoder.step(self.level, rows, &mut Scratch::default(), logits);
+        Ok(())
     }
 }

@@ -1,13 +1,10 @@
 //! Parameters in, answers out; several languages; configurations that cannot be.
 
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-
-use super::decoding::manner;
-use super::network::logits;
+use super::decoding::{manner, run};
+use super::network::{hear, logits};
 use super::*;
 use crate::arch::transformer::whisper::config::Multilingual;
-use crate::arch::transformer::whisper::decode::{Attempt, Manner, Rules, Task, decode};
+use crate::arch::transformer::whisper::decode::{Attempt, Manner, Rules, Task};
 use crate::arch::transformer::whisper::recording::{self, Options, Transcript};
 use crate::domain::{ParamValue, Problem};
 
@@ -26,14 +23,13 @@ fn codec(multilingual: bool) -> WhisperCodec {
 fn a_network_of_several_languages_hears_which_one_it_is() {
     let plan = plan(10);
     let tokens = codec(true).tokens;
-    let audio = plan.encode(&[&window(1)]).unwrap().remove(0);
+    let audio = hear(&plan, 1);
     let first = logits(&plan, &audio, &[9], &[1]);
     let heard = if first[33] >= first[34] { 33 } else { 34 };
-    let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut ask = |language, task| {
+    let ask = |language, task| {
         let manner = Manner { language, task, ..manner(false, 1, 0.0) };
-        let attempt = Attempt { audio: &audio, manner, rng: &mut rng };
-        decode(&plan, &config(), &tokens, &mut [attempt]).unwrap().remove(0)
+        let attempt = Attempt::new(plan.begin(&audio), manner, &tokens);
+        run(&plan, &tokens, vec![attempt], 0).remove(0)
     };
     let unsaid = ask(None, Task::Transcribe);
     assert_eq!(unsaid.language, Some(heard));

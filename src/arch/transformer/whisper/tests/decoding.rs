@@ -3,28 +3,58 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::network::logits;
+use super::network::{hear, logits};
 use super::*;
-use crate::arch::transformer::whisper::decode::{Attempt, Decoded, Manner, Rules, Task, decode};
+use crate::arch::transformer::whisper::decode::{Attempt, Decoded, Manner, Rules, Task};
 use crate::arch::transformer::whisper::recording::{Options, Recording, Transcript};
 
 pub fn manner(timestamps: bool, beams: usize, temperature: f32) -> Manner {
     Manner { language: None, task: Task::Transcribe, timestamps, temperature, beams }
 }
 
+/// What each attempt makes of its window, all stepped together.
+pub fn run<S: Speech>(
+    speech: &S,
+    tokens: &Tokens,
+    mut attempts: Vec<Attempt<S::State>>,
+    seed: u64,
+) -> Vec<Decoded> {
+    let mut rngs = vec![ChaCha8Rng::seed_from_u64(seed); attempts.len()];
+    let mut done = vec![None; attempts.len()];
+    let mut logits = Vec::new();
+    while done.iter().any(Option::is_none) {
+        let (mut rows, mut counts) = (Vec::new(), Vec::new());
+        for attempt in &mut attempts {
+            let before = rows.len();
+            attempt.rows(&mut rows);
+            counts.push((rows.len() - before) * config().vocabulary);
+        }
+        speech.step(&mut rows, &mut logits).unwrap();
+        let mut left = &mut logits[..];
+        for (i, count) in counts.into_iter().enumerate() {
+            let (own, rest) = left.split_at_mut(count);
+            left = rest;
+            let scores = own.chunks_exact_mut(config().vocabulary);
+            let positions = config().text_positions;
+            let end = attempts[i].take(scores, tokens, positions, &mut rngs[i]).unwrap();
+            done[i] = done[i].take().or(end);
+        }
+    }
+    done.into_iter().flatten().collect()
+}
+
 fn decoded<S: Speech>(speech: &S, windows: &[u32], manner: Manner, seed: u64) -> Vec<Decoded> {
-    let windows: Vec<Spectrogram> = windows.iter().map(|&seed| window(seed)).collect();
-    let audio = speech.encode(&windows.iter().collect::<Vec<_>>()).unwrap();
-    let mut rngs: Vec<ChaCha8Rng> = audio.iter().map(|_| ChaCha8Rng::seed_from_u64(seed)).collect();
-    let mut attempts: Vec<_> =
-        audio.iter().zip(&mut rngs).map(|(audio, rng)| Attempt { audio, manner, rng }).collect();
-    decode(speech, &config(), &preprocessing().tokens, &mut attempts).unwrap()
+    let tokens = &preprocessing().tokens;
+    let begin = |&window: &u32| speech.begin(&hear(speech, window));
+    let attempts =
+        windows.iter().map(|window| Attempt::new(begin(window), manner, tokens)).collect();
+    run(speech, tokens, attempts, seed)
 }
 
 /// The likeliest token, one after the other, each time from the whole text so far.
 fn greedily<S: Speech>(speech: &S, seed: u32, timestamps: bool) -> (Vec<TokenId>, f32) {
     let tokens = preprocessing().tokens;
-    let audio = speech.encode(&[&window(seed)]).unwrap().remove(0);
+    let audio = hear(speech, seed);
     let mut all: Vec<TokenId> = if timestamps { vec![9] } else { vec![9, 11] };
     let prompt = all.len();
     let mut sum = 0.0;
@@ -93,11 +123,11 @@ fn recordings() -> Vec<Recording> {
 fn recordings_of_any_length_are_transcribed_together_as_alone() {
     let network = transcriber(plan(9));
     let all = recordings();
-    let batch: Vec<&Recording> = all.iter().collect();
-    let together = network.run(&batch).unwrap();
+    let drive = |some: Vec<Recording>, at_once| engine::drive(&network, some, at_once).unwrap();
+    let together = drive(all.clone(), 8);
     assert_eq!(together[2], Transcript::default());
     for (recording, among) in all.iter().zip(&together) {
-        assert_eq!(&network.run(&[recording]).unwrap()[0], among);
+        assert_eq!(&drive(vec![recording.clone()], 1)[0], among);
         let mut end = 0;
         for segment in &among.segments {
             assert!(end <= segment.start && segment.start < segment.end, "{among:?}");
@@ -107,11 +137,12 @@ fn recordings_of_any_length_are_transcribed_together_as_alone() {
         assert!(end <= recording.samples.len());
     }
     assert!(!together[0].segments.is_empty());
-    // More than are listened to at once.
-    let many: Vec<&Recording> = all.iter().cycle().take(19).collect();
-    let many = network.run(&many).unwrap();
-    assert!(many.iter().zip(together.iter().cycle()).all(|(many, once)| many == once));
-    // Four windows of 20 positions, and of two beams of up to 20 tokens.
-    assert_eq!(network.cost(&all[1]), 4 * (20 + 12 * 2 * 20));
-    assert!(network.run(&[]).unwrap().is_empty());
+    // More than are listened to at once, so that they join between each other's steps.
+    let many: Vec<Recording> = all.iter().cycle().take(19).cloned().collect();
+    for at_once in [2, 5] {
+        let many = drive(many.clone(), at_once);
+        assert_eq!(many.len(), 19);
+        assert!(many.iter().zip(together.iter().cycle()).all(|(many, once)| many == once));
+    }
+    assert!(drive(vec![], 8).is_empty());
 }

@@ -83,11 +83,11 @@ fn plan(seed: u64) -> Plan {
     Plan::new(&graph(seed), kernels::best()).unwrap()
 }
 
-fn transcriber<S: Speech>(speech: S) -> Transcriber<S> {
+fn transcriber<S: Speech>(speech: S) -> Arc<Transcriber<S>> {
     let Preprocessing { mel, tokens } = preprocessing();
     let vocabulary = Arc::new(Vocabulary::new(TOKENIZER.as_bytes(), tokens.end).unwrap());
     let mel = Mel::new(mel).unwrap();
-    Transcriber { speech, config: config(), tokens, mel, vocabulary }
+    Arc::new(Transcriber { speech, config: config(), tokens, mel, vocabulary })
 }
 
 /// Two tones that beat, and some noise that is the same for the same seed.

@@ -1,7 +1,6 @@
-//! `maas bench MODEL --in-process`
+//! `maas bench MODEL --in-process`: a network timed without a server around it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,12 +8,13 @@ use serde::Serialize;
 
 use crate::arch::{self, OpenContext, Timed};
 use crate::cli::Outcome;
-use crate::cli::settings::{SettingsArgs, placement};
+use crate::cli::bench::{self, newest, read};
+use crate::cli::settings::placement;
 use crate::compute::Device;
 use crate::compute::kernels::{self, Team};
-use crate::domain::{Item, ModelName, Version};
+use crate::domain::Item;
 use crate::engine::Engine;
-use crate::package::{Package, Store};
+use crate::package::Store;
 
 /// How long each row of the table is measured, and how often at least.
 const MEASURED: Duration = Duration::from_secs(1);
@@ -22,29 +22,18 @@ const RUNS_MIN: usize = 11;
 const WARM_UP_RUNS: usize = 3;
 
 #[derive(Debug, clap::Args)]
+#[group(id = "in-process flags")]
 pub struct Args {
-    /// A model of the store, by name or as name@version; without a version the newest
-    model: String,
-    /// What each row reads: a picture, a sound or a text [default: the package's first golden sample]
-    #[arg(long, value_name = "FILE")]
-    input: Option<PathBuf>,
-    /// Measure in this process, without a server (the only way there is)
-    #[arg(long, required = true)]
-    in_process: bool,
+    /// Time a model of the store in this process, without a server
+    #[arg(long)]
+    pub in_process: bool,
     /// Rows in a batch
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,8,32")]
+    #[arg(requires = "in_process")]
     batch: Vec<usize>,
-    /// Threads that share the rows of a batch
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1")]
-    threads: Vec<usize>,
     /// Time the network alone: a ready sample, no decoding; of a generating model one step
-    #[arg(long)]
+    #[arg(long, requires = "in_process")]
     network: bool,
-    /// Print one JSON line a row
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    settings: SettingsArgs,
 }
 
 /// One row of the table.
@@ -60,12 +49,13 @@ struct Figure {
     peak_rss_bytes: u64,
 }
 
-pub fn run(args: &Args) -> Outcome {
-    if args.batch.contains(&0) || args.threads.contains(&0) {
+pub fn run(bench: &bench::Args) -> Outcome {
+    let (args, threads) = (&bench.in_process, &bench.threads);
+    if args.batch.contains(&0) || threads.contains(&0) {
         return Err("--batch and --threads: expected numbers above 0".into());
     }
-    let settings = args.settings.read()?;
-    let package = newest(&Store::open(&settings.store)?, &args.model)?;
+    let settings = bench.settings.read()?;
+    let (package, _) = newest(&Store::open(&settings.store)?, &bench.target)?;
     let level = kernels::resolve(settings.cpu)?;
     let placement = placement(&settings, Some(&package.manifest.name));
     let engine = Engine::start(1)?;
@@ -75,21 +65,22 @@ pub fn run(args: &Args) -> Outcome {
         engine: &engine,
         limits: placement.limits,
         media: placement.media,
+        intra_op_threads: 1,
     };
-    let input = args.input.as_ref().map(|path| {
-        std::fs::read(path)
-            .map(|bytes| Item::Opaque(bytes.into()))
-            .map_err(|error| format!("{}: {error}", path.display()))
-    });
+    let input = match bench.input.as_slice() {
+        [] => None,
+        [path] => Some(Item::Opaque(read(path)?.into())),
+        _ => return Err("--input with --in-process: expected one file".into()),
+    };
     let architecture = arch::find(&package.manifest.architecture.name)?;
-    let measured = (architecture.measure)(&package, &context, input.transpose()?)?;
-    if !args.json {
+    let measured = (architecture.measure)(&package, &context, input)?;
+    if !bench.json {
         println!(
             "{:<24} {:>5} {:>7} {:>12} {:>12} {:>10} {:>9}",
             "model", "batch", "threads", "median µs", "p90 µs", "rows/s", "peak MB"
         );
     }
-    for &threads in &args.threads {
+    for &threads in threads {
         for &batch in &args.batch {
             let whole = !args.network;
             let (median, p90) = time(measured.as_ref(), whole, batch, threads)?;
@@ -105,25 +96,10 @@ pub fn run(args: &Args) -> Outcome {
                 rows_per_s: (rows_per_s * 10.0).round() / 10.0,
                 peak_rss_bytes: peak_rss_bytes(),
             };
-            print(&figure, args.json)?;
+            print(&figure, bench.json)?;
         }
     }
     Ok(())
-}
-
-/// `name`, `name@version` or `name/version`.
-fn newest(store: &Store, model: &str) -> Result<Package, crate::cli::Failure> {
-    let (name, version) = match model.split_once(['@', '/']) {
-        Some((name, version)) => (name, Some(version.parse::<Version>()?)),
-        None => (model, None),
-    };
-    let name: ModelName = name.parse()?;
-    let mut entries = store.entries()?;
-    entries.retain(|entry| entry.name == name && version.is_none_or(|v| v == entry.version));
-    let entry = entries.last().ok_or_else(|| {
-        format!("{} holds no {model}: --store names another store", store.root().display())
-    })?;
-    Ok(store.package(entry)?)
 }
 
 /// Median and 90th percentile of running a batch whose rows are shared among threads. Where there are more

@@ -1,0 +1,270 @@
+"""How maas bears too much: prints a table of what was measured beside what is wanted. overload.sh says how to run it."""
+
+import argparse
+import asyncio
+import io
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+from bodies import ROWS, Request, maas, plain, questions
+from client import Client
+from engines import Maas, ask, running
+from load import closed_loop, raw
+from subjects import describe
+
+OVER, HALF = 3, 0.5
+HEALTH_PER_S, LENET_PER_S = 10, 100
+GONE, GONE_AT_ONCE, BUSY = 1000, 50, 64
+# How long a client that has sent all waits before it leaves: its row waits in the queue by then.
+LINGER_S = 0.02
+SETTLE_S = 2
+GROWTH_BYTES, GROWTH_PART = 16 << 20, 0.02
+MODELS = ("lenet-json", "efficientnet-json", "gru", "minilm-22", "whisper")
+
+
+class Server:
+    """What runs: its port, its process and its counters."""
+
+    def __init__(self, port, pid, admin):
+        self.port, self.pid, self.admin = port, pid, admin
+
+    def memory(self):
+        """Resident bytes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) << 10
+
+    def files(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def rows(self, model):
+        """Rows of a model that were ever run."""
+        _, _, text = ask(self.admin, "GET", "/metrics")
+        found = re.findall(rf'^maas_rows_total{{[^}}]*model="{model}"[^}}]*}} (\d+)', text.decode(), re.MULTILINE)
+        return sum(map(int, found))
+
+    def settled(self, model):
+        """Those rows, once nothing runs that was asked before."""
+        rows = self.rows(model)
+        time.sleep(SETTLE_S)
+        return rows if self.rows(model) == rows else self.settled(model)
+
+    def messages(self, request):
+        return [raw(request, body, f"127.0.0.1:{self.port}") for body in request.bodies]
+
+
+class Table:
+    """Lines as they are measured."""
+
+    def __init__(self):
+        print("| measured | value | wanted |\n| --- | --- | --- |")
+
+    @staticmethod
+    def line(what, value, wanted="", holds=None):
+        verdict = "" if holds is None else " (holds)" if holds else " (**does not hold**)"
+        print(f"| {what} | {value} | {wanted}{verdict} |", flush=True)
+
+
+def photographs(package):
+    """A JPEG file of the package's golden picture, and some that are turned and mirrored."""
+    from PIL import Image
+
+    with Image.open(next((package / "golden").glob("*.png"))) as picture:
+        picture = picture.convert("RGB")
+    files = []
+    for turn in (None, *list(Image.Transpose)[:4]):
+        file = io.BytesIO()
+        (picture if turn is None else picture.transpose(turn)).save(file, "JPEG", quality=90)
+        files.append(file.getvalue())
+    return files
+
+
+class Overload:
+    def __init__(self, said, server, table):
+        self.said, self.server, self.table = said, server, table
+        self.known = {row.name: row for row in ROWS}
+
+    def request(self, name):
+        """What is sent for a row: of EfficientNet photographs, all else as it is measured."""
+        row = self.known[name]
+        subject = describe(row, self.said.store)
+        if row.package.startswith("efficientnet"):
+            return Request(f"/v1/predict/{row.package}", photographs(Path(subject["package"])), {"Content-Type": "image/jpeg"})
+        asked = questions(row, Path(subject["package"]), subject)
+        return maas(row, subject, asked)[0] if row.kind == "speech" else plain(row, subject, asked)
+
+    def capacity(self, request, seconds, at_once=64):
+        """Right answers a second of a closed loop; the first moments do not count."""
+        scratch = self.said.target / "overload"
+        closed_loop(self.server.port, request, at_once, 3, scratch)
+        found = closed_loop(self.server.port, request, at_once, seconds, scratch)
+        if not found["per_s"]:
+            sys.exit(f"{request.path}: no answer within {seconds} s: expected a machine that has nothing else to do")
+        return found["per_s"]
+
+    def overload(self):
+        """An open loop at three times the capacity, with photographs."""
+        request = self.request("efficientnet-json")
+        most, messages = self.capacity(request, 10), self.server.messages(request)
+        self.table.line("EfficientNet-Lite0, JPEG, capacity", f"{most:.0f} requests/s")
+        half = asyncio.run(self.beside(messages, most * HALF, self.said.seconds / 3))[0]
+        self.table.line("p99 at half of it", f"{half.percentile(99):.0f} ms")
+        busy, began = time.process_time(), time.perf_counter()
+        over, health = asyncio.run(self.beside(messages, most * OVER, self.said.seconds))
+        busy = (time.process_time() - busy) / (time.perf_counter() - began)
+        line = self.table.line
+        share = over.goodput() / most
+        line(f"goodput at {OVER} times", f"{over.goodput():.0f} requests/s, {share:.0%}", "≥ 95 %", share >= 0.95)
+        fine = set(over.statuses) <= {"200", "429", "503"}
+        line("statuses", ", ".join(f"{status}: {n}" for status, n in over.statuses.items()), "200, 429, 503", fine)
+        late, bound = over.percentile(99), 3 * half.percentile(99)
+        line("p99 of what was accepted", f"{late:.0f} ms", f"≤ {bound:.0f} ms", late <= bound)
+        line(*retry_after(over))
+        line("health p99", f"{health.percentile(99):.1f} ms", "≤ 50 ms", health.percentile(99) <= 50)
+        line("generator", f"{busy:.0%} of a core", "≤ 10 %", busy <= 0.1)
+
+    async def beside(self, messages, rate, seconds):
+        """An open loop, and one of probes on connections of their own."""
+        probe = self.server.messages(Request("/livez", [b""], method="GET"))
+        crowd, nurse = Client(self.server.port), Client(self.server.port)
+        tallies = await asyncio.gather(
+            crowd.open_loop(messages, rate, seconds), nurse.open_loop(probe, HEALTH_PER_S, seconds)
+        )
+        crowd.close()
+        nurse.close()
+        return tallies
+
+    def neighbour(self):
+        """LeNet at a steady rate, alone and beside Whisper at full load."""
+        lenet, whisper = (self.server.messages(self.request(name)) for name in ("lenet-json", "whisper"))
+
+        async def run(seconds, loud):
+            quiet, noisy = Client(self.server.port), Client(self.server.port)
+            loops = [quiet.open_loop(lenet, LENET_PER_S, seconds)]
+            loops += [noisy.closed_loop(whisper, 8, seconds)] if loud else []
+            tallies = await asyncio.gather(*loops)
+            quiet.close()
+            noisy.close()
+            return tallies
+
+        alone = asyncio.run(run(self.said.seconds / 3, False))[0]
+        self.table.line(f"LeNet, {LENET_PER_S} requests/s, p99 alone", f"{alone.percentile(99):.1f} ms")
+        tally, noise = asyncio.run(run(self.said.seconds / 2, True))
+        late, lost = tally.percentile(99), sum(tally.statuses.values()) - tally.statuses["200"]
+        value, fine = f"{late:.1f} ms, {lost} not answered", late <= 20 and not lost
+        self.table.line("p99 beside Whisper, 8 at once", value, "≤ 20 ms", fine)
+        self.table.line("Whisper meanwhile", f"{noise.goodput():.2f} requests/s, {dict(noise.statuses)}")
+
+    def disconnect(self):
+        """Clients that leave in the middle of their body, and some that leave while their row waits behind others."""
+        request = self.request("efficientnet-json")
+        model, messages = self.known["efficientnet-json"].package, self.server.messages(request)
+        self.capacity(request, 3)
+        for name, part, linger in (("in their body", 0.5, 0.0), ("while they wait", 1, LINGER_S)):
+            before, memory = self.server.settled(model), self.server.memory()
+            answered = asyncio.run(self.leave(messages, part, linger))
+            run = self.server.settled(model) - before - answered
+            self.table.line(f"{GONE} clients that leave {name}: rows run", run, "0", run == 0)
+            self.grown(memory, self.server.memory())
+
+    async def leave(self, messages, part, linger):
+        """How many rows of others were answered meanwhile."""
+        client, room = Client(self.server.port), asyncio.Semaphore(GONE_AT_ONCE)
+        stay, tally = asyncio.Event(), []
+
+        async def one(at):
+            message = messages[at % len(messages)]
+            async with room:
+                await client.go_away(message, int(len(message) * part), linger)
+
+        async def busy():
+            while not stay.is_set():
+                tally.append(await client.closed_loop(messages, BUSY, 1))
+
+        crowd = asyncio.ensure_future(busy())
+        await asyncio.sleep(1)
+        await asyncio.gather(*map(one, range(GONE)))
+        stay.set()
+        await crowd
+        client.close()
+        return sum(found.statuses["200"] for found in tally)
+
+    def soak(self):
+        """All models at once, each at its share of half the capacity."""
+        requests = {name: self.request(name) for name in MODELS}
+        rates = {}
+        for name, request in requests.items():
+            speech = self.known[name].kind == "speech"
+            rates[name] = self.capacity(request, *((30, 2) if speech else (5, 8))) * HALF / len(MODELS)
+        # What grows to its size once, it does in the first minute.
+        asyncio.run(self.together(requests, rates, 60))
+        memory, files = self.server.memory(), self.server.files()
+        tallies = asyncio.run(self.together(requests, rates, self.said.minutes * 60))
+        for name, tally in tallies.items():
+            statuses = ", ".join(f"{status}: {n}" for status, n in tally.statuses.items())
+            said = f"{statuses}; p99 {tally.percentile(99):.0f} ms"
+            what = f"{name}, {rates[name]:.1f} requests/s, {self.said.minutes:g} min"
+            self.table.line(what, said, "200", set(tally.statuses) == {"200"})
+        self.grown(memory, self.server.memory())
+        more = self.server.files() - files
+        self.table.line("open files, more than before", more, "0", more <= 0)
+
+    async def together(self, requests, rates, seconds):
+        clients = {name: Client(self.server.port) for name in requests}
+        messages = {name: self.server.messages(request) for name, request in requests.items()}
+        loops = [client.open_loop(messages[name], rates[name], seconds) for name, client in clients.items()]
+        tallies = await asyncio.gather(*loops)
+        for client in clients.values():
+            client.close()
+        # The server has seen that they are closed.
+        await asyncio.sleep(1)
+        return dict(zip(requests, tallies))
+
+    def grown(self, before, after):
+        allowed, more = max(GROWTH_BYTES, before * GROWTH_PART), after - before
+        value = f"{before >> 20} MiB, then {more / (1 << 20):+.1f}"
+        self.table.line("memory", value, f"< {allowed / (1 << 20):+.0f} MiB", more < allowed)
+
+
+def retry_after(tally):
+    """Whether the header says how long the queue takes to empty, which is what accepted requests wait; in whole seconds."""
+    wait, refused = tally.percentile(50) / 1e3, sum(tally.retry_after.values())
+    right = sum(n for said, n in tally.retry_after.items() if said.isdigit() and wait / 2 <= int(said) <= max(1, 2 * wait))
+    said = ", ".join(f"{said} s: {n}" for said, n in sorted(tally.retry_after.items()))
+    value = f"{said or 'none'}; accepted wait {wait:.2f} s"
+    return "Retry-After", value, "within a factor of 2, or 1", refused == right
+
+
+def arguments():
+    said = argparse.ArgumentParser(prog="overload.sh", description=__doc__)
+    said.add_argument("program", type=Path, help=argparse.SUPPRESS)
+    said.add_argument("target", type=Path, help=argparse.SUPPRESS)
+    said.add_argument("store", type=Path, help="directory of the packages")
+    said.add_argument("what", nargs="*", help="overload, neighbour, disconnect or soak; none means all")
+    said.add_argument("--seconds", type=int, default=60, help="of the open loop above capacity")
+    said.add_argument("--minutes", type=float, default=30, help="of the soak")
+    said.add_argument("--cores", type=lambda text: [int(core) for core in text.split(",")], default=[0, 1])
+    return said.parse_args()
+
+
+def main():
+    # As an exception: the server is stopped on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    said = arguments()
+    os.sched_setaffinity(0, said.cores)
+    known = ("overload", "neighbour", "disconnect", "soak")
+    if unknown := set(said.what) - set(known):
+        sys.exit(f"{', '.join(unknown)}: expected some of {', '.join(known)}")
+    engine, table = Maas(said.program, said.store, said.target), Table()
+    engine.learn()
+    for what in said.what or known:
+        # A server of its own: what one leaves behind is not the next one's.
+        with running(engine, f"maas-{what}", None, said.target / "logs") as (port, pid):
+            getattr(Overload(said, Server(port, pid, engine.admin), table), what)()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,387 @@
+//! The compute threads. A batch in flight cannot be interrupted, so short work must not wait behind long
+//! work: there are two lanes, each with as many threads as there are cores, and the long one yields to the
+//! short one by its priority in the operating system. Inside a lane models share the threads by weight, in
+//! predicted time. Each thread runs one batch or one step with one thread inside, and takes the next.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::engine::fair::{Claim, FairQueue, FlowId, Next};
+
+/// What takes longer goes to the long lane: short work waits for no more than this.
+pub const SHORT_MAX: Duration = Duration::from_millis(20);
+
+/// A thread that has been in one turn for this long is stuck: no batch of ours takes a minute.
+const STALL: Duration = Duration::from_mins(1);
+
+/// Of the long lane's threads: a third of the weight of the others where both want a core.
+#[cfg(target_os = "linux")]
+const LONG_NICENESS: i32 = 5;
+
+/// Something that has work now and then.
+pub trait Job: Send + Sync {
+    /// What the next turn should take; `None` where nothing is known yet.
+    fn predicted(&self) -> Option<Duration>;
+
+    /// Does one piece of work.
+    fn turn(&self) -> Again;
+}
+
+/// Runs a turn within something: a team of threads that share its operations, say.
+pub type Around = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+
+/// Whether a job wants another turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    No,
+    Now,
+    /// Not before then.
+    At(Instant),
+}
+
+/// Owns the threads. Dropping it lets each finish its turn and waits for it.
+pub struct Lanes {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Sees how busy the lanes are, and makes flows.
+#[derive(Clone)]
+pub struct Traffic(Arc<Shared>);
+
+/// A job's place in the lanes. Dropping it takes the job's turns out of line.
+pub struct Flow {
+    shared: Arc<Shared>,
+    member: Arc<Member>,
+}
+
+struct Member {
+    id: FlowId,
+    weight: u32,
+    job: Arc<dyn Job>,
+    around: Option<Around>,
+}
+
+impl Member {
+    fn turn(&self) -> Again {
+        let Some(around) = &self.around else { return self.job.turn() };
+        let mut again = Again::No;
+        around(&mut || again = self.job.turn());
+        again
+    }
+}
+
+struct Shared {
+    short: Lane,
+    long: Lane,
+    started: Instant,
+    flows: AtomicU64,
+}
+
+struct Lane {
+    state: Mutex<State>,
+    wake: Condvar,
+    seats: Vec<Seat>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: FairQueue<Arc<Member>>,
+    /// Threads that wait to be woken. While all are at work, nobody need be: each looks here next.
+    asleep: usize,
+    stopping: bool,
+}
+
+/// What one thread shows of itself, in nanoseconds.
+#[derive(Default)]
+struct Seat {
+    /// When the current turn began, since the start; 0 while idle.
+    busy_since: AtomicU64,
+    /// In turns that are over.
+    busy: AtomicU64,
+}
+
+impl Lanes {
+    /// Starts `count` threads a lane, at least one.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(count: usize) -> std::io::Result<Self> {
+        let count = count.max(1);
+        let shared = Arc::new(Shared {
+            short: Lane::new(count),
+            long: Lane::new(count),
+            started: Instant::now(),
+            flows: AtomicU64::new(0),
+        });
+        let mut threads = Vec::with_capacity(2 * count);
+        for long in [false, true] {
+            for index in 0..count {
+                let shared = Arc::clone(&shared);
+                let name = if long { "long" } else { "short" };
+                let body = move || {
+                    if long {
+                        yield_to_others();
+                    }
+                    shared.work(shared.lane(long), index);
+                };
+                let name = format!("{name}-{index}");
+                threads.push(std::thread::Builder::new().name(name).spawn(body)?);
+            }
+        }
+        Ok(Self { shared, threads })
+    }
+
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        Traffic(Arc::clone(&self.shared))
+    }
+
+    /// Whether every thread is there and none is stuck in a turn.
+    #[must_use]
+    pub fn alive(&self) -> bool {
+        let now = self.shared.now();
+        self.threads.iter().all(|thread| !thread.is_finished())
+            && self.shared.seats().all(|seat| {
+                let since = seat.busy_since.load(Ordering::Relaxed);
+                since == 0 || now.saturating_sub(since) < nanos(STALL)
+            })
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        for lane in [&self.shared.short, &self.shared.long] {
+            lane.state().stopping = true;
+            lane.wake.notify_all();
+        }
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has nothing left to wait for.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Traffic {
+    /// Threads a lane: how many turns of one kind can run at once.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.0.short.seats.len()
+    }
+
+    /// Puts a job among the others. While several have work, each gets time by its weight.
+    pub fn flow(&self, job: Arc<dyn Job>, weight: u32, around: Option<Around>) -> Flow {
+        let id = self.0.flows.fetch_add(1, Ordering::Relaxed);
+        let member = Arc::new(Member { id, weight: weight.max(1), job, around });
+        Flow { shared: Arc::clone(&self.0), member }
+    }
+
+    /// Turns under way.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.0.seats().filter(|seat| seat.busy_since.load(Ordering::Relaxed) != 0).count()
+    }
+
+    /// What all threads have spent in turns since the start, those under way included.
+    #[must_use]
+    pub fn busy(&self) -> Duration {
+        let now = self.0.now();
+        let seats = self.0.seats().map(|seat| {
+            let since = seat.busy_since.load(Ordering::Relaxed);
+            let current = if since == 0 { 0 } else { now.saturating_sub(since) };
+            seat.busy.load(Ordering::Relaxed) + current
+        });
+        Duration::from_nanos(seats.sum())
+    }
+}
+
+impl Flow {
+    /// Asks for a turn as soon as a thread is free, and not before that time where one is given.
+    pub fn ask(&self, not_before: Option<Instant>) {
+        self.shared.ask(&self.member, not_before);
+    }
+
+    /// Turns that were to wait go on at once.
+    pub fn hurry(&self) {
+        for lane in [&self.shared.short, &self.shared.long] {
+            lane.state().queue.hurry(self.member.id);
+            lane.wake.notify_one();
+        }
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        for lane in [&self.shared.short, &self.shared.long] {
+            lane.state().queue.forget(self.member.id);
+        }
+    }
+}
+
+impl Shared {
+    fn lane(&self, long: bool) -> &Lane {
+        if long { &self.long } else { &self.short }
+    }
+
+    fn seats(&self) -> impl Iterator<Item = &Seat> {
+        self.short.seats.iter().chain(&self.long.seats)
+    }
+
+    fn ask(&self, member: &Arc<Member>, not_before: Option<Instant>) {
+        let predicted = member.job.predicted();
+        // What nobody has seen run may take long.
+        let lane = self.lane(predicted.is_none_or(|time| time > SHORT_MAX));
+        let predicted = predicted.unwrap_or(SHORT_MAX);
+        let claim = Claim { flow: member.id, weight: member.weight, predicted, not_before };
+        let mut state = lane.state();
+        state.queue.push(claim, Arc::clone(member));
+        let asleep = state.asleep > 0;
+        drop(state);
+        if asleep {
+            lane.wake.notify_one();
+        }
+    }
+
+    fn work(&self, lane: &Lane, index: usize) {
+        let seat = &lane.seats[index];
+        while let Some(member) = lane.next() {
+            let predicted = member.job.predicted().unwrap_or(SHORT_MAX);
+            let began = Instant::now();
+            seat.busy_since.store(self.now().max(1), Ordering::Relaxed);
+            // A job guards its own network; whatever else panics must not take the thread with it.
+            let again = catch_unwind(AssertUnwindSafe(|| member.turn())).unwrap_or_else(|_| {
+                tracing::error!("a turn panicked");
+                Again::No
+            });
+            let took = began.elapsed();
+            seat.busy.fetch_add(nanos(took), Ordering::Relaxed);
+            seat.busy_since.store(0, Ordering::Relaxed);
+            lane.state().queue.correct(member.id, member.weight, predicted, took);
+            match again {
+                Again::No => {}
+                Again::Now => self.ask(&member, None),
+                Again::At(time) => self.ask(&member, Some(time)),
+            }
+        }
+    }
+
+    fn now(&self) -> u64 {
+        nanos(self.started.elapsed())
+    }
+}
+
+impl Lane {
+    fn new(threads: usize) -> Self {
+        let seats = (0..threads).map(|_| Seat::default()).collect();
+        Self { state: Mutex::default(), wake: Condvar::new(), seats }
+    }
+
+    /// The next turn, once there is one; `None` when the lane closes.
+    fn next(&self) -> Option<Arc<Member>> {
+        let mut state = self.state();
+        loop {
+            if state.stopping {
+                return None;
+            }
+            let now = Instant::now();
+            let patience = match state.queue.pop(now) {
+                Next::Turn(member) => return Some(member),
+                Next::At(time) => time.saturating_duration_since(now),
+                Next::Nothing => Duration::MAX,
+            };
+            state.asleep += 1;
+            let woken = self.wake.wait_timeout(state, patience);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+            state.asleep -= 1;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Lets every thread of ordinary priority go first. Where the system refuses, the lanes are equals.
+#[cfg(target_os = "linux")]
+fn yield_to_others() {
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), LONG_NICENESS) {
+        tracing::warn!(%error, "the long lane keeps the priority of the short one");
+    }
+}
+
+/// Linux alone has a priority for each thread.
+#[cfg(not(target_os = "linux"))]
+fn yield_to_others() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    struct Countdown {
+        left: AtomicU64,
+        done: mpsc::Sender<Option<String>>,
+        predicted: Duration,
+    }
+
+    impl Job for Countdown {
+        fn predicted(&self) -> Option<Duration> {
+            Some(self.predicted)
+        }
+
+        fn turn(&self) -> Again {
+            if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                self.done.send(std::thread::current().name().map(str::to_owned)).unwrap();
+                return Again::No;
+            }
+            Again::Now
+        }
+    }
+
+    #[test]
+    fn a_job_gets_as_many_turns_as_it_asks_for_in_the_lane_of_its_length() {
+        let lanes = Lanes::start(2).unwrap();
+        let (done, finished) = mpsc::channel();
+        for (predicted, lane) in [(SHORT_MAX, "short-"), (2 * SHORT_MAX, "long-")] {
+            let job = Countdown { left: AtomicU64::new(5), done: done.clone(), predicted };
+            let flow = lanes.traffic().flow(Arc::new(job), 1, None);
+            flow.ask(None);
+            let thread = finished.recv_timeout(Duration::from_secs(10)).unwrap().unwrap();
+            assert!(thread.starts_with(lane), "{thread}");
+        }
+        assert!(lanes.alive());
+        assert!(lanes.traffic().busy() > Duration::ZERO);
+    }
+
+    #[test]
+    fn a_turn_that_may_wait_is_hurried() {
+        let lanes = Lanes::start(1).unwrap();
+        let (done, finished) = mpsc::channel();
+        let job = Countdown { left: AtomicU64::new(1), done, predicted: SHORT_MAX };
+        let flow = lanes.traffic().flow(Arc::new(job), 1, None);
+        flow.ask(Some(Instant::now() + Duration::from_hours(1)));
+        flow.hurry();
+        finished.recv_timeout(Duration::from_secs(10)).unwrap();
+    }
+
+    #[test]
+    fn a_flow_that_is_dropped_is_run_no_more() {
+        let lanes = Lanes::start(1).unwrap();
+        let (done, finished) = mpsc::channel();
+        let job = Countdown { left: AtomicU64::new(1), done, predicted: SHORT_MAX };
+        let flow = lanes.traffic().flow(Arc::new(job), 1, None);
+        flow.ask(Some(Instant::now() + Duration::from_hours(1)));
+        drop(flow);
+        // Nobody holds the job any longer, so nobody can ever run it.
+        assert_eq!(finished.recv(), Err(mpsc::RecvError));
+    }
+}
