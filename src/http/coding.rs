@@ -188,7 +188,7 @@ mod tests {
         coding.unpack(packed, most, |_| Ok(())).map_err(|problem| problem.kind)
     }
 
-    fn headers(name: header::HeaderName, values: &[&'static str]) -> HeaderMap {
+    fn headers(name: &header::HeaderName, values: &[&'static str]) -> HeaderMap {
         values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
     }
 
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn headers_say_which() {
         let of = |values: &[&'static str]| {
-            Coding::of(&headers(header::CONTENT_ENCODING, values)).map_err(|problem| problem.kind)
+            Coding::of(&headers(&header::CONTENT_ENCODING, values)).map_err(|problem| problem.kind)
         };
         for (values, coding) in [
             (&[][..], None),
@@ -243,7 +243,7 @@ mod tests {
             assert_eq!(of(bad), Err(Kind::UnsupportedMedia), "{bad:?}");
         }
         let asked =
-            |values: &[&'static str]| Coding::asked(&headers(header::ACCEPT_ENCODING, values));
+            |values: &[&'static str]| Coding::asked(&headers(&header::ACCEPT_ENCODING, values));
         for (values, coding) in [
             (&[][..], None),
             (&["br, zstd"], None),

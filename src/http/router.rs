@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use crate::domain::{Kind, Problem};
 use crate::http::App;
 use crate::http::error::Failure;
-use crate::http::layers::{Asker, Packing, authorise, explain, must_close, say_close};
+use crate::http::layers::{Asker, Packing, explain, must_close, refusal, say_close};
 use crate::http::table::{Listener, TABLE};
 use crate::http::ticket::Ticket;
 
@@ -23,7 +23,7 @@ pub fn router(app: Arc<App>, listener: Listener) -> Router {
         .iter()
         .filter(|row| row.need(listener).is_some())
         .fold(Router::new(), |routes, row| routes.route(row.path, (row.handler)()))
-        // Also the fallbacks: what is not in the table ends in `authorise`.
+        // Also the fallbacks: what is not in the table ends in `refusal`.
         .layer(from_fn_with_state((Arc::clone(&app), listener), pass))
         .with_state(app)
 }
@@ -40,11 +40,11 @@ async fn pass(
     // What later lines must know of the request, which the handler takes.
     let (closes, packing, asker) =
         (must_close(&request), Packing::wanted(request.headers()), Asker::of(&request));
-    let response = match authorise(&app, listener, &request) {
-        // Nearest to the handlers. A panic is a failure like any other, and the connection lives on.
-        Ok(()) => AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(panicked),
+    let response = match refusal(&app, listener, &request) {
         // Nothing runs for a caller who may not.
-        Err(failure) => failure.into_response(),
+        Some(failure) => failure.into_response(),
+        // Nearest to the handlers. A panic is a failure like any other, and the connection lives on.
+        None => AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(panicked),
     };
     // Only when asked, and only what is whole and large: failures are small.
     let response = packing.pack(response, &app).await;

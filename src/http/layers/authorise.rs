@@ -12,11 +12,12 @@ use crate::http::error::Failure;
 use crate::http::server::Peer;
 use crate::http::table::{self, Listener, Row};
 
-pub fn authorise(app: &App, listener: Listener, request: &Request) -> Result<(), Failure> {
-    let Some(path) = request.extensions().get::<MatchedPath>() else { return Err(no_route()) };
+/// Why this request goes no further; `None` when it does.
+pub fn refusal(app: &App, listener: Listener, request: &Request) -> Option<Failure> {
+    let Some(path) = request.extensions().get::<MatchedPath>() else { return Some(no_route()) };
     let row = table::find(request.method(), path.as_str());
     let Some(need) = row.and_then(|row| row.need(listener)) else {
-        return Err(Failure::method_not_allowed(&table::allowed(path.as_str(), listener)));
+        return Some(Failure::method_not_allowed(&table::allowed(path.as_str(), listener)));
     };
     let key = bearer(request.headers()).and_then(|secret| app.access.find(secret));
     match allows(need, app.access.open(), key) {
@@ -24,13 +25,12 @@ pub fn authorise(app: &App, listener: Listener, request: &Request) -> Result<(),
             if let (Need::Key(Scope::Admin), Some(key)) = (need, key) {
                 tracing::info!(key = key.name(), route = path.as_str(), "administration");
             }
-            if need == Need::Key(Scope::Inference) && row.is_some_and(Row::predicts) {
-                within_rate(app, key, request)?;
-            }
-            Ok(())
+            let counts = need == Need::Key(Scope::Inference) && row.is_some_and(Row::predicts);
+            let within = if counts { within_rate(app, key, request) } else { Ok(()) };
+            within.err().map(Failure::from)
         }
-        Decision::Unauthenticated => Err(no_key().into()),
-        Decision::Forbidden => Err(wrong_scope(need).into()),
+        Decision::Unauthenticated => Some(no_key().into()),
+        Decision::Forbidden => Some(wrong_scope(need).into()),
     }
 }
 

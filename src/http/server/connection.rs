@@ -101,10 +101,10 @@ impl Connections {
         poll_fn(|cx| {
             // All connections share its lock: it is asked once, to be woken by it, and then not until
             // something has changed.
-            if !std::mem::replace(&mut listening, true) || stage.has_changed().unwrap_or(true) {
-                if closing.as_mut().poll(cx).is_ready() {
-                    last_call = Some(Instant::now() + FIRST_REQUEST);
-                }
+            let ask =
+                !std::mem::replace(&mut listening, true) || stage.has_changed().unwrap_or(true);
+            if ask && closing.as_mut().poll(cx).is_ready() {
+                last_call = Some(Instant::now() + FIRST_REQUEST);
             }
             if http.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(false);

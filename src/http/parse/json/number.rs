@@ -15,7 +15,6 @@ const DIGITS_MAX: usize = 19;
 const EXACT_MAX: u64 = 1 << 53;
 
 /// What a normal 32-bit float can be, as doubles.
-#[expect(clippy::cast_lossless, reason = "`from` is not const")]
 const SINGLES: RangeInclusive<f64> = f32::MIN_POSITIVE as f64..=f32::MAX as f64;
 
 /// A number as it was written, taken apart: `mantissa` times ten to the `exponent`.
@@ -71,11 +70,7 @@ impl<'a> Number<'a> {
     }
 
     /// The nearest 32-bit float, ties to even: what `str::parse` gives. Infinite when there is none.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "half of the time is lost when this goes through memory"
-    )]
+    #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "rounds, and that is what is wanted")]
     pub fn single(&self) -> f32 {
         // `wide` is off by at most two units of its last place: one rounding of the mantissa, one of the

@@ -280,7 +280,7 @@ impl<'a> Reader<'a> {
     #[cold]
     pub fn syntax(&self) -> Problem {
         let read = &self.bytes[..self.at.min(self.bytes.len())];
-        let line = read.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let line = memchr::memchr_iter(b'\n', read).count() + 1;
         let column = read.iter().rev().take_while(|&&byte| byte != b'\n').count() + 1;
         let place = format!("line {line}, column {column}");
         let got = if self.at >= self.bytes.len() {
