@@ -30,6 +30,9 @@ type Output<E> = <<E as EncoderDecoder>::Decoding as Decoding>::Output;
 /// The one loop of a decoder: its weights are so large that reading them once a step is what a step costs.
 const LOOP: usize = 0;
 
+/// The longest that windows wait for others to be stepped with: more than a window takes to encode.
+const GATHER_MAX: Duration = Duration::from_millis(500);
+
 /// An encoder and a decoder behind their queues.
 pub struct Recognition<E: EncoderDecoder, C> {
     network: Arc<E>,
@@ -133,6 +136,11 @@ impl<E: EncoderDecoder> Stages<E> {
         }
     }
 
+    /// Until when the next step waits for more windows, if it does. The encoder ends that sooner.
+    fn wait(&self) -> Option<Instant> {
+        self.windows.gather().then(|| Instant::now() + GATHER_MAX)
+    }
+
     /// Encodes a window; `None` where the sample is lost.
     fn encoded(&self, mut sample: Listening<E::Decoding>) -> Option<Listening<E::Decoding>> {
         let began = Instant::now();
@@ -180,13 +188,18 @@ impl<E: EncoderDecoder> Job for Encode<E> {
 
     fn turn(&self) -> Again {
         let Some(stages) = self.0.upgrade() else { return Again::No };
-        if let Some(sample) = stages.windows.next().and_then(|sample| stages.encoded(sample)) {
-            // There is a place for it, so the loop is never too full.
-            for _ in stages.steps.join(vec![sample], usize::MAX).into_iter().flatten() {
-                stages.decoder.ask(None);
-            }
+        let sample = stages.windows.next().and_then(|sample| stages.encoded(sample));
+        // There is a place for it, so the loop is never too full.
+        let joined = sample.map(|sample| stages.steps.join(vec![sample], usize::MAX));
+        let again = stages.windows.keep_turn();
+        let wait = stages.wait();
+        for _ in joined.into_iter().flatten().flatten() {
+            stages.decoder.ask(wait);
         }
-        if stages.windows.keep_turn() { Again::Now } else { Again::No }
+        if wait.is_none() {
+            stages.decoder.hurry();
+        }
+        if again { Again::Now } else { Again::No }
     }
 }
 
@@ -203,7 +216,7 @@ impl<E: EncoderDecoder> Job for Step<E> {
         }
         // Whoever has left has left a place.
         stages.encode();
-        if turn.again { Again::Now } else { Again::No }
+        if turn.again { stages.wait().map_or(Again::Now, Again::At) } else { Again::No }
     }
 }
 

@@ -139,6 +139,14 @@ impl<D: Decoding> Windows<D> {
         kept
     }
 
+    /// Whether the next step should wait for more windows.
+    pub fn gather(&self) -> bool {
+        let queue = lock(&self.queue);
+        let encoding = queue.turns - queue.coming;
+        let ready = self.taken.load(Ordering::Acquire).saturating_sub(encoding);
+        gathers(ready, queue.turns, queue.waiting.len(), self.places_max)
+    }
+
     /// Whether there is work beside that of the turns that are coming.
     fn has_more(&self, queue: &Queue<D>) -> bool {
         let places = self.places_max.saturating_sub(self.taken.load(Ordering::Acquire));
@@ -175,6 +183,13 @@ impl<D: Decoding> Windows<D> {
 /// those the one that has waited longest.
 fn next(waiting: impl Iterator<Item = (Priority, usize)>) -> Option<usize> {
     waiting.enumerate().min_by_key(|&(_, rank)| rank).map(|(at, _)| at)
+}
+
+/// Whether `ready` windows wait for others to be stepped with. Where some wait for the encoder, every thread is at
+/// work and every window late: then it counts what steps take, and that is nearly the same for one window as for
+/// half of all that have a place. Else a window is stepped at once.
+fn gathers(ready: usize, encoding: usize, waiting: usize, places: usize) -> bool {
+    encoding > 0 && waiting > 0 && ready < places / 2
 }
 
 impl<D: Decoding> Sequence for Listening<D> {
@@ -215,5 +230,13 @@ mod tests {
         assert_eq!(chosen(&[1, 1]), Some(0));
         let urgent = Priority::new(1).unwrap();
         assert_eq!(next([(Priority::default(), 0), (urgent, 3)].into_iter()), Some(1));
+    }
+
+    #[test]
+    fn steps_wait_for_more_windows_while_some_wait_for_the_encoder() {
+        assert!(gathers(3, 2, 1, 8) && !gathers(4, 2, 1, 8));
+        // Nobody waits, or nothing comes that would end the wait.
+        assert!(!gathers(1, 2, 0, 8) && !gathers(1, 0, 3, 8));
+        assert!(!gathers(1, 1, 1, 2) && !gathers(1, 1, 1, 1));
     }
 }
