@@ -21,7 +21,7 @@ use maas::domain::{
     Answer, Card, Class, Digest, Item, MediaLimits, Outcome, Problem, State, Status, Tensor,
     Timings,
 };
-use maas::engine::{Endpoint, ModelStats, Reply, Request};
+use maas::engine::{Curve, Endpoint, Measured, ModelStats, Reply, Request, Rest};
 use maas::http::parse::{Wire, parse};
 use maas::http::{App, Listener, Parts, Stage, router};
 use maas::registry::{Model, Registry, Slot};
@@ -120,6 +120,14 @@ impl Endpoint for Instant {
     fn stats(&self) -> &ModelStats {
         &self.0
     }
+
+    fn rest(&self) -> Option<Rest> {
+        None
+    }
+
+    fn adopt(&self, _: &Curve) {}
+
+    fn calibrate(&self, _: Measured) {}
 }
 
 fn slot() -> Slot {
@@ -140,6 +148,7 @@ fn slot() -> Slot {
     let model = Model {
         card: card.clone(),
         device: "cpu".to_owned(),
+        processor: "cpu".to_owned(),
         load_time: Duration::ZERO,
         bytes: 0,
         endpoint: Box::new(Instant::default()),
