@@ -10,8 +10,9 @@ pub fn teams(threads: usize) -> Option<Around> {
     if threads <= 1 {
         return None;
     }
-    // As many as there are turns at once. One whose turn panics is dropped.
-    let idle = Mutex::new(Vec::<Team>::new());
+    // As many as there are turns at once; one whose turn panics is dropped. The first is made here, where a model
+    // is loaded, so that its threads do not yield to others as those of the long lane do.
+    let idle = Mutex::new(vec![Team::new(threads)]);
     Some(Arc::new(move |turn: &mut dyn FnMut()| {
         let rested = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let team = rested.unwrap_or_else(|| Team::new(threads));

@@ -20,6 +20,9 @@ const WAITING_AUTO: u32 = 64;
 const SERVICES_UNDER_PRESSURE: u32 = 3;
 const WAIT_UNDER_PRESSURE_MIN: Duration = Duration::from_millis(10);
 
+/// What was learned of services refuses nobody after this time without an answer: it may have been wrong.
+const KNOWN_FOR: Duration = Duration::from_secs(10);
+
 const LEVELS: usize = Priority::LEVELS as usize;
 
 /// The work of all models, so that each can tell its share of the threads.
@@ -54,6 +57,8 @@ pub struct Admission {
     service: Mean,
     /// The same of a small request: what a caller who is in a hurry may hope for.
     least: Least,
+    /// When a request was answered last.
+    last: Mutex<Option<Instant>>,
     pressure: Mutex<Pressure>,
 }
 
@@ -163,6 +168,7 @@ impl Admission {
             least: Least::default(),
             work: Mean::default(),
             service: Mean::default(),
+            last: Mutex::default(),
             pressure: Mutex::default(),
         }
     }
@@ -182,7 +188,7 @@ impl Admission {
         let wait = self.wait(priority);
         let prospect = Prospect {
             wait,
-            service: self.least.get(),
+            service: if self.knows(now) { self.least.get() } else { Duration::ZERO },
             left: deadline.saturating_duration_since(now),
             wait_max: self.longest_wait(now),
         };
@@ -203,7 +209,7 @@ impl Admission {
         stats: &ModelStats,
     ) -> Result<(), Problem> {
         let now = Instant::now();
-        if service <= deadline.saturating_duration_since(now) {
+        if service <= deadline.saturating_duration_since(now) || !self.knows(now) {
             return Ok(());
         }
         Err(self.refuse(Refusal::Hopeless { service }, now, stats))
@@ -221,25 +227,34 @@ impl Admission {
         self.work.learn(work);
         self.service.learn(service);
         self.least.learn(service);
-        let long = service > SHORT_MAX;
-        self.load.long.store(long, Ordering::Relaxed);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// A turn took so long: it tells the lane that the model runs in.
+    pub fn runs(&self, took: Duration) {
+        self.load.long.store(took > SHORT_MAX, Ordering::Relaxed);
+    }
+
+    /// Whether what is known of services may refuse anybody for ever: only those who are let in teach it more.
+    fn knows(&self, now: Instant) -> bool {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| now.saturating_duration_since(last) < KNOWN_FOR)
     }
 
     /// The longest wait that is allowed to those who are in the queue already, while there is pressure.
     #[must_use]
     pub fn wait_under_pressure(&self, now: Instant) -> Option<Duration> {
         let mut pressure = self.pressure.lock().unwrap_or_else(PoisonError::into_inner);
-        pressure
-            .lasts(now)
-            .then(|| (self.service.get() * SERVICES_UNDER_PRESSURE).max(WAIT_UNDER_PRESSURE_MIN))
+        pressure.lasts(now).then(|| {
+            let short = (self.service.get() * SERVICES_UNDER_PRESSURE).max(WAIT_UNDER_PRESSURE_MIN);
+            short.min(self.wait_in_calm())
+        })
     }
 
-    /// How many requests start within `wait`.
+    /// Work that is done within `wait`, in the time of a thread.
     #[must_use]
-    pub fn served_within(&self, wait: Duration) -> usize {
-        let work = nanos(self.work.get()).max(1);
-        let threads = self.threads();
-        to_usize(as_f64(nanos(wait)) * threads / as_f64(work))
+    pub fn work_within(&self, wait: Duration) -> Duration {
+        wait.mul_f64(self.threads())
     }
 
     /// Until a request that came now would have its turn.
@@ -259,9 +274,10 @@ impl Admission {
     }
 
     fn longest_wait(&self, now: Instant) -> Duration {
-        if let Some(wait) = self.wait_under_pressure(now) {
-            return wait;
-        }
+        self.wait_under_pressure(now).unwrap_or_else(|| self.wait_in_calm())
+    }
+
+    fn wait_in_calm(&self) -> Duration {
         if !self.wait_max.is_zero() {
             return self.wait_max;
         }
@@ -332,11 +348,6 @@ fn millis(time: Duration) -> u64 {
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
 fn as_f64(number: u64) -> f64 {
     number as f64
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts saturate")]
-fn to_usize(number: f64) -> usize {
-    number as usize
 }
 
 #[cfg(test)]
@@ -418,6 +429,11 @@ mod tests {
         let hopeless = admission.enter(Priority::default(), soon(3), &stats).unwrap_err();
         assert_eq!((hopeless.kind, hopeless.retry_after), (Kind::DeadlineExceeded, None));
         assert_eq!(stats.refusals(Cause::Deadline), 2);
+        // What was learned once does not lock out those who could teach otherwise.
+        let (idle, stats) = door(Duration::ZERO);
+        *idle.last.lock().unwrap() = Instant::now().checked_sub(KNOWN_FOR);
+        idle.enter(Priority::default(), soon(3), &stats).unwrap();
+        idle.check(10 * MS, soon(3), &stats).unwrap();
     }
 
     #[test]
@@ -463,7 +479,7 @@ mod tests {
         admission.refuse(Refusal::Full { wait: WAIT_AUTO }, later, &stats);
         assert_eq!(admission.wait_under_pressure(later), Some(30 * MS));
         assert_eq!(admission.longest_wait(later), 30 * MS);
-        assert_eq!(admission.served_within(30 * MS), 6, "two threads, 10 ms each");
+        assert_eq!(admission.work_within(30 * MS), 60 * MS, "two threads");
         assert_eq!(admission.longest_wait(later + 1000 * MS), WAIT_AUTO, "calm again");
     }
 

@@ -36,10 +36,10 @@ impl Where {
         if few && payload.items.iter().all(light) { Self::Here } else { Self::Pool }
     }
 
-    /// Where the outputs of so many rows are encoded.
+    /// Where the outputs of so many rows are encoded: what was heavy to decode may be so on its way back.
     #[must_use]
-    pub fn encode(rows: usize) -> Self {
-        if rows <= LIGHT_ITEMS_MAX { Self::Here } else { Self::Pool }
+    pub fn encode(self, rows: usize) -> Self {
+        if rows <= LIGHT_ITEMS_MAX { self } else { Self::Pool }
     }
 }
 
@@ -47,12 +47,23 @@ impl Where {
 #[derive(Clone)]
 pub struct CpuPool {
     permits: Arc<Semaphore>,
+    /// Of one model: half of all, so that a flood of long recordings leaves room for pictures.
+    own: Arc<Semaphore>,
+    threads: usize,
 }
 
 impl CpuPool {
     #[must_use]
     pub fn new(threads: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(threads.max(1))) }
+        let threads = threads.max(1);
+        let permits = Arc::new(Semaphore::new(2 * threads));
+        Self { permits, own: Arc::new(Semaphore::new(threads)), threads }
+    }
+
+    /// The pool as one model has it.
+    #[must_use]
+    pub fn of_model(&self) -> Self {
+        Self { own: Arc::new(Semaphore::new(self.threads)), ..self.clone() }
     }
 
     /// Runs `work` on the pool, or here.
@@ -68,10 +79,11 @@ impl CpuPool {
         if place == Where::Here {
             return work();
         }
+        let own = Arc::clone(&self.own).acquire_owned().await;
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let task = tokio::task::spawn_blocking(move || {
             // Held until the work is done, also when the caller has gone: a thread is busy till then.
-            let _permit = permit;
+            let _permits = (own, permit);
             work()
         });
         // Without a panic a task is lost only where the runtime ends.

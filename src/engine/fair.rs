@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Names a flow: one model in one lane.
+/// Names a flow: all jobs of one model in one lane.
 pub type FlowId = u64;
 
 /// A turn that somebody asks for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     pub flow: FlowId,
     /// A flow of weight 2 gets twice the time of a flow of weight 1 while both have work.
@@ -39,7 +39,8 @@ struct Turn<T> {
 /// What a free worker finds.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next<T> {
-    Turn(T),
+    /// With what was claimed for it.
+    Turn(Claim, T),
     /// Nothing before then.
     At(Instant),
     Nothing,
@@ -72,13 +73,13 @@ impl<T> FairQueue<T> {
         // Not `swap_remove`: the order of arrival decides among equals.
         let turn = self.turns.remove(index);
         self.clock = self.clock.max(turn.start);
-        Next::Turn(turn.item)
+        Next::Turn(turn.claim, turn.item)
     }
 
-    /// A turn took another time than was predicted.
-    pub fn correct(&mut self, flow: FlowId, weight: u32, predicted: Duration, took: Duration) {
-        if let Some(finish) = self.finish.get_mut(&flow) {
-            *finish += cost(took, weight) - cost(predicted, weight);
+    /// A turn took another time than was claimed for it.
+    pub fn correct(&mut self, claim: Claim, took: Duration) {
+        if let Some(finish) = self.finish.get_mut(&claim.flow) {
+            *finish += cost(took, claim.weight) - cost(claim.predicted, claim.weight);
         }
     }
 
@@ -89,10 +90,18 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// The flow is over: its turns go, too.
-    pub fn forget(&mut self, flow: FlowId) {
-        self.finish.remove(&flow);
-        self.turns.retain(|turn| turn.claim.flow != flow);
+    /// A job of the flow is over: its turns are those that `gone` says.
+    pub fn forget(&mut self, flow: FlowId, gone: impl Fn(&T) -> bool) {
+        self.turns.retain(|turn| !gone(&turn.item));
+        if self.turns.iter().all(|turn| turn.claim.flow != flow) {
+            self.finish.remove(&flow);
+        }
+    }
+
+    /// Whether turns are in line, be it that they may wait.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.turns.is_empty()
     }
 }
 
@@ -120,10 +129,11 @@ mod tests {
         (0..flows.len()).for_each(|flow| ask(&mut queue, flow));
         let mut got = vec![0; flows.len()];
         for _ in 0..turns {
-            let Next::Turn(flow) = queue.pop(Instant::now()) else { panic!("nothing to do") };
+            let Next::Turn(claim, flow) = queue.pop(Instant::now()) else {
+                panic!("nothing to do")
+            };
             got[flow] += 1;
-            let (weight, predicted, took) = flows[flow];
-            queue.correct(flow as u64, weight, predicted, took);
+            queue.correct(claim, flows[flow].2);
             ask(&mut queue, flow);
         }
         got
@@ -149,13 +159,13 @@ mod tests {
         let mut queue = FairQueue::default();
         for _ in 0..50 {
             queue.push(claim(1, 1, MS), 1);
-            assert_eq!(queue.pop(Instant::now()), Next::Turn(1));
+            assert_eq!(queue.pop(Instant::now()), Next::Turn(claim(1, 1, MS), 1));
         }
         // Flow 2 comes late: it is served in turns, and does not catch up on fifty.
         let mut order = Vec::new();
         (0..2).for_each(|_| queue.push(claim(1, 1, MS), 1));
         (0..2).for_each(|_| queue.push(claim(2, 1, MS), 2));
-        while let Next::Turn(flow) = queue.pop(Instant::now()) {
+        while let Next::Turn(_, flow) = queue.pop(Instant::now()) {
             order.push(flow);
         }
         assert_eq!(order, [2, 1, 2, 1]);
@@ -169,9 +179,9 @@ mod tests {
         queue.push(Claim { not_before: Some(later), ..claim(1, 1, MS) }, 1);
         assert_eq!(queue.pop(now), Next::At(later));
         queue.push(claim(2, 1, MS), 2);
-        assert_eq!(queue.pop(now), Next::Turn(2));
+        assert_eq!(queue.pop(now), Next::Turn(claim(2, 1, MS), 2));
         queue.hurry(1);
-        assert_eq!(queue.pop(now), Next::Turn(1));
+        assert_eq!(queue.pop(now), Next::Turn(claim(1, 1, MS), 1));
         assert_eq!(queue.pop(now), Next::Nothing);
     }
 
@@ -179,7 +189,10 @@ mod tests {
     fn a_flow_that_is_forgotten_leaves_nothing() {
         let mut queue = FairQueue::default();
         queue.push(claim(1, 1, MS), 1);
-        queue.forget(1);
-        assert!(queue.turns.is_empty() && queue.finish.is_empty());
+        queue.push(claim(1, 1, MS), 2);
+        queue.forget(1, |&job| job == 1);
+        assert_eq!((queue.turns.len(), queue.finish.len()), (1, 1), "another job of the model");
+        queue.forget(1, |&job| job == 2);
+        assert!(queue.is_empty() && queue.finish.is_empty());
     }
 }

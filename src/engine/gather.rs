@@ -16,7 +16,7 @@ pub struct Gathered<T> {
     pub outputs: Vec<T>,
     /// From admission to the start of the first batch.
     pub queue: Duration,
-    /// Time in the batches that its rows were part of.
+    /// From the start of its first batch to the end of its last.
     pub infer: Duration,
     /// Its share of those batches, by rows.
     pub work: Duration,
@@ -59,7 +59,8 @@ struct State<T> {
     outputs: Vec<Option<T>>,
     missing: usize,
     timing: Gathered<T>,
-    last_batch: Option<Instant>,
+    /// When its first batch began.
+    first: Option<Instant>,
     /// Taken when the request is answered.
     sender: Option<oneshot::Sender<Outcome<T>>>,
 }
@@ -78,7 +79,7 @@ impl<T> Gather<T> {
             outputs: std::iter::repeat_with(|| None).take(rows).collect(),
             missing: rows,
             timing: Gathered::default(),
-            last_batch: None,
+            first: None,
             sender: Some(sender),
         };
         let waiter = Waiter { receiver, over: Arc::clone(&over) };
@@ -102,13 +103,13 @@ impl<T> Gather<T> {
         let Some(place @ None) = state.outputs.get_mut(index) else { return };
         *place = Some(output);
         state.missing -= 1;
-        if state.last_batch.is_none() {
-            state.timing.queue = pass.began.saturating_duration_since(self.admitted);
-        }
-        // Several rows of one request in one batch count its time once.
-        if state.last_batch.replace(pass.began) != Some(pass.began) {
-            state.timing.infer += pass.took;
-        }
+        // Batches may run side by side, and be told of in any order.
+        let first = state.first.map_or(pass.began, |first| first.min(pass.began));
+        let ended = (pass.began + pass.took)
+            .max(state.first.map_or(first, |before| before + state.timing.infer));
+        state.first = Some(first);
+        state.timing.queue = first.saturating_duration_since(self.admitted);
+        state.timing.infer = ended.saturating_duration_since(first);
         state.timing.work += pass.took / pass.rows.max(1);
         state.timing.batch_rows = state.timing.batch_rows.max(pass.rows as usize);
         if state.missing == 0
@@ -139,6 +140,8 @@ impl<T> Waiter<T> {
     pub async fn wait(mut self, deadline: Instant) -> Outcome<T> {
         match tokio::time::timeout_at(deadline.into(), &mut self.receiver).await {
             Ok(Ok(outcome)) => outcome,
+            // The queue drops what is late, and its timer may be a little ahead of ours.
+            Ok(Err(_)) if Instant::now() >= deadline => Err(deadline_passed()),
             Ok(Err(_)) => Err(Problem::new(Kind::Unavailable, "the server is stopping")),
             Err(_) => Err(deadline_passed()),
         }

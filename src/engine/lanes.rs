@@ -4,7 +4,7 @@
 //! predicted time. Each thread runs one batch or one step with one thread inside, and takes the next.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,6 +16,9 @@ pub const SHORT_MAX: Duration = Duration::from_millis(20);
 
 /// A thread that has been in one turn for this long is stuck: no batch of ours takes a minute.
 const STALL: Duration = Duration::from_mins(1);
+
+/// When a job whose turn panicked is asked again.
+const AFTER_PANIC: Duration = Duration::from_millis(100);
 
 /// Of the long lane's threads: a third of the weight of the others where both want a core.
 #[cfg(target_os = "linux")]
@@ -60,6 +63,8 @@ pub struct Flow {
 
 struct Member {
     id: FlowId,
+    /// Its flow was dropped.
+    gone: AtomicBool,
     weight: u32,
     job: Arc<dyn Job>,
     around: Option<Around>,
@@ -172,10 +177,22 @@ impl Traffic {
         self.0.short.seats.len()
     }
 
-    /// Puts a job among the others. While several have work, each gets time by its weight.
-    pub fn flow(&self, job: Arc<dyn Job>, weight: u32, around: Option<Around>) -> Flow {
-        let id = self.0.flows.fetch_add(1, Ordering::Relaxed);
-        let member = Arc::new(Member { id, weight: weight.max(1), job, around });
+    /// A name for the flows of one model.
+    #[must_use]
+    pub fn name(&self) -> FlowId {
+        self.0.flows.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Puts a job of the model `id` among the others. While several models have work, each gets time by its
+    /// weight.
+    pub fn flow(&self, id: FlowId, job: Arc<dyn Job>, weight: u32, around: Option<Around>) -> Flow {
+        let member = Arc::new(Member {
+            id,
+            weight: weight.max(1),
+            gone: AtomicBool::new(false),
+            job,
+            around,
+        });
         Flow { shared: Arc::clone(&self.0), member }
     }
 
@@ -208,15 +225,17 @@ impl Flow {
     pub fn hurry(&self) {
         for lane in [&self.shared.short, &self.shared.long] {
             lane.state().queue.hurry(self.member.id);
-            lane.wake.notify_one();
+            lane.wake.notify_all();
         }
     }
 }
 
 impl Drop for Flow {
     fn drop(&mut self) {
+        self.member.gone.store(true, Ordering::Release);
         for lane in [&self.shared.short, &self.shared.long] {
-            lane.state().queue.forget(self.member.id);
+            let gone = |member: &Arc<Member>| Arc::ptr_eq(member, &self.member);
+            lane.state().queue.forget(self.member.id, gone);
         }
     }
 }
@@ -226,17 +245,25 @@ impl Shared {
         if long { &self.long } else { &self.short }
     }
 
+    /// What nobody has seen run may take long.
+    fn lane_of(&self, predicted: Option<Duration>) -> &Lane {
+        self.lane(predicted.is_none_or(|time| time > SHORT_MAX))
+    }
+
     fn seats(&self) -> impl Iterator<Item = &Seat> {
         self.short.seats.iter().chain(&self.long.seats)
     }
 
     fn ask(&self, member: &Arc<Member>, not_before: Option<Instant>) {
         let predicted = member.job.predicted();
-        // What nobody has seen run may take long.
-        let lane = self.lane(predicted.is_none_or(|time| time > SHORT_MAX));
+        let lane = self.lane_of(predicted);
         let predicted = predicted.unwrap_or(SHORT_MAX);
         let claim = Claim { flow: member.id, weight: member.weight, predicted, not_before };
         let mut state = lane.state();
+        // Looked at under the lock, so that a flow that is dropped meanwhile finds the turn or prevents it.
+        if member.gone.load(Ordering::Acquire) {
+            return;
+        }
         state.queue.push(claim, Arc::clone(member));
         let asleep = state.asleep > 0;
         drop(state);
@@ -247,19 +274,25 @@ impl Shared {
 
     fn work(&self, lane: &Lane, index: usize) {
         let seat = &lane.seats[index];
-        while let Some(member) = lane.next() {
-            let predicted = member.job.predicted().unwrap_or(SHORT_MAX);
+        while let Some((claim, member)) = lane.next() {
+            // Other work may have come before what the turn was asked for.
+            if !std::ptr::eq(self.lane_of(member.job.predicted()), lane) {
+                lane.state().queue.correct(claim, Duration::ZERO);
+                self.ask(&member, None);
+                continue;
+            }
             let began = Instant::now();
             seat.busy_since.store(self.now().max(1), Ordering::Relaxed);
             // A job guards its own network; whatever else panics must not take the thread with it.
             let again = catch_unwind(AssertUnwindSafe(|| member.turn())).unwrap_or_else(|_| {
                 tracing::error!("a turn panicked");
-                Again::No
+                // It may have left work that nobody else would ask a turn for.
+                Again::At(Instant::now() + AFTER_PANIC)
             });
             let took = began.elapsed();
             seat.busy.fetch_add(nanos(took), Ordering::Relaxed);
             seat.busy_since.store(0, Ordering::Relaxed);
-            lane.state().queue.correct(member.id, member.weight, predicted, took);
+            lane.state().queue.correct(claim, took);
             match again {
                 Again::No => {}
                 Again::Now => self.ask(&member, None),
@@ -280,7 +313,7 @@ impl Lane {
     }
 
     /// The next turn, once there is one; `None` when the lane closes.
-    fn next(&self) -> Option<Arc<Member>> {
+    fn next(&self) -> Option<(Claim, Arc<Member>)> {
         let mut state = self.state();
         loop {
             if state.stopping {
@@ -288,7 +321,13 @@ impl Lane {
             }
             let now = Instant::now();
             let patience = match state.queue.pop(now) {
-                Next::Turn(member) => return Some(member),
+                Next::Turn(claim, member) => {
+                    // This thread may have been the one that would wake for a turn that waits.
+                    if state.asleep > 0 && !state.queue.is_empty() {
+                        self.wake.notify_one();
+                    }
+                    return Some((claim, member));
+                }
                 Next::At(time) => time.saturating_duration_since(now),
                 Next::Nothing => Duration::MAX,
             };
@@ -353,7 +392,7 @@ mod tests {
         let (done, finished) = mpsc::channel();
         for (predicted, lane) in [(SHORT_MAX, "short-"), (2 * SHORT_MAX, "long-")] {
             let job = Countdown { left: AtomicU64::new(5), done: done.clone(), predicted };
-            let flow = lanes.traffic().flow(Arc::new(job), 1, None);
+            let flow = lanes.traffic().flow(0, Arc::new(job), 1, None);
             flow.ask(None);
             let thread = finished.recv_timeout(Duration::from_secs(10)).unwrap().unwrap();
             assert!(thread.starts_with(lane), "{thread}");
@@ -367,7 +406,7 @@ mod tests {
         let lanes = Lanes::start(1).unwrap();
         let (done, finished) = mpsc::channel();
         let job = Countdown { left: AtomicU64::new(1), done, predicted: SHORT_MAX };
-        let flow = lanes.traffic().flow(Arc::new(job), 1, None);
+        let flow = lanes.traffic().flow(0, Arc::new(job), 1, None);
         flow.ask(Some(Instant::now() + Duration::from_hours(1)));
         flow.hurry();
         finished.recv_timeout(Duration::from_secs(10)).unwrap();
@@ -378,7 +417,7 @@ mod tests {
         let lanes = Lanes::start(1).unwrap();
         let (done, finished) = mpsc::channel();
         let job = Countdown { left: AtomicU64::new(1), done, predicted: SHORT_MAX };
-        let flow = lanes.traffic().flow(Arc::new(job), 1, None);
+        let flow = lanes.traffic().flow(0, Arc::new(job), 1, None);
         flow.ask(Some(Instant::now() + Duration::from_hours(1)));
         drop(flow);
         // Nobody holds the job any longer, so nobody can ever run it.

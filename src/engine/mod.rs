@@ -38,6 +38,7 @@ pub use stats::{BATCH_BUCKETS, Cause, Histogram, ModelStats, PADDING_BUCKETS};
 
 use admission::Loads;
 use control::Control;
+use fair::FlowId;
 use generate::{Generation, Recognition};
 use lanes::{Flow, Job, Lanes};
 use one_shot::OneShot;
@@ -57,12 +58,14 @@ struct Places {
     traffic: Traffic,
     around: Option<Around>,
     control: Arc<Control>,
+    /// Of all its flows.
+    name: FlowId,
 }
 
 impl Places {
     /// Puts a job of this model among the others.
     fn flow(&self, job: Arc<dyn Job>) -> Flow {
-        self.traffic.flow(job, self.control.limits.weight, self.around.clone())
+        self.traffic.flow(self.name, job, self.control.limits.weight, self.around.clone())
     }
 }
 
@@ -174,10 +177,11 @@ impl Engine {
     }
 
     fn places(&self, manner: Manner<'_>, seats: usize) -> Places {
-        let Manner { name, limits, around } = manner;
+        let Manner { name: label, limits, around } = manner;
         let traffic = self.lanes.traffic();
-        let control = Control::new(name, limits, &self.loads, traffic.threads(), seats);
-        Places { cpu: self.cpu.clone(), traffic, around, control: Arc::new(control) }
+        let control = Control::new(label, limits, &self.loads, traffic.threads(), seats);
+        let name = traffic.name();
+        Places { cpu: self.cpu.of_model(), traffic, around, control: Arc::new(control), name }
     }
 
     /// Whether the compute threads make progress. Never asks about models.

@@ -55,18 +55,24 @@ where
         let pre = began.elapsed();
 
         let predicted = self.predict(&samples);
-        self.places.control.admission.check(predicted, deadline, self.stats())?;
+        let control = &self.places.control;
+        // Its batches may run side by side.
+        let beside = control.limits.instances(self.places.traffic.threads()).min(samples.len());
+        let soonest = predicted / u32::try_from(beside).unwrap_or(u32::MAX).max(1);
+        control.admission.check(soonest, deadline, self.stats())?;
         place.takes(decoding + predicted);
         let gathered = self.infer(samples, Urgency { priority, deadline }).await?;
         let Gathered { outputs, queue, infer, work, batch_rows } = gathered;
 
         let began = Instant::now();
         let codec = Arc::clone(&self.codec);
-        let at = Where::encode(outputs.len());
+        let at = at.encode(outputs.len());
         let encode = move || timed(|| codec.encode(outputs, &ask));
         let (outcomes, encoding) = self.places.cpu.run(at, encode).await?;
         let post = began.elapsed();
-        self.places.control.admission.served(decoding + work + encoding, pre + infer + post);
+        // Without what it waited for the pool: under load that would make every service look long.
+        let service = decoding + infer + encoding;
+        self.places.control.admission.served(decoding + work + encoding, service);
         let timings = Timings { pre, queue, infer, post, tokens: None };
         Ok(Reply::Whole(Answer { outcomes, timings, batch_rows }))
     }

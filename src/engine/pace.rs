@@ -1,5 +1,5 @@
 //! How long batches take, learned from those that ran. What is predicted decides the lane, the fair share
-//! and who is admitted; a wrong prediction costs some fairness, never an answer.
+//! and who is admitted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -21,7 +21,11 @@ impl Pressure {
     /// A request was refused because too much waits.
     pub fn refused(&mut self, now: Instant) {
         self.lasts(now);
-        let (first, _) = *self.refusals.get_or_insert((now, now));
+        // A refusal now and then is none of those that go on.
+        let goes_on = |(_, last): &(Instant, Instant)| {
+            self.lasting || now.saturating_duration_since(*last) <= LASTS
+        };
+        let (first, _) = self.refusals.filter(goes_on).unwrap_or((now, now));
         self.refusals = Some((first, now));
         self.lasting |= now.saturating_duration_since(first) >= LASTS;
     }
@@ -48,7 +52,8 @@ mod tests {
         (0..100).for_each(|_| pressure.refused(at(0)));
         pressure.refused(at(99));
         assert!(!pressure.lasts(at(99)));
-        // Another burst, later.
+        // Another burst, later, after a refusal now and then.
+        pressure.refused(at(1200));
         pressure.refused(at(1500));
         assert!(!pressure.lasts(at(1500)));
         pressure.refused(at(1600));

@@ -118,19 +118,16 @@ impl<N: Network> Queue<N> {
     fn wake(&self, rows: usize, oldest: Option<Instant>, flow: &Flow) {
         let full = self.tuning.rows.load(Ordering::Relaxed).max(1);
         let delay = Duration::from_nanos(self.tuning.delay_nanos.load(Ordering::Relaxed));
-        let may_wait = !delay.is_zero() && self.running.load(Ordering::Relaxed) > 0;
-        if may_wait && rows < full {
-            if self.claim_turn(self.instances) {
-                flow.ask(oldest.map(|oldest| oldest + delay));
-            }
-            return;
-        }
-        if may_wait {
-            flow.hurry();
-        }
-        let wanted = rows.div_ceil(full).min(self.instances);
+        let running = self.running.load(Ordering::Relaxed);
+        let may_wait = !delay.is_zero() && running > 0;
+        // Those that run take none of the rows that wait.
+        let wanted = (running + rows.div_ceil(full)).min(self.instances);
+        let not_before = oldest.filter(|_| may_wait && rows < full).map(|oldest| oldest + delay);
         while self.claim_turn(wanted) {
-            flow.ask(None);
+            flow.ask(not_before);
+        }
+        if may_wait && rows >= full {
+            flow.hurry();
         }
     }
 
@@ -155,7 +152,7 @@ impl<N: Network> Queue<N> {
     fn take(&self) -> (Vec<Entry<N>>, bool) {
         let now = Instant::now();
         let mut waiting = self.waiting();
-        self.shed(&mut waiting, now);
+        self.shed(&waiting, now);
         let rows: Vec<Waiting> = waiting
             .iter()
             .map(|entry| Waiting {
@@ -164,7 +161,7 @@ impl<N: Network> Queue<N> {
                 urgency: entry.request.urgency,
             })
             .collect();
-        let head = rows.first().map_or(1, |row| row.cost);
+        let head = head(&waiting, now);
         let taken = batch::take(&rows, self.bounds(head));
         let batch = part(&mut waiting, taken);
         self.count(&waiting);
@@ -173,19 +170,22 @@ impl<N: Network> Queue<N> {
 
     /// Under lasting overload, those who could not be answered in good time are told so. They are the ones
     /// who came while it was taken for a burst: later ones are refused at the door.
-    fn shed(&self, waiting: &mut VecDeque<Entry<N>>, now: Instant) {
+    fn shed(&self, waiting: &VecDeque<Entry<N>>, now: Instant) {
         let Some(wait) = self.control.admission.wait_under_pressure(now) else { return };
         // Twice, so that a wavering estimate sends nobody away who was just let in.
-        let keep = self.control.admission.served_within(2 * wait).max(1);
-        if waiting.len() <= keep {
-            return;
-        }
-        for entry in waiting.drain(keep..) {
-            if !entry.request.is_dead(now) {
+        let most = self.control.admission.work_within(2 * wait);
+        let mut order: Vec<&Entry<N>> = waiting.iter().collect();
+        order.sort_by_key(|entry| entry.request.urgency);
+        let mut before = Duration::ZERO;
+        for entry in order.into_iter().filter(|entry| !entry.request.is_dead(now)) {
+            // A request whose first row has run goes on to its end.
+            if entry.index == 0 && before > most {
                 self.control.stats.refused(Cause::Shed);
                 let detail =
                     "more was asked of this model than it can do, and there was no time for this";
                 entry.request.fail(Problem::new(Kind::Overloaded, detail).retry_after(wait));
+            } else {
+                before += self.pace.predict(entry.cost).unwrap_or_default();
             }
         }
     }
@@ -201,6 +201,7 @@ impl<N: Network> Queue<N> {
         let took = began.elapsed();
         self.running.fetch_sub(1, Ordering::Relaxed);
         self.control.stats.record_batch(rows, took);
+        self.control.admission.runs(took);
         let pads = self.network.pads();
         if pads {
             self.control.stats.record_padding(size);
@@ -241,6 +242,12 @@ fn part<N: Network>(waiting: &mut VecDeque<Entry<N>>, taken: Taken) -> Vec<Entry
     batch
 }
 
+/// The cost of the row that leads the next batch.
+fn head<N: Network>(waiting: &VecDeque<Entry<N>>, now: Instant) -> usize {
+    let living = waiting.iter().filter(|entry| !entry.request.is_dead(now));
+    living.min_by_key(|entry| entry.request.urgency).map_or(1, |entry| entry.cost)
+}
+
 fn deliver<N: Network>(
     batch: Vec<Entry<N>>,
     outputs: Vec<N::Output>,
@@ -256,7 +263,7 @@ fn deliver<N: Network>(
 impl<N: Network> Job for Queue<N> {
     fn predicted(&self) -> Option<Duration> {
         let waiting = self.waiting();
-        let head = waiting.front().map_or(1, |entry| entry.cost);
+        let head = head(&waiting, Instant::now());
         let bounds = self.bounds(head);
         let rows = waiting.iter().take(bounds.rows_max);
         let cost = Size::of(rows.map(|entry| entry.cost)).cost(bounds.pads);
@@ -274,7 +281,8 @@ impl<N: Network> Job for Queue<N> {
         }
         self.turns.fetch_sub(1, Ordering::AcqRel);
         // Rows may have come whose request found every turn taken. The last turn to end sees them.
-        if !self.waiting().is_empty() && self.claim_turn(1) { Again::Now } else { Again::No }
+        let missed = !self.waiting().is_empty() && self.claim_turn(self.instances);
+        if missed { Again::Now } else { Again::No }
     }
 }
 

@@ -253,6 +253,18 @@ async fn a_batch_waits_to_fill_while_another_runs() {
 }
 
 #[tokio::test]
+async fn a_row_that_comes_while_a_batch_runs_gets_a_thread_that_is_free() {
+    let mut bench = bench_of(2, Limits::default(), None);
+    let first = bench.occupied().await;
+    let second = bench.send(&["2"]);
+    bench.entered.recv().await.unwrap();
+    bench.go.send(()).unwrap();
+    bench.go.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn short_work_does_not_wait_for_long_work() {
     let engine = Engine::start(1).unwrap();
     let curve = |nanos| Curve { points: vec![Point { rows: 1, cost: 1, nanos }] };

@@ -112,9 +112,11 @@ pub fn open_package(
     let endpoint = (architecture.open)(package, &context).map_err(|error| error.to_string())?;
     let device = device::name(&device);
     let processor = format!(
-        "{device} {level} {} threads={} maas={}",
+        "{device} {level} {} threads={} rows={} cost={} maas={}",
         device::processor(),
         placement.intra_op_threads,
+        placement.limits.batch_rows_max,
+        placement.limits.batch_cost_max,
         env!("CARGO_PKG_VERSION")
     );
     Ok(Opened { device, processor, endpoint })

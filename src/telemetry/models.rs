@@ -65,7 +65,7 @@ const TABLE: [Row; 11] = [
     ),
     row(
         "refusals",
-        "Requests refused before anything was done for them",
+        "Requests refused by the scheduler, by cause",
         MetricType::Counter,
         |out, slot| {
             stats(slot, |stats| {

@@ -1,10 +1,12 @@
 //! The way back from one item of a request to whoever waits for it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::domain::Problem;
+use crate::engine::admission::Place;
 use crate::engine::batch::Urgency;
 use crate::engine::gather::deadline_passed;
 
@@ -51,9 +53,17 @@ pub struct Caller<T> {
     /// Unbounded, but an item sends few events, and a text that is streamed one a token at most: a slow reader
     /// costs that much memory and holds up nobody.
     pub events: UnboundedSender<Event<T>>,
+    /// Given back when the last item of the request is over, whether or not its answer is read.
+    pub place: Arc<Place>,
 }
 
 impl<T> Caller<T> {
+    /// The caller of another item of the same request.
+    pub fn of(&self, index: usize) -> Self {
+        let (events, place) = (self.events.clone(), Arc::clone(&self.place));
+        Self { index, urgency: self.urgency, events, place }
+    }
+
     /// Whether nobody waits any longer; tells a waiter whose deadline has passed.
     pub fn is_dead(&self, now: Instant) -> bool {
         if now >= self.urgency.deadline {

@@ -1,8 +1,9 @@
 //! The waiting side of one request: turns the events of its items into an answer.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::domain::{Answer, Kind, Outcome, Piece, Problem, Timings, TokenTimings};
 use crate::engine::admission::Place;
@@ -22,8 +23,6 @@ pub struct Collector<T> {
     /// Of the text that ended last.
     pace: Option<Pace>,
     batch_rows: usize,
-    /// Given back when the answer is whole, or when nobody waits for it any longer.
-    _place: Place,
 }
 
 /// What a request's items gave, together.
@@ -41,15 +40,11 @@ enum Step<T> {
 }
 
 impl<T> Collector<T> {
-    /// For `items` whose payload took `pre` to decode, and the way to it that their callers share. It is theirs
-    /// alone: when they are lost, the waiter is told.
-    pub fn new(
-        items: usize,
-        urgency: Urgency,
-        pre: Duration,
-        place: Place,
-    ) -> (Self, UnboundedSender<Event<T>>) {
+    /// For `items` whose payload took `pre` to decode, and the caller of the first one, of which those of the
+    /// others are made. The way to the collector is theirs alone: when they are lost, the waiter is told.
+    pub fn new(items: usize, urgency: Urgency, pre: Duration, place: Place) -> (Self, Caller<T>) {
         let (sender, events) = unbounded_channel();
+        let caller = Caller { index: 0, urgency, events: sender, place: Arc::new(place) };
         let collector = Self {
             events,
             outputs: std::iter::repeat_with(|| None).take(items).collect(),
@@ -60,14 +55,8 @@ impl<T> Collector<T> {
             ended: None,
             pace: None,
             batch_rows: 0,
-            _place: place,
         };
-        (collector, sender)
-    }
-
-    /// The caller of one item.
-    pub fn caller(&self, index: usize, events: &UnboundedSender<Event<T>>) -> Caller<T> {
-        Caller { index, urgency: self.urgency, events: events.clone() }
+        (collector, caller)
     }
 
     /// The next piece of text, or the end.

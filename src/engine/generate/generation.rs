@@ -86,10 +86,10 @@ impl<N: Generator, L: Language> Generation<N, L> {
     fn begin(&self, asked: Asked<'_>, place: Place) -> Result<Collector<Outcome>, Problem> {
         let Asked { prompts, options, urgency, began } = asked;
         let tokens: usize = prompts.iter().map(Vec::len).sum();
-        let (collector, events) = Collector::new(prompts.len(), urgency, began.elapsed(), place);
+        let (collector, caller) = Collector::new(prompts.len(), urgency, began.elapsed(), place);
         let writing = |(index, prompt)| {
             let (language, state) = (Arc::clone(&self.language), self.network.begin());
-            Writing::new(collector.caller(index, &events), language, state, prompt, options)
+            Writing::new(caller.of(index), language, state, prompt, options)
         };
         let texts = prompts.into_iter().enumerate().map(writing).collect();
         let control = &self.places.control;

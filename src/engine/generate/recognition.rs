@@ -30,8 +30,8 @@ type Output<E> = <<E as EncoderDecoder>::Decoding as Decoding>::Output;
 /// The one loop of a decoder: its weights are so large that reading them once a step is what a step costs.
 const LOOP: usize = 0;
 
-/// The longest that windows wait for others to be stepped with: more than a window takes to encode.
-const GATHER_MAX: Duration = Duration::from_millis(500);
+/// The longest that windows wait for others to be stepped with: about what a window takes to encode.
+const GATHER_MAX: Duration = Duration::from_millis(200);
 
 /// An encoder and a decoder behind their queues.
 pub struct Recognition<E: EncoderDecoder, C> {
@@ -94,7 +94,7 @@ where
         let Collected { outputs, mut timings, batch_rows } = collector.all().await?;
 
         let began = Instant::now();
-        let (codec, at) = (Arc::clone(&self.codec), Where::encode(outputs.len()));
+        let (codec, at) = (Arc::clone(&self.codec), Where::Pool);
         let outcomes = self.places.cpu.run(at, move || codec.encode(outputs, &ask)).await?;
         timings.post = began.elapsed();
         Ok(Reply::Whole(Answer { outcomes, timings, batch_rows }))
@@ -108,11 +108,10 @@ where
         began: Instant,
         place: Place,
     ) -> Result<Collector<Output<E>>, Problem> {
-        let (collector, events) = Collector::new(decodings.len(), urgency, began.elapsed(), place);
+        let (collector, caller) = Collector::new(decodings.len(), urgency, began.elapsed(), place);
         let request = Arc::<AtomicUsize>::default();
-        let listening = |(index, decoding)| {
-            Listening::new(decoding, collector.caller(index, &events), Arc::clone(&request))
-        };
+        let listening =
+            |(index, decoding)| Listening::new(decoding, caller.of(index), Arc::clone(&request));
         // Silence, say, has no window.
         let (over, on): (Vec<_>, Vec<_>) = decodings
             .into_iter()
@@ -147,6 +146,7 @@ impl<E: EncoderDecoder> Stages<E> {
         let outcome = catch_unwind(AssertUnwindSafe(|| sample.decoding.encode()));
         let took = began.elapsed();
         self.control.stats.record_batch(1, took);
+        self.control.admission.runs(took);
         self.encoding.learn(took);
         sample.work += took;
         let problem = match outcome {

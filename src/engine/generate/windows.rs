@@ -144,7 +144,7 @@ impl<D: Decoding> Windows<D> {
         let queue = lock(&self.queue);
         let encoding = queue.turns - queue.coming;
         let ready = self.taken.load(Ordering::Acquire).saturating_sub(encoding);
-        gathers(ready, queue.turns, queue.waiting.len(), self.places_max)
+        gathers(ready, encoding, queue.waiting.len(), self.places_max)
     }
 
     /// Whether there is work beside that of the turns that are coming.
