@@ -13,8 +13,8 @@ use crate::engine::stats::{Cause, ModelStats};
 
 /// Without a setting, so much work may wait: a burst is worth waiting for.
 const WAIT_AUTO: Duration = Duration::from_millis(500);
-/// Or so many requests, where they are long.
-const WAITING_AUTO: u32 = 64;
+/// Or so many requests, where they are long: no few clients that each wait for an answer make an overload.
+const WAITING_AUTO: u32 = 128;
 
 /// Under lasting overload nobody waits for longer than three services, and this little may always wait.
 const SERVICES_UNDER_PRESSURE: u32 = 3;

@@ -88,6 +88,13 @@ pub trait Stepwise: Send + Sync + 'static {
         rows: &mut [Row<'_, Self::State>],
         logits: &mut Vec<f32>,
     ) -> Result<(), RunError>;
+
+    /// Tokens of a prompt that a row should read in one step beside `others`. A network that reads them all at
+    /// once may have what there is; one that reads them one after the other should read few, for each costs it
+    /// least beside the tokens of others.
+    fn chunk(&self, _others: usize) -> usize {
+        usize::MAX
+    }
 }
 
 /// Steps that go on from a text.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use candle_core::{Result, Tensor};
 
-use crate::arch::gru::net::RecurrentModel;
+use crate::arch::gru::net::{RecurrentModel, recurrent_chunk};
 use crate::compute::kernels::{Buffer, Level, Packed, Product, gemm};
 use crate::compute::layers::{PackedLayer, RecurrentLayer};
 use crate::engine::{Generator, Row, RunError, Stepwise, TokenId};
@@ -182,6 +182,10 @@ impl Stepwise for PackedModel {
         read?;
         self.wanted(rows, logits);
         Ok(())
+    }
+
+    fn chunk(&self, others: usize) -> usize {
+        recurrent_chunk(others)
     }
 }
 

@@ -73,7 +73,8 @@ impl<M: Sequence> Running<M> {
     /// # Errors
     /// When the network fails: all of them are lost.
     pub fn read(&mut self, network: &impl Stepwise<State = M::State>) -> Result<Stepped, RunError> {
-        let mut rows = gather(&mut self.seats);
+        let others = self.seats.len().saturating_sub(1);
+        let mut rows = gather(&mut self.seats, network.chunk(others));
         let count = rows.len();
         let tokens = rows.iter().map(|row| row.tokens.len()).sum();
         network.step(&mut rows, &mut self.logits)?;
@@ -121,15 +122,15 @@ impl<M: Sequence> Running<M> {
     }
 }
 
-/// The rows of a step. What it may read of prompts is shared out evenly, and what short ones leave goes to the
+/// The rows of a step, each prompt with at most `chunk` tokens. What it may read of prompts is shared out evenly, and what short ones leave goes to the
 /// others.
-fn gather<M: Sequence>(seats: &mut [Seat<M>]) -> Vec<Row<'_, M::State>> {
+fn gather<M: Sequence>(seats: &mut [Seat<M>], chunk: usize) -> Vec<Row<'_, M::State>> {
     let mut readers = seats.iter().filter(|seat| seat.sequence.unread() > 0).count();
     let mut left = PROMPT_TOKENS;
     let mut rows = Vec::with_capacity(seats.len());
     for Seat { sequence, scored, rows: own, .. } in seats {
         let unread = sequence.unread();
-        let most = unread.min(PROMPT_CHUNK).min(left.div_ceil(readers.max(1)));
+        let most = unread.min(chunk.clamp(1, PROMPT_CHUNK)).min(left.div_ceil(readers.max(1)));
         readers -= usize::from(unread > 0);
         left -= most;
         let before = rows.len();
@@ -173,7 +174,7 @@ mod tests {
     }
 
     fn chunks(running: &mut Running<Prompt>) -> Vec<usize> {
-        gather(&mut running.seats).iter().map(|row| row.tokens.len()).collect()
+        gather(&mut running.seats, usize::MAX).iter().map(|row| row.tokens.len()).collect()
     }
 
     #[test]
