@@ -19,7 +19,8 @@ use crate::compute::kernels::Level;
 use crate::compute::{Device, WeightError};
 use crate::domain::{Item, MediaLimits};
 use crate::engine::{
-    Codec, Decoding, EncoderDecoder, Endpoint, Engine, Generator, Language, Limits, Manner, Network,
+    Codec, Decoding, EncoderDecoder, Endpoint, Engine, Generator, Language, Limits, Manner,
+    Network, Within,
 };
 use crate::package::{Package, PackageError};
 
@@ -55,7 +56,7 @@ pub struct OpenContext<'a> {
     pub engine: &'a Engine,
     pub limits: Limits,
     pub media: MediaLimits,
-    /// Threads inside one forward pass.
+    /// Threads inside one forward pass; 0 takes as many as there are while nothing else runs, and else one.
     pub intra_op_threads: usize,
 }
 
@@ -95,7 +96,12 @@ impl OpenContext<'_> {
     }
 
     fn manner<'a>(&self, name: &'a str) -> Manner<'a> {
-        Manner { name, limits: self.limits, around: teams(self.intra_op_threads) }
+        let (threads, only_alone) = match self.intra_op_threads {
+            0 => (self.engine.threads(), true),
+            threads => (threads, false),
+        };
+        let within = teams(threads).map(|around| Within { around, only_alone });
+        Manner { name, limits: self.limits, within }
     }
 }
 

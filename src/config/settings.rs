@@ -95,7 +95,7 @@ impl Default for HttpSettings {
 pub struct EngineSettings {
     /// Compute threads in each of the two lanes; 0 takes one per core.
     pub workers: usize,
-    /// Of one forward pass, which shares its operations among them.
+    /// Of one forward pass, which shares its operations among them; 0 shares them while nothing else runs.
     pub intra_op_threads: usize,
     /// Whether what was measured chooses rows and delay, within their limits.
     pub batch_auto: bool,
@@ -127,7 +127,7 @@ impl Default for EngineSettings {
     fn default() -> Self {
         Self {
             workers: 0,
-            intra_op_threads: 1,
+            intra_op_threads: 0,
             batch_auto: true,
             batch_rows_max: 64,
             batch_cost_max: 1 << 15,

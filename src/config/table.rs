@@ -189,8 +189,8 @@ pub const KEYS: &[Key<Settings>] = &[
     number!(
         "engine.intra_op_threads",
         engine.intra_op_threads,
-        1..=1024,
-        "Threads that share one forward pass: more answers a lone request sooner, and fewer in all."
+        0..=1024,
+        "Threads that share one forward pass; 0 takes all while nothing else runs, and else one."
     ),
     switch!(
         "engine.batch_auto",
@@ -244,7 +244,12 @@ pub const KEYS: &[Key<Settings>] = &[
 /// Every key of a section `[models.<name>]`.
 pub const MODEL_KEYS: &[Key<ModelSettings>] = &[
     text!("device", device, "Where this model runs."),
-    number!("intra_op_threads", intra_op_threads, 1..=1024, "Threads that share one forward pass."),
+    number!(
+        "intra_op_threads",
+        intra_op_threads,
+        0..=1024,
+        "Threads that share one forward pass; 0: all or one."
+    ),
     number!("instances", instances, 0..=1024, "Batches that run at once; 0 takes what there is."),
     number!("weight", weight, 1..=1000, "Its share of the threads beside models of weight 1."),
     switch!("batch_auto", batch_auto, "Whether what was measured chooses rows and delay."),

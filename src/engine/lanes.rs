@@ -17,6 +17,9 @@ pub const SHORT_MAX: Duration = Duration::from_millis(20);
 /// A thread that has been in one turn for this long is stuck: no batch of ours takes a minute.
 const STALL: Duration = Duration::from_mins(1);
 
+/// What is shorter is over before other threads have woken.
+const ALONE_MIN: Duration = Duration::from_millis(2);
+
 /// When a job whose turn panicked is asked again.
 const AFTER_PANIC: Duration = Duration::from_millis(100);
 
@@ -35,6 +38,14 @@ pub trait Job: Send + Sync {
 
 /// Runs a turn within something: a team of threads that share its operations, say.
 pub type Around = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+
+/// What turns are run within, and which of them.
+#[derive(Clone)]
+pub struct Within {
+    pub around: Around,
+    /// Only turns that have the machine to themselves when they begin.
+    pub only_alone: bool,
+}
 
 /// Whether a job wants another turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,14 +78,16 @@ struct Member {
     gone: AtomicBool,
     weight: u32,
     job: Arc<dyn Job>,
-    around: Option<Around>,
+    within: Option<Within>,
 }
 
 impl Member {
-    fn turn(&self) -> Again {
-        let Some(around) = &self.around else { return self.job.turn() };
+    fn turn(&self, alone: bool) -> Again {
+        let Some(within) = self.within.as_ref().filter(|within| alone || !within.only_alone) else {
+            return self.job.turn();
+        };
         let mut again = Again::No;
-        around(&mut || again = self.job.turn());
+        (within.around)(&mut || again = self.job.turn());
         again
     }
 }
@@ -185,13 +198,13 @@ impl Traffic {
 
     /// Puts a job of the model `id` among the others. While several models have work, each gets time by its
     /// weight.
-    pub fn flow(&self, id: FlowId, job: Arc<dyn Job>, weight: u32, around: Option<Around>) -> Flow {
+    pub fn flow(&self, id: FlowId, job: Arc<dyn Job>, weight: u32, within: Option<Within>) -> Flow {
         let member = Arc::new(Member {
             id,
             weight: weight.max(1),
             gone: AtomicBool::new(false),
             job,
-            around,
+            within,
         });
         Flow { shared: Arc::clone(&self.0), member }
     }
@@ -245,6 +258,14 @@ impl Shared {
         if long { &self.long } else { &self.short }
     }
 
+    /// Whether the turn that asks is the only one, and none waits.
+    fn is_quiet(&self) -> bool {
+        let running = self.seats().filter(|seat| seat.busy_since.load(Ordering::Relaxed) != 0);
+        running.count() == 1
+            && self.short.state().queue.is_empty()
+            && self.long.state().queue.is_empty()
+    }
+
     /// What nobody has seen run may take long.
     fn lane_of(&self, predicted: Option<Duration>) -> &Lane {
         self.lane(predicted.is_none_or(|time| time > SHORT_MAX))
@@ -283,12 +304,14 @@ impl Shared {
             }
             let began = Instant::now();
             seat.busy_since.store(self.now().max(1), Ordering::Relaxed);
+            let alone = claim.predicted >= ALONE_MIN && self.is_quiet();
             // A job guards its own network; whatever else panics must not take the thread with it.
-            let again = catch_unwind(AssertUnwindSafe(|| member.turn())).unwrap_or_else(|_| {
-                tracing::error!("a turn panicked");
-                // It may have left work that nobody else would ask a turn for.
-                Again::At(Instant::now() + AFTER_PANIC)
-            });
+            let again =
+                catch_unwind(AssertUnwindSafe(|| member.turn(alone))).unwrap_or_else(|_| {
+                    tracing::error!("a turn panicked");
+                    // It may have left work that nobody else would ask a turn for.
+                    Again::At(Instant::now() + AFTER_PANIC)
+                });
             let took = began.elapsed();
             seat.busy.fetch_add(nanos(took), Ordering::Relaxed);
             seat.busy_since.store(0, Ordering::Relaxed);

@@ -33,7 +33,7 @@ pub use control::Rest;
 pub use cpu::CpuPool;
 pub use curve::{Curve, Point};
 pub use generate::drive;
-pub use lanes::{Around, Traffic};
+pub use lanes::{Around, Traffic, Within};
 pub use stats::{BATCH_BUCKETS, Cause, Histogram, ModelStats, PADDING_BUCKETS};
 
 use admission::Loads;
@@ -49,14 +49,14 @@ pub struct Manner<'a> {
     pub name: &'a str,
     pub limits: Limits,
     /// What its turns are run within.
-    pub around: Option<Around>,
+    pub within: Option<Within>,
 }
 
 /// What an endpoint needs of the engine.
 struct Places {
     cpu: CpuPool,
     traffic: Traffic,
-    around: Option<Around>,
+    within: Option<Within>,
     control: Arc<Control>,
     /// Of all its flows.
     name: FlowId,
@@ -65,7 +65,13 @@ struct Places {
 impl Places {
     /// Puts a job of this model among the others.
     fn flow(&self, job: Arc<dyn Job>) -> Flow {
-        self.traffic.flow(self.name, job, self.control.limits.weight, self.around.clone())
+        self.traffic.flow(self.name, job, self.control.limits.weight, self.within.clone())
+    }
+
+    /// Puts a measurement among the others: it is of what runs under load.
+    fn measuring(&self, job: Arc<dyn Job>) -> Flow {
+        let within = self.within.clone().filter(|within| !within.only_alone);
+        self.traffic.flow(self.name, job, self.control.limits.weight, within)
     }
 }
 
@@ -177,17 +183,23 @@ impl Engine {
     }
 
     fn places(&self, manner: Manner<'_>, seats: usize) -> Places {
-        let Manner { name: label, limits, around } = manner;
+        let Manner { name: label, limits, within } = manner;
         let traffic = self.lanes.traffic();
         let control = Control::new(label, limits, &self.loads, traffic.threads(), seats);
         let name = traffic.name();
-        Places { cpu: self.cpu.of_model(), traffic, around, control: Arc::new(control), name }
+        Places { cpu: self.cpu.of_model(), traffic, within, control: Arc::new(control), name }
     }
 
     /// Whether the compute threads make progress. Never asks about models.
     #[must_use]
     pub fn alive(&self) -> bool {
         self.lanes.alive()
+    }
+
+    /// Compute threads in a lane.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.lanes.traffic().threads()
     }
 
     /// Sees how busy the compute threads are.

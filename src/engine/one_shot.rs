@@ -132,7 +132,8 @@ where
         let probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(probe) = probe else { return };
         let (queue, traffic) = (Arc::clone(&self.queue), self.places.traffic.clone());
-        let flow = self.places.flow(Arc::new(Calibration::new(queue, probe, traffic, measured)));
+        let job = Calibration::new(queue, probe, traffic, measured);
+        let flow = self.places.measuring(Arc::new(job));
         flow.ask(None);
         *self.calibration.lock().unwrap_or_else(PoisonError::into_inner) = Some(flow);
     }

@@ -74,7 +74,7 @@ struct Bench {
 }
 
 pub fn manner(name: &str, limits: Limits) -> Manner<'_> {
-    Manner { name, limits, around: None }
+    Manner { name, limits, within: None }
 }
 
 fn bench(limits: Limits) -> Bench {

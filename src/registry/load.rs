@@ -17,7 +17,7 @@ pub struct Placement {
     pub device: DeviceChoice,
     pub cpu: CpuChoice,
     pub limits: Limits,
-    /// Threads inside one forward pass.
+    /// Threads inside one forward pass; 0 takes as many as there are while nothing else runs, and else one.
     pub intra_op_threads: usize,
     pub media: MediaLimits,
     /// Whether the server is ready only when this model is.
