@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use maas::domain::{CpuChoice, DeviceChoice, Item, MediaLimits, Outcome, Params, Payload};
+use maas::domain::{
+    CpuChoice, DeviceChoice, Item, MediaLimits, Outcome, Params, Payload, Priority,
+};
 use maas::engine::{Endpoint, Engine, Limits, Reply, Request};
 use maas::package::Package;
 use maas::registry::{Placement, open_package};
@@ -51,15 +53,21 @@ impl Model {
             batch_cost_max: 1 << 20,
             queue_rows_max: 64,
             generated_tokens_max: MediaLimits::default().generated_tokens_max,
+            batch_delay_max: Duration::ZERO,
+            batch_auto: false,
+            queue_wait_max: Duration::ZERO,
+            instances: 0,
+            weight: 1,
         };
         let placement = Placement {
+            intra_op_threads: 0,
             device: DeviceChoice::Cpu,
             cpu: CpuChoice::Auto,
             limits,
             media: MediaLimits::default(),
             required: false,
         };
-        let (_, endpoint) = open_package(&mut package, &placement, &engine).unwrap();
+        let endpoint = open_package(&mut package, &placement, &engine).unwrap().endpoint;
         Self { endpoint, _engine: engine }
     }
 
@@ -67,7 +75,12 @@ impl Model {
     pub fn answer(&self, items: Vec<Item>, params: Params) -> Vec<Outcome> {
         let pointers = (0..items.len()).map(|index| format!("/inputs/{index}")).collect();
         let payload = Payload { items, pointers };
-        let request = Request { payload, params, deadline: Instant::now() + PATIENCE };
+        let request = Request {
+            payload,
+            params,
+            deadline: Instant::now() + PATIENCE,
+            priority: Priority::default(),
+        };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         match runtime.block_on(self.endpoint.predict(request)).unwrap() {
             Reply::Whole(answer) => answer.outcomes,
