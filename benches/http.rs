@@ -21,7 +21,7 @@ use maas::domain::{
     Answer, Card, Class, Digest, Item, MediaLimits, Outcome, Problem, State, Status, Tensor,
     Timings,
 };
-use maas::engine::{Curve, Endpoint, Measured, ModelStats, Reply, Request, Rest};
+use maas::engine::{Batches, Endpoint, ModelStats, Reply, Request, Rest};
 use maas::http::parse::{Wire, parse};
 use maas::http::{App, Listener, Parts, Stage, router};
 use maas::registry::{Model, Registry, Slot};
@@ -125,9 +125,9 @@ impl Endpoint for Instant {
         None
     }
 
-    fn adopt(&self, _: &Curve) {}
-
-    fn calibrate(&self, _: Measured) {}
+    fn batches(&self) -> Option<&dyn Batches> {
+        None
+    }
 }
 
 fn slot() -> Slot {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::{Kind, Priority, Problem};
 use crate::engine::lanes::SHORT_MAX;
-use crate::engine::pace::{Least, Mean};
+use crate::engine::pace::{Least, Mean, nanos};
 use crate::engine::pressure::Pressure;
 use crate::engine::stats::{Cause, ModelStats};
 
@@ -334,10 +334,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.load.by_priority[self.priority.index()].fetch_sub(self.work, Ordering::Relaxed);
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn millis(time: Duration) -> u64 {

@@ -8,6 +8,7 @@ use crate::engine::Network;
 use crate::engine::batch::Size;
 use crate::engine::curve::{Curve, Point};
 use crate::engine::lanes::{Again, Job, Traffic};
+use crate::engine::pace::nanos;
 use crate::engine::queue::Queue;
 
 /// Passes of one size. The fastest is kept: what disturbs a pass only ever adds to it.
@@ -77,8 +78,7 @@ impl<N: Network> Calibration<N> {
         let fastest = std::mem::replace(&mut progress.fastest, Duration::MAX);
         progress.passes = 0;
         let (rows, cost) = (progress.rows, self.cost(progress.rows));
-        let nanos = u64::try_from(fastest.as_nanos()).unwrap_or(u64::MAX);
-        progress.points.push(Point { rows, cost, nanos });
+        progress.points.push(Point { rows, cost, nanos: nanos(fastest) });
         self.queue.pace.learn(cost, fastest);
         progress.rows *= 2;
         let limits = &self.queue.control.limits;

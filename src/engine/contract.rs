@@ -193,9 +193,15 @@ pub trait Endpoint: Send + Sync {
     /// Why it takes no requests for now, where it does not.
     fn rest(&self) -> Option<Rest>;
 
+    /// Its batches, where it has any whose size is to be chosen.
+    fn batches(&self) -> Option<&dyn Batches>;
+}
+
+/// Batches whose size and delay come from a measurement.
+pub trait Batches {
     /// Takes what was measured of this package before, on a processor of this kind.
     fn adopt(&self, curve: &Curve);
 
-    /// Measures its batches in idle time, where it has any, and hands out the curve.
+    /// Measures in idle time, and hands out the curve.
     fn calibrate(&self, measured: Measured);
 }

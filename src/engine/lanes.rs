@@ -1,7 +1,8 @@
 //! The compute threads. A batch in flight cannot be interrupted, so short work must not wait behind long
 //! work: there are two lanes, each with as many threads as there are cores, and the long one yields to the
 //! short one by its priority in the operating system. Inside a lane models share the threads by weight, in
-//! predicted time. Each thread runs one batch or one step with one thread inside, and takes the next.
+//! predicted time. Each thread runs one batch or one step with one thread inside, and takes the next; only a turn
+//! that begins alone may have the other cores, too.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::engine::fair::{Claim, FairQueue, FlowId, Next};
+use crate::engine::pace::nanos;
 
 /// What takes longer goes to the long lane: short work waits for no more than this.
 pub const SHORT_MAX: Duration = Duration::from_millis(20);
@@ -212,7 +214,7 @@ impl Traffic {
     /// Turns under way.
     #[must_use]
     pub fn running(&self) -> usize {
-        self.0.seats().filter(|seat| seat.busy_since.load(Ordering::Relaxed) != 0).count()
+        self.0.running()
     }
 
     /// What all threads have spent in turns since the start, those under way included.
@@ -260,8 +262,7 @@ impl Shared {
 
     /// Whether the turn that asks is the only one, and none waits.
     fn is_quiet(&self) -> bool {
-        let running = self.seats().filter(|seat| seat.busy_since.load(Ordering::Relaxed) != 0);
-        running.count() == 1
+        self.running() == 1
             && self.short.state().queue.is_empty()
             && self.long.state().queue.is_empty()
     }
@@ -269,6 +270,10 @@ impl Shared {
     /// What nobody has seen run may take long.
     fn lane_of(&self, predicted: Option<Duration>) -> &Lane {
         self.lane(predicted.is_none_or(|time| time > SHORT_MAX))
+    }
+
+    fn running(&self) -> usize {
+        self.seats().filter(|seat| seat.busy_since.load(Ordering::Relaxed) != 0).count()
     }
 
     fn seats(&self) -> impl Iterator<Item = &Seat> {
@@ -367,10 +372,6 @@ impl Lane {
     }
 }
 
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
 /// Lets every thread of ordinary priority go first. Where the system refuses, the lanes are equals.
 #[cfg(target_os = "linux")]
 fn yield_to_others() {
@@ -445,5 +446,59 @@ mod tests {
         drop(flow);
         // Nobody holds the job any longer, so nobody can ever run it.
         assert_eq!(finished.recv(), Err(mpsc::RecvError));
+    }
+
+    /// Says that it has begun, and goes on when it is told to.
+    struct Gate {
+        begun: mpsc::Sender<()>,
+        go: Mutex<mpsc::Receiver<()>>,
+        predicted: Duration,
+    }
+
+    impl Job for Gate {
+        fn predicted(&self) -> Option<Duration> {
+            Some(self.predicted)
+        }
+
+        fn turn(&self) -> Again {
+            self.begun.send(()).unwrap();
+            self.go.lock().unwrap().recv().unwrap();
+            Again::No
+        }
+    }
+
+    #[test]
+    fn only_a_turn_that_is_long_enough_and_begins_alone_has_the_other_cores() {
+        let lanes = Lanes::start(2).unwrap();
+        let shared = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&shared);
+        let around: Around = Arc::new(move |turn: &mut dyn FnMut()| {
+            count.fetch_add(1, Ordering::SeqCst);
+            turn();
+        });
+        let (begun, begins) = mpsc::channel();
+        let gate = |predicted| {
+            let (go, gate) = mpsc::channel();
+            let job = Gate { begun: begun.clone(), go: Mutex::new(gate), predicted };
+            let within = Within { around: Arc::clone(&around), only_alone: true };
+            (lanes.traffic().flow(0, Arc::new(job), 1, Some(within)), go)
+        };
+        let ((first, go_first), (second, go_second)) = (gate(ALONE_MIN), gate(ALONE_MIN));
+        first.ask(None);
+        begins.recv().unwrap();
+        assert_eq!(shared.load(Ordering::SeqCst), 1);
+        second.ask(None);
+        begins.recv().unwrap();
+        assert_eq!(shared.load(Ordering::SeqCst), 1, "it has a neighbour");
+        go_first.send(()).unwrap();
+        go_second.send(()).unwrap();
+        while lanes.traffic().running() > 0 {
+            std::thread::yield_now();
+        }
+        let (brief, go_brief) = gate(ALONE_MIN / 2);
+        brief.ask(None);
+        begins.recv().unwrap();
+        assert_eq!(shared.load(Ordering::SeqCst), 1, "it is over before others have woken");
+        go_brief.send(()).unwrap();
     }
 }

@@ -26,8 +26,8 @@ use std::time::Duration;
 
 pub use calibration::Measured;
 pub use contract::{
-    Codec, Decoding, EncoderDecoder, Endpoint, Generator, Language, Network, Reply, Request, Row,
-    RunError, Scores, Sequence, Stepwise, TokenId,
+    Batches, Codec, Decoding, EncoderDecoder, Endpoint, Generator, Language, Network, Reply,
+    Request, Row, RunError, Scores, Sequence, Stepwise, TokenId,
 };
 pub use control::Rest;
 pub use cpu::CpuPool;

@@ -16,7 +16,7 @@ use crate::engine::curve::Curve;
 use crate::engine::gather::{Gather, Gathered};
 use crate::engine::lanes::{Flow, Job};
 use crate::engine::queue::Queue;
-use crate::engine::{Codec, Endpoint, ModelStats, Network, Places, Reply, Request};
+use crate::engine::{Batches, Codec, Endpoint, ModelStats, Network, Places, Reply, Request};
 
 /// A network behind its queue.
 pub struct OneShot<N: Network, C> {
@@ -124,6 +124,16 @@ where
         self.places.control.rest()
     }
 
+    fn batches(&self) -> Option<&dyn Batches> {
+        Some(self)
+    }
+}
+
+impl<N, C> Batches for OneShot<N, C>
+where
+    N: Network,
+    C: Codec<Sample = N::Sample, Output = N::Output>,
+{
     fn adopt(&self, curve: &Curve) {
         self.queue.tune(curve);
     }

@@ -27,7 +27,7 @@ impl Pace {
     /// A batch of this cost took so long.
     pub fn learn(&self, cost: usize, took: Duration) {
         let cost = cost.max(1);
-        let unit = nanos(took) / as_f64(cost);
+        let unit = exact(took) / as_f64(cost);
         let place = &self.units[bucket(cost)];
         // Of two batches that end at once one is forgotten: the next is soon to come.
         let before = f64::from_bits(place.load(Ordering::Relaxed));
@@ -50,7 +50,7 @@ impl Pace {
         let most = (0..BUCKETS).rev().find_map(|bucket| {
             let unit = self.unit(bucket)?;
             let least = 1_usize << bucket;
-            let cost = to_usize(nanos(limit) / unit);
+            let cost = to_usize(exact(limit) / unit);
             (cost >= least).then_some(cost)
         });
         most.unwrap_or(1).max(1)
@@ -69,7 +69,7 @@ pub struct Mean(AtomicU64);
 impl Mean {
     pub fn learn(&self, value: Duration) {
         let before = f64::from_bits(self.0.load(Ordering::Relaxed));
-        let value = nanos(value);
+        let value = exact(value);
         let now = if before > 0.0 { before + (value - before) * NEWEST } else { value };
         self.0.store(now.to_bits(), Ordering::Relaxed);
     }
@@ -89,7 +89,7 @@ impl Least {
 
     pub fn learn(&self, value: Duration) {
         let before = f64::from_bits(self.0.load(Ordering::Relaxed));
-        let value = nanos(value);
+        let value = exact(value);
         let rises = before > 0.0 && value > before;
         let now = if rises { before + (value - before) * Self::RISE } else { value };
         self.0.store(now.to_bits(), Ordering::Relaxed);
@@ -104,7 +104,12 @@ fn bucket(cost: usize) -> usize {
     (cost.ilog2() as usize).min(BUCKETS - 1)
 }
 
-fn nanos(time: Duration) -> f64 {
+/// As counters keep a time: whole nanoseconds, which fill a u64 in five centuries.
+pub fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn exact(time: Duration) -> f64 {
     time.as_secs_f64() * 1e9
 }
 

@@ -13,7 +13,7 @@ use crate::engine::control::Control;
 use crate::engine::curve::Curve;
 use crate::engine::gather::{Gather, Pass};
 use crate::engine::lanes::{Again, Flow, Job, SHORT_MAX};
-use crate::engine::pace::Pace;
+use crate::engine::pace::{Pace, nanos};
 use crate::engine::stats::Cause;
 
 /// One row that waits.
@@ -284,8 +284,4 @@ impl<N: Network> Job for Queue<N> {
         let missed = !self.waiting().is_empty() && self.claim_turn(self.instances);
         if missed { Again::Now } else { Again::No }
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::engine::batch::Size;
+use crate::engine::pace::nanos;
 
 /// Upper bounds of the batch-size buckets.
 pub const BATCH_BUCKETS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
@@ -87,8 +88,7 @@ impl ModelStats {
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.batch_rows.record(&BATCH_BUCKETS, rows);
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.busy_nanos.fetch_add(nanos(took), Ordering::Relaxed);
     }
 
     /// Counts the padding of one forward pass of a network that pads.

@@ -276,7 +276,7 @@ async fn short_work_does_not_wait_for_long_work() {
             Doubler { entered: enter.clone(), go: Mutex::new(gate), seen: Arc::clone(&seen) };
         let endpoint =
             engine.one_shot(manner("doubler", Limits::default()), doubler, Numbers, None);
-        endpoint.adopt(&curve(nanos));
+        endpoint.batches().unwrap().adopt(&curve(nanos));
         endpoint.into()
     };
     let (long, short) = (model(gate_long, 50_000_000), model(gate_short, 1_000_000));
@@ -309,7 +309,11 @@ async fn a_network_that_panics_again_and_again_rests() {
 async fn batches_are_measured_in_idle_time() {
     let bench = bench_of(1, Limits { batch_rows_max: 4, ..Limits::default() }, Some(7));
     let (send, measured) = channel();
-    bench.endpoint.calibrate(Box::new(move |curve| send.send(curve.clone()).unwrap()));
+    bench
+        .endpoint
+        .batches()
+        .unwrap()
+        .calibrate(Box::new(move |curve| send.send(curve.clone()).unwrap()));
     // Five passes of each size.
     for _ in 0..15 {
         bench.go.send(()).unwrap();

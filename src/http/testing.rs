@@ -19,7 +19,7 @@ use crate::domain::{
     Answer, Card, Class, Digest, Finish, Kind, MediaLimits, Outcome, Piece, Problem, State, Status,
     Timings,
 };
-use crate::engine::{Curve, Endpoint, Measured, ModelStats, Reply, Request, Rest};
+use crate::engine::{Batches, Endpoint, ModelStats, Reply, Request, Rest};
 use crate::http::{App, Listener, Parts, Stage, router};
 use crate::registry::{Model, Registry, Slot};
 use crate::state::Database;
@@ -83,9 +83,9 @@ impl Endpoint for Fake {
         None
     }
 
-    fn adopt(&self, _: &Curve) {}
-
-    fn calibrate(&self, _: Measured) {}
+    fn batches(&self) -> Option<&dyn Batches> {
+        None
+    }
 }
 
 fn echo(request: Request) -> Result<Reply, Problem> {

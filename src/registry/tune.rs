@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::Curve;
+use crate::engine::{Curve, Measured};
 use crate::registry::{Model, Registry};
 use crate::state::Database;
 
@@ -10,20 +10,21 @@ impl Registry {
     /// Looks up the curve of every model that serves; one that has none is measured in idle time, and kept.
     pub fn tune(&self, state: &Arc<Database>) {
         for model in self.list().into_iter().filter_map(|slot| slot.model) {
-            let known = state.curve::<Curve>(&model.card.digest, &model.processor);
-            match known {
-                Ok(Some(curve)) => model.endpoint.adopt(&curve),
-                Ok(None) => measure(&model, state),
+            let Some(batches) = model.endpoint.batches() else { continue };
+            match state.curve::<Curve>(&model.card.digest, &model.processor) {
+                Ok(Some(curve)) => batches.adopt(&curve),
+                Ok(None) => batches.calibrate(keep(&model, state)),
                 Err(error) => tracing::warn!(%error, "what was measured of batches is not read"),
             }
         }
     }
 }
 
-fn measure(model: &Model, state: &Arc<Database>) {
+/// Tells what was measured, and keeps it.
+fn keep(model: &Model, state: &Arc<Database>) -> Measured {
     let state = Arc::clone(state);
     let (card, processor) = (model.card.clone(), model.processor.clone());
-    model.endpoint.calibrate(Box::new(move |curve| {
+    Box::new(move |curve| {
         tracing::info!(
             model = %card.name,
             version = %card.version,
@@ -34,5 +35,5 @@ fn measure(model: &Model, state: &Arc<Database>) {
         if let Err(error) = state.record_curve(&card.digest, &processor, curve) {
             tracing::warn!(%error, "what was measured of batches is not kept");
         }
-    }));
+    })
 }

@@ -18,7 +18,7 @@ use crate::engine::generate::steps::Steps;
 use crate::engine::generate::writing::Writing;
 use crate::engine::lanes::{Again, Flow, Job};
 use crate::engine::{
-    Curve, Endpoint, Generator, Language, Measured, ModelStats, Places, Reply, Request, TokenId,
+    Batches, Endpoint, Generator, Language, ModelStats, Places, Reply, Request, TokenId,
 };
 
 /// A generating network and its step loops.
@@ -129,9 +129,9 @@ impl<N: Generator, L: Language> Endpoint for Generation<N, L> {
     }
 
     /// A step is as wide as there are texts: there is no size to choose.
-    fn adopt(&self, _: &Curve) {}
-
-    fn calibrate(&self, _: Measured) {}
+    fn batches(&self) -> Option<&dyn Batches> {
+        None
+    }
 }
 
 impl<N: Generator, L: Language> Job for Step<N, L> {

@@ -22,7 +22,7 @@ use crate::engine::generate::windows::{Listening, Windows};
 use crate::engine::lanes::{Again, Flow, Job};
 use crate::engine::pace::Mean;
 use crate::engine::{
-    Codec, Curve, Decoding, EncoderDecoder, Endpoint, Measured, ModelStats, Places, Reply, Request,
+    Batches, Codec, Decoding, EncoderDecoder, Endpoint, ModelStats, Places, Reply, Request,
 };
 
 type Output<E> = <<E as EncoderDecoder>::Decoding as Decoding>::Output;
@@ -238,7 +238,7 @@ where
     }
 
     /// A window is encoded alone, and a step is as wide as there are windows: there is no size to choose.
-    fn adopt(&self, _: &Curve) {}
-
-    fn calibrate(&self, _: Measured) {}
+    fn batches(&self) -> Option<&dyn Batches> {
+        None
+    }
 }

@@ -251,7 +251,7 @@ impl<'a> Reader<'a> {
         Ok(char)
     }
 
-    /// The character of `uXXXX`, or of a pair of surrogates. Half a pair is no text.
+    /// The character of an escape by number, or of two that are a pair of surrogates. Half a pair is no text.
     fn unicode(&mut self) -> Result<char, Problem> {
         let mut code = self.unit()?;
         if (0xd800..0xdc00).contains(&code) {
@@ -265,7 +265,7 @@ impl<'a> Reader<'a> {
         char::from_u32(code).ok_or_else(|| self.syntax())
     }
 
-    /// The number in `uXXXX`.
+    /// The four hexadecimal digits of an escape.
     fn unit(&mut self) -> Result<u32, Problem> {
         self.expect(b'u')?;
         (0..4).try_fold(0, |code, _| {
