@@ -1,7 +1,7 @@
 //! Lanes, queues and batches. Knows tokio; never names a tensor or HTTP.
 //!
-//! A request is let in ([`admission`]), its rows wait ([`queue`]), a thread of a lane takes as many as make
-//! a batch ([`batch`]) when its model's turn has come ([`fair`]), and [`gather`] joins what they gave.
+//! A request is let in (`admission`), its rows wait (`queue`), a thread of a lane takes as many as make
+//! a batch ([`batch`]) when its model's turn has come (`fair`), and `gather` joins what they gave.
 
 mod admission;
 pub mod batch;
