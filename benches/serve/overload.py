@@ -23,7 +23,7 @@ GONE, GONE_AT_ONCE, BUSY = 1000, 50, 64
 LINGER_S = 0.02
 SETTLE_S = 2
 GROWTH_BYTES, GROWTH_PART = 16 << 20, 0.02
-MODELS = ("lenet-json", "efficientnet-json", "gru", "minilm-22", "whisper")
+MODELS = ("lenet-json", "efficientnet-json", "gru-256", "minilm-22", "whisper")
 
 
 class Server:

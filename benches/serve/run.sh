@@ -2,8 +2,8 @@
 # Measures maas beside the servers that people use today: the same two cores, the same weights, the same questions.
 #
 #   benches/serve/run.sh STORE [ROW ...]         # all rows: lenet-binary, lenet-json, efficientnet-binary,
-#                                                # efficientnet-json, gru, minilm-22, minilm-95, whisper, health
-#   benches/serve/run.sh STORE gru --engines maas,triton --concurrency 1,8,64 --seconds 10 --rounds 3 --cores 0,1
+#                                                # efficientnet-json, gru-128, gru-256, minilm-22, minilm-95, whisper, health
+#   benches/serve/run.sh STORE gru-128 --engines maas,triton --concurrency 1,8,64 --seconds 10 --rounds 3 --cores 0,1
 #
 # STORE holds the packages lenet-cifar, efficientnet-lite0, kjv, minilm-l6 and whisper-tiny-en, each as version 1;
 # docs/performance.md says how they are made. Needs Python 3.11 or newer, wrk (Debian's package) and

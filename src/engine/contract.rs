@@ -8,7 +8,8 @@ use std::time::Instant;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
-use crate::domain::{Answer, Outcome, Params, Payload, Piece, Priority, Problem};
+use crate::domain::{Answer, Item, Outcome, Params, Payload, Piece, Priority, Problem};
+use crate::engine::cpu::is_light;
 use crate::engine::{Curve, Measured, ModelStats, Rest};
 
 /// A network failed on a batch. The text is for the log; a caller is told only that it happened.
@@ -42,6 +43,11 @@ pub trait Codec: Send + Sync + 'static {
     type Output: Send + 'static;
     /// What the parameters want of the answer, and how samples belong to items.
     type Ask: Send + 'static;
+
+    /// Whether an item is decoded in a few tens of microseconds: sooner than a thread is woken for it.
+    fn is_light(&self, item: &Item) -> bool {
+        is_light(item)
+    }
 
     /// # Errors
     /// [`Problem`] with pointer, expected and got when an item or a parameter is not usable.

@@ -9,10 +9,21 @@ use tokio::sync::Semaphore;
 use crate::domain::{Item, Kind, Payload, Problem};
 
 /// Numbers that are copied in some microseconds.
-const LIGHT_VALUES_MAX: usize = 16 << 10;
+pub const LIGHT_VALUES_MAX: usize = 16 << 10;
 /// Text that is cut into tokens in some tens of microseconds.
 const LIGHT_BYTES_MAX: usize = 128;
 const LIGHT_ITEMS_MAX: usize = 4;
+
+/// Whether an item is decoded sooner than a thread is woken, whatever reads it. Pictures, sound and bytes of no
+/// stated type do not say how much work they are.
+#[must_use]
+pub fn is_light(item: &Item) -> bool {
+    match item {
+        Item::Tensor(tensor) => tensor.data().len() <= LIGHT_VALUES_MAX,
+        Item::Text(text) => text.len() <= LIGHT_BYTES_MAX,
+        Item::Image(_) | Item::Audio(_) | Item::Opaque(_) => false,
+    }
+}
 
 /// Where work runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,16 +35,10 @@ pub enum Where {
 }
 
 impl Where {
-    /// Where a payload is decoded. Pictures and sound never say how much work they are.
-    #[must_use]
-    pub fn decode(payload: &Payload) -> Self {
-        let light = |item: &Item| match item {
-            Item::Tensor(tensor) => tensor.data().len() <= LIGHT_VALUES_MAX,
-            Item::Text(text) => text.len() <= LIGHT_BYTES_MAX,
-            Item::Image(_) | Item::Audio(_) | Item::Opaque(_) => false,
-        };
+    /// Where a payload is decoded, by which of its items are light.
+    pub fn decode(payload: &Payload, is_light: impl Fn(&Item) -> bool) -> Self {
         let few = payload.items.len() <= LIGHT_ITEMS_MAX;
-        if few && payload.items.iter().all(light) { Self::Here } else { Self::Pool }
+        if few && payload.items.iter().all(is_light) { Self::Here } else { Self::Pool }
     }
 
     /// Where the outputs of so many rows are encoded: what was heavy to decode may be so on its way back.
@@ -107,7 +112,7 @@ mod tests {
     fn only_what_says_how_much_work_it_is_is_decoded_where_it_came() {
         let tensor =
             |values: usize| Item::Tensor(Tensor::new(vec![values], vec![0.0; values]).unwrap());
-        let place = |item| Where::decode(&Payload::single(item, "/body"));
+        let place = |item| Where::decode(&Payload::single(item, "/body"), is_light);
         assert_eq!(place(tensor(3072)), Where::Here);
         assert_eq!(place(tensor(150_528)), Where::Pool);
         assert_eq!(place(Item::Text("In the beginning".into())), Where::Here);

@@ -2,7 +2,8 @@
 //! work: there are two lanes, each with as many threads as there are cores, and the long one yields to the
 //! short one by its priority in the operating system. Inside a lane models share the threads by weight, in
 //! predicted time. Each thread runs one batch or one step with one thread inside, and takes the next; only a turn
-//! that begins alone may have the other cores, too.
+//! that begins alone may have the other cores, too. A turn of some microseconds that would find a thread asleep
+//! is done by whoever asks for it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +22,9 @@ const STALL: Duration = Duration::from_mins(1);
 
 /// What is shorter is over before other threads have woken.
 const ALONE_MIN: Duration = Duration::from_millis(2);
+
+/// What is shorter is over before one thread has been woken and has woken another in its turn.
+const HERE_MAX: Duration = Duration::from_micros(100);
 
 /// When a job whose turn panicked is asked again.
 const AFTER_PANIC: Duration = Duration::from_millis(100);
@@ -105,6 +109,8 @@ struct Lane {
     state: Mutex<State>,
     wake: Condvar,
     seats: Vec<Seat>,
+    /// For turns on the threads of those who ask for them: as many as the lane has threads.
+    guests: Vec<Seat>,
 }
 
 #[derive(Default)]
@@ -236,6 +242,12 @@ impl Flow {
         self.shared.ask(&self.member, not_before);
     }
 
+    /// Does a turn on this thread, if it is so short that waking another would take longer, and one of the lane's
+    /// would have taken it at once. Says whether it did.
+    pub fn here(&self) -> bool {
+        self.shared.here(&self.member)
+    }
+
     /// Turns that were to wait go on at once.
     pub fn hurry(&self) {
         for lane in [&self.shared.short, &self.shared.long] {
@@ -277,7 +289,7 @@ impl Shared {
     }
 
     fn seats(&self) -> impl Iterator<Item = &Seat> {
-        self.short.seats.iter().chain(&self.long.seats)
+        [&self.short, &self.long].into_iter().flat_map(|lane| lane.seats.iter().chain(&lane.guests))
     }
 
     fn ask(&self, member: &Arc<Member>, not_before: Option<Instant>) {
@@ -307,37 +319,71 @@ impl Shared {
                 self.ask(&member, None);
                 continue;
             }
-            let began = Instant::now();
-            seat.busy_since.store(self.now().max(1), Ordering::Relaxed);
+            seat.busy_since.store(self.now(), Ordering::Relaxed);
             let alone = claim.predicted >= ALONE_MIN && self.is_quiet();
-            // A job guards its own network; whatever else panics must not take the thread with it.
-            let again =
-                catch_unwind(AssertUnwindSafe(|| member.turn(alone))).unwrap_or_else(|_| {
-                    tracing::error!("a turn panicked");
-                    // It may have left work that nobody else would ask a turn for.
-                    Again::At(Instant::now() + AFTER_PANIC)
-                });
-            let took = began.elapsed();
-            seat.busy.fetch_add(nanos(took), Ordering::Relaxed);
-            seat.busy_since.store(0, Ordering::Relaxed);
+            let (again, took) = seat.turn(&member, alone);
             lane.state().queue.correct(claim, took);
-            match again {
-                Again::No => {}
-                Again::Now => self.ask(&member, None),
-                Again::At(time) => self.ask(&member, Some(time)),
-            }
+            self.go_on(&member, again);
         }
     }
 
+    fn here(&self, member: &Arc<Member>) -> bool {
+        let lane = &self.short;
+        if member.job.predicted().is_none_or(|time| time > HERE_MAX) || !lane.is_free() {
+            return false;
+        }
+        let now = self.now();
+        let Some(seat) = lane.guests.iter().find(|seat| seat.claim(now)) else { return false };
+        let (again, _) = seat.turn(member, false);
+        self.go_on(member, again);
+        true
+    }
+
+    fn go_on(&self, member: &Arc<Member>, again: Again) {
+        match again {
+            Again::No => {}
+            Again::Now => self.ask(member, None),
+            Again::At(time) => self.ask(member, Some(time)),
+        }
+    }
+
+    /// Since the start, and never 0.
     fn now(&self) -> u64 {
-        nanos(self.started.elapsed())
+        nanos(self.started.elapsed()).max(1)
+    }
+}
+
+impl Seat {
+    fn claim(&self, now: u64) -> bool {
+        self.busy_since.compare_exchange(0, now, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Does one turn of whoever has this seat, and leaves it. A job guards its own network; whatever else
+    /// panics must not take the thread with it.
+    fn turn(&self, member: &Member, alone: bool) -> (Again, Duration) {
+        let began = Instant::now();
+        let again = catch_unwind(AssertUnwindSafe(|| member.turn(alone))).unwrap_or_else(|_| {
+            tracing::error!("a turn panicked");
+            // It may have left work that nobody else would ask a turn for.
+            Again::At(Instant::now() + AFTER_PANIC)
+        });
+        let took = began.elapsed();
+        self.busy.fetch_add(nanos(took), Ordering::Relaxed);
+        self.busy_since.store(0, Ordering::Release);
+        (again, took)
     }
 }
 
 impl Lane {
     fn new(threads: usize) -> Self {
-        let seats = (0..threads).map(|_| Seat::default()).collect();
-        Self { state: Mutex::default(), wake: Condvar::new(), seats }
+        let seats = || (0..threads).map(|_| Seat::default()).collect();
+        Self { state: Mutex::default(), wake: Condvar::new(), seats: seats(), guests: seats() }
+    }
+
+    /// Whether a thread sleeps and nothing waits.
+    fn is_free(&self) -> bool {
+        let state = self.state();
+        state.asleep > 0 && state.queue.is_empty()
     }
 
     /// The next turn, once there is one; `None` when the lane closes.
@@ -423,6 +469,35 @@ mod tests {
         }
         assert!(lanes.alive());
         assert!(lanes.traffic().busy() > Duration::ZERO);
+    }
+
+    #[test]
+    fn a_turn_of_some_microseconds_is_done_by_whoever_asks_where_a_thread_would_be_free() {
+        let lanes = Lanes::start(1).unwrap();
+        while !lanes.shared.short.is_free() {
+            std::thread::yield_now();
+        }
+        let (done, finished) = mpsc::channel();
+        let flow = |predicted, left| {
+            let job = Countdown { left: AtomicU64::new(left), done: done.clone(), predicted };
+            lanes.traffic().flow(0, Arc::new(job), 1, None)
+        };
+        let thread = || finished.recv_timeout(Duration::from_secs(10)).unwrap().unwrap();
+        assert!(flow(HERE_MAX, 1).here());
+        assert!(!thread().starts_with("short-"));
+        assert!(lanes.traffic().busy() > Duration::ZERO);
+        // What it leaves is done by the lane.
+        let two = flow(HERE_MAX, 2);
+        assert!(two.here());
+        assert!(thread().starts_with("short-"));
+
+        assert!(!flow(2 * HERE_MAX, 1).here(), "it is long");
+        let waiting = flow(HERE_MAX, 1);
+        waiting.ask(Some(Instant::now() + Duration::from_hours(1)));
+        assert!(!flow(HERE_MAX, 1).here(), "others wait");
+        drop(waiting);
+        lanes.shared.short.guests[0].claim(1);
+        assert!(!flow(HERE_MAX, 1).here(), "the lane has one thread, and one is at work");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub use contract::{
     Request, Row, RunError, Scores, Sequence, Stepwise, TokenId,
 };
 pub use control::Rest;
-pub use cpu::CpuPool;
+pub use cpu::{CpuPool, LIGHT_VALUES_MAX};
 pub use curve::{Curve, Point};
 pub use generate::drive;
 pub use lanes::{Around, Traffic, Within};

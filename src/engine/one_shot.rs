@@ -49,7 +49,7 @@ where
         let Request { payload, params, deadline, priority } = request;
         let began = Instant::now();
         let codec = Arc::clone(&self.codec);
-        let at = Where::decode(&payload);
+        let at = Where::decode(&payload, |item| codec.is_light(item));
         let decode = move || timed(|| codec.decode(payload, &params));
         let ((samples, ask), decoding) = self.places.cpu.run(at, decode).await?;
         let pre = began.elapsed();

@@ -10,6 +10,9 @@ use crate::domain::{Kind, MediaLimits, Problem};
 
 const READABLE: &str = "a PNG, JPEG or WebP picture";
 
+const THUMBNAIL_BYTES_MAX: usize = 8 << 10;
+const THUMBNAIL_SIDE_MAX: u32 = 64;
+
 /// A decoded picture, the right way up.
 #[derive(Debug, Clone)]
 pub struct Picture(DynamicImage);
@@ -38,6 +41,18 @@ impl Picture {
     #[must_use]
     pub fn begins(bytes: &[u8]) -> bool {
         sniff(bytes).is_some()
+    }
+
+    /// Whether the file and its pixels are so few that it is decoded in some tens of microseconds. Reads its
+    /// header only.
+    #[must_use]
+    pub fn is_thumbnail(bytes: &[u8]) -> bool {
+        let small = |(width, height)| width <= THUMBNAIL_SIDE_MAX && height <= THUMBNAIL_SIDE_MAX;
+        bytes.len() <= THUMBNAIL_BYTES_MAX
+            && sniff(bytes).is_some_and(|format| {
+                let reader = ImageReader::with_format(Cursor::new(bytes), format);
+                reader.into_dimensions().is_ok_and(small)
+            })
     }
 
     /// A grey picture from its pixels, row by row. `None` when there are not width × height of them.
@@ -214,6 +229,16 @@ mod tests {
         let problem = Picture::decode(&claims(60_000, 60_000), &limits, "/body").unwrap_err();
         assert_eq!(problem.kind, Kind::TooLarge);
         assert!(problem.faults[0].got.starts_with("60000x60000"), "{problem}");
+    }
+
+    #[test]
+    fn a_thumbnail_is_small_as_a_file_and_as_a_picture() {
+        assert!(Picture::is_thumbnail(&claims(64, 64)));
+        assert!(!Picture::is_thumbnail(&claims(65, 1)));
+        assert!(!Picture::is_thumbnail(&claims(1, 65)));
+        assert!(!Picture::is_thumbnail(&[claims(2, 3), vec![0; 8 << 10]].concat()));
+        assert!(!Picture::is_thumbnail(b"\x89PNG\r\n\x1a\n"));
+        assert!(!Picture::is_thumbnail(b""));
     }
 
     #[test]

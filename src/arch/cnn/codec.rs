@@ -4,7 +4,7 @@ use crate::arch::cnn::net::Head;
 use crate::domain::{
     Class, Item, Kind, MediaLimits, Outcome, Params, Payload, Problem, Reader, Tensor,
 };
-use crate::engine::Codec;
+use crate::engine::{Codec, LIGHT_VALUES_MAX};
 use crate::media::picture::Picture;
 use crate::media::preprocessing::Preprocessing;
 
@@ -27,6 +27,21 @@ impl Codec for CnnCodec {
     type Output = Vec<f32>;
     /// How many classes are wanted.
     type Ask = usize;
+
+    /// A thumbnail for a network that sees no more, or what is copied as it is.
+    fn is_light(&self, item: &Item) -> bool {
+        let values: usize = self.preprocessing.shape().iter().product();
+        values <= LIGHT_VALUES_MAX
+            && match item {
+                Item::Image(bytes) => Picture::is_thumbnail(bytes),
+                Item::Opaque(bytes) => {
+                    Picture::is_thumbnail(bytes)
+                        || (bytes.len() == 4 * values && !Picture::begins(bytes))
+                }
+                Item::Tensor(tensor) => tensor.data().len() <= LIGHT_VALUES_MAX,
+                Item::Text(_) | Item::Audio(_) => true,
+            }
+    }
 
     fn decode(&self, payload: Payload, params: &Params) -> Result<(Vec<Vec<f32>>, usize), Problem> {
         let mut reader = params.reader();
@@ -212,6 +227,20 @@ mod tests {
         ] {
             assert_eq!(decode(item).unwrap_err().kind, kind);
         }
+    }
+
+    #[test]
+    fn values_and_thumbnails_are_light_and_what_may_be_large_is_not() {
+        let light = |item| codec(Head::Softmax).is_light(&item);
+        let png = Picture::grey(64, 64, vec![7; 64 * 64]).unwrap().to_png().unwrap();
+        let wide = Picture::grey(65, 1, vec![7; 65]).unwrap().to_png().unwrap();
+        assert!(light(Item::Opaque(vec![0; 24].into())), "as many bytes as the tensor has");
+        assert!(light(Item::Opaque(png.clone().into())));
+        assert!(light(Item::Image(png.into())));
+        assert!(light(tensor(&[2, 3], 0.5)));
+        assert!(!light(Item::Opaque(vec![0; 25].into())));
+        assert!(!light(Item::Image(wide.into())));
+        assert!(!light(Item::Image(vec![0; 24].into())));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::domain::{Kind, Outcome, Problem};
 use crate::engine::admission::Place;
 use crate::engine::batch::Urgency;
 use crate::engine::control::{Control, Rest};
-use crate::engine::cpu::Where;
+use crate::engine::cpu::{Where, is_light};
 use crate::engine::generate::collector::Collector;
 use crate::engine::generate::options::Options;
 use crate::engine::generate::steps::Steps;
@@ -66,7 +66,7 @@ impl<N: Generator, L: Language> Generation<N, L> {
         let options = Options::read(&request.params, control.limits.generated_tokens_max)?;
         let Request { payload, deadline, priority, .. } = request;
         let mut place = control.enter(priority, deadline)?;
-        let (language, at) = (Arc::clone(&self.language), Where::decode(&payload));
+        let (language, at) = (Arc::clone(&self.language), Where::decode(&payload, is_light));
         let prompts = self.places.cpu.run(at, move || language.prompts(payload)).await?;
         if options.stream && prompts.len() != 1 {
             return Err(one_item_when_streaming(prompts.len()));
