@@ -10,15 +10,16 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::arch::cnn::augment::Augmentation;
 use crate::arch::cnn::codec::CnnCodec;
-use crate::arch::cnn::evaluate::{DataConfig, TEST, sample, score, unknown_label};
+use crate::arch::cnn::data::Data;
+use crate::arch::cnn::evaluate::{sample, score};
 use crate::arch::cnn::net::{self, Graph, Head};
 use crate::arch::cnn::{config, head, samples, signature};
-use crate::arch::pack::{self, DataReceipt, Signature};
+use crate::arch::pack::{self, Signature};
 use crate::arch::{EpochReport, FitSection, OpenError, TrainError, TrainJob, TrainReport, section};
 use crate::compute::fit::{Optimiser, cross_entropy};
 use crate::compute::layers::Mode;
 use crate::compute::{Device, Trainable};
-use crate::dataset::idx::{Reader, Split};
+use crate::dataset::idx::Split;
 use crate::domain::MediaLimits;
 use crate::media::preprocessing::Preprocessing;
 use crate::package::WEIGHTS_FILE;
@@ -51,38 +52,6 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
         metrics.map_or_else(|| score(&network, &codec, &data.test), Ok)?
     };
     package(job, &made, &network, &codec, data, metrics)
-}
-
-struct Data {
-    train: Split,
-    test: Split,
-    labels: Vec<String>,
-    receipt: DataReceipt,
-}
-
-impl Data {
-    /// The digest is over the training pictures and labels, then the test pictures and labels.
-    fn read(job: &TrainJob<'_>) -> Result<Self, TrainError> {
-        let config: DataConfig = section("data", &job.recipe.data)?;
-        let directory = job.data.as_ref().unwrap_or(&config.directory);
-        let mut reader = Reader::new(directory);
-        let (train, test) = (reader.split("train")?, reader.split(TEST)?);
-        let classes = config.labels.len();
-        for label in train.labels.iter().chain(&test.labels).map(|&label| usize::from(label)) {
-            if label >= classes {
-                return Err(unknown_label(label, classes));
-            }
-        }
-        let description = format!(
-            "{} training and {} test pictures of {} x {} in {classes} classes",
-            train.len(),
-            test.len(),
-            train.columns,
-            train.rows
-        );
-        let receipt = DataReceipt { digest: reader.digest(), description };
-        Ok(Self { train, test, labels: config.labels, receipt })
-    }
 }
 
 /// A network with fresh parameters, and the codec it will be packed with.
