@@ -17,3 +17,5 @@ mod packages;
 mod predictions;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod training;

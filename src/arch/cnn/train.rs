@@ -1,10 +1,8 @@
 //! Training a classifier of pictures: shuffled mini-batches, cross entropy, a schedule.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use candle_core::Tensor;
-use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
@@ -15,11 +13,12 @@ use crate::arch::cnn::evaluate::{sample, score};
 use crate::arch::cnn::net::{self, Graph, Head};
 use crate::arch::cnn::{config, head, samples, signature};
 use crate::arch::pack::{self, Signature};
-use crate::arch::{EpochReport, FitSection, OpenError, TrainError, TrainJob, TrainReport, section};
-use crate::compute::fit::{Optimiser, cross_entropy};
+use crate::arch::{
+    Goal, Learner, Lesson, OpenError, TrainError, TrainJob, TrainReport, run, section,
+};
+use crate::compute::fit::cross_entropy;
 use crate::compute::layers::Mode;
 use crate::compute::{Device, Trainable};
-use crate::dataset::idx::Split;
 use crate::domain::MediaLimits;
 use crate::media::preprocessing::Preprocessing;
 use crate::package::WEIGHTS_FILE;
@@ -38,20 +37,14 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     let options: Options = section("fit.options", &job.recipe.fit.options)?;
     let data = Data::read(job)?;
     let (made, network, codec) = fresh(job, &data, device)?;
-    let metrics = {
-        let mut fit = Fit::new(job, &made, options)?;
-        let mut metrics = None;
-        for epoch in 1..=job.recipe.fit.epochs {
-            let started = Instant::now();
-            let train_loss = fit.epoch(&network, &codec, &data.train)?;
-            let scored = score(&network, &codec, &data.test)?;
-            let seconds = started.elapsed().as_secs_f64();
-            (job.report)(&EpochReport { epoch, train_loss, metrics: scored.clone(), seconds });
-            metrics = Some(scored);
-        }
-        metrics.map_or_else(|| score(&network, &codec, &data.test), Ok)?
-    };
-    package(job, &made, &network, &codec, data, metrics)
+    if !(0.0..1.0).contains(&options.label_smoothing) {
+        let reason = "label_smoothing: expected 0 to below 1".to_owned();
+        return Err(OpenError::Config { section: "fit.options", reason }.into());
+    }
+    let batch = job.recipe.fit.batch;
+    let mut lesson = Pictures { network: &network, codec: &codec, data: &data, options, batch };
+    let finished = run(job, &made, device, data.receipt.digest, &mut lesson)?;
+    package(job, &made, &network, &codec, data, finished.metrics)
 }
 
 /// A network with fresh parameters, and the codec it will be packed with.
@@ -79,95 +72,68 @@ fn fresh(
     Ok((made, Graph { cnn, head, device: device.clone() }, codec))
 }
 
-/// The state of one run.
-struct Fit {
-    section: FitSection,
+/// What is learned from and measured on.
+struct Pictures<'a> {
+    network: &'a Graph,
+    codec: &'a CnnCodec,
+    data: &'a Data,
     options: Options,
-    optimiser: Optimiser,
-    rng: ChaCha8Rng,
-    step: usize,
+    /// Pictures in a step.
+    batch: usize,
 }
 
-impl Fit {
-    fn new(job: &TrainJob<'_>, made: &Trainable, options: Options) -> Result<Self, TrainError> {
-        let section = job.recipe.fit.clone();
-        let refuse = |reason: &str| OpenError::Config { section: "fit", reason: reason.to_owned() };
-        if section.batch == 0 {
-            return Err(refuse("batch: expected a number above 0").into());
-        }
-        if !(0.0..1.0).contains(&options.label_smoothing) {
-            return Err(refuse("options.label_smoothing: expected 0 to below 1").into());
-        }
-        let optimiser = Optimiser::new(section.optimiser.clone(), made.variables())?;
-        // Fresh parameters come from stream 0 of the same seed.
-        let mut rng = ChaCha8Rng::seed_from_u64(job.seed);
-        rng.set_stream(1);
-        Ok(Self { section, options, optimiser, rng, step: 0 })
+impl Lesson for Pictures<'_> {
+    fn steps(&self) -> usize {
+        self.data.train.len().div_ceil(self.batch)
     }
 
     /// One pass over the training pictures, in a new order; the mean loss of a picture.
-    fn epoch(
-        &mut self,
-        network: &Graph,
-        codec: &CnnCodec,
-        train: &Split,
-    ) -> Result<f64, TrainError> {
-        let mut order: Vec<usize> = (0..train.len()).collect();
-        order.shuffle(&mut self.rng);
-        let steps = self.section.epochs * train.len().div_ceil(self.section.batch);
+    fn epoch(&mut self, learner: &mut Learner<'_>) -> Result<f64, TrainError> {
+        let mut order: Vec<usize> = (0..self.data.train.len()).collect();
+        order.shuffle(&mut learner.rng);
         let mut sum = 0.0;
-        for indices in order.chunks(self.section.batch) {
-            let (x, targets) = self.batch(network, codec, train, indices)?;
-            let factor = self.section.schedule.factor(self.step, steps);
-            let loss = self.descend(network, &x, &targets, factor)?;
+        for indices in order.chunks(self.batch) {
+            let (x, targets) = self.batch(indices, &mut learner.rng)?;
+            let logits = self.network.cnn.forward(&x, &mut Mode::Training(&mut learner.rng))?;
+            let loss = cross_entropy(&logits, &targets, self.options.label_smoothing)?;
             #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-            let share = indices.len() as f64 / train.len() as f64;
-            sum += loss * share;
+            let share = indices.len() as f64 / self.data.train.len() as f64;
+            sum += learner.descend(&loss)? * share;
         }
         Ok(sum)
     }
 
+    fn measure(&mut self) -> Result<BTreeMap<String, f64>, TrainError> {
+        score(self.network, self.codec, &self.data.test)
+    }
+
+    fn goal(&self) -> Goal {
+        Goal { metric: "accuracy", rises: true }
+    }
+}
+
+impl Pictures<'_> {
+    /// Pixels `[rows, channels, height, width]` and labels.
     fn batch(
-        &mut self,
-        network: &Graph,
-        codec: &CnnCodec,
-        train: &Split,
+        &self,
         indices: &[usize],
+        rng: &mut ChaCha8Rng,
     ) -> Result<(Tensor, Tensor), TrainError> {
+        let train = &self.data.train;
         let samples = indices
             .iter()
             .map(|&index| {
                 let pixels = self.options.augmentation.apply(
                     train.picture(index),
                     [train.rows, train.columns],
-                    &mut self.rng,
+                    rng,
                 );
-                sample(codec, train.rows, train.columns, pixels)
+                sample(self.codec, train.rows, train.columns, pixels)
             })
             .collect::<Result<Vec<_>, _>>()?;
         let targets: Vec<u32> = indices.iter().map(|&i| u32::from(train.labels[i])).collect();
-        let x = network.cnn.batch(&samples, &network.device)?;
-        Ok((x, Tensor::new(targets, &network.device)?))
-    }
-
-    /// One step down the gradient; the loss before it.
-    fn descend(
-        &mut self,
-        network: &Graph,
-        x: &Tensor,
-        targets: &Tensor,
-        factor: f64,
-    ) -> Result<f64, TrainError> {
-        let logits = network.cnn.forward(x, &mut Mode::Training(&mut self.rng))?;
-        let loss = cross_entropy(&logits, targets, self.options.label_smoothing)?;
-        let value = f64::from(loss.to_scalar::<f32>()?);
-        self.step += 1;
-        // A loss can be the last number before a gradient that is none.
-        if value.is_finite() && self.optimiser.step(&loss.backward()?, factor)?.is_finite() {
-            return Ok(value);
-        }
-        let learning_rate = self.section.optimiser.learning_rate * factor;
-        Err(TrainError::Diverged { step: self.step, loss: value, learning_rate })
+        let device = &self.network.device;
+        Ok((self.network.cnn.batch(&samples, device)?, Tensor::new(targets, device)?))
     }
 }
 
@@ -276,7 +242,8 @@ mod tests {
             data: Some(directory.to_owned()),
             seed,
             out: directory.join(format!("out-{seed}")),
-            report: &mut |epoch| epochs.push(epoch.epoch),
+            resume: false,
+            report: &mut |event| epochs.extend(event.epoch().map(|report| report.epoch)),
         };
         let report = train(&mut job, &Device::Cpu);
         let expected: Vec<usize> = (1..=job.recipe.fit.epochs).collect();

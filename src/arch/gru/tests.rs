@@ -169,7 +169,8 @@ fn learn(dir: &Path, recipe: Recipe) -> (Result<TrainReport, TrainError>, Vec<f6
         data: Some(text),
         seed: 1,
         out: dir.join("store"),
-        report: &mut |epoch| losses.push(epoch.train_loss),
+        resume: false,
+        report: &mut |event| losses.extend(event.epoch().map(|epoch| epoch.train_loss)),
     };
     let report = train::train(&mut job, &Device::Cpu);
     (report, losses)

@@ -223,7 +223,9 @@ mod tests {
             data: Some(data.to_owned()),
             seed: 5,
             out: out.to_owned(),
-            report: &mut |report| {
+            resume: false,
+            report: &mut |event| {
+                let Some(report) = event.epoch() else { return };
                 assert!(
                     report.metrics.contains_key("wer") && report.metrics.contains_key("wer_real")
                 );
