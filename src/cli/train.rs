@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use crate::arch::{self, Parent, Recipe, TrainJob};
 use crate::cli::Outcome;
+use crate::cli::events::Events;
 use crate::cli::progress::Progress;
 use crate::compute::device;
 use crate::domain::{DeviceChoice, ModelName, Version};
@@ -42,6 +43,9 @@ pub struct Args {
     /// auto, cpu or cuda:N
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
+    /// Write each step's loss and learning rate to this file, as comma-separated values
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
     /// Print one JSON line an epoch
     #[arg(long)]
     json: bool,
@@ -94,6 +98,13 @@ pub fn run(args: Args) -> Outcome {
         }
         None => None,
     };
+    let mut events = match &args.events {
+        Some(path) => {
+            let opened = Events::new(path, args.resume);
+            Some(opened.map_err(|error| format!("{}: {error}", path.display()))?)
+        }
+        None => None,
+    };
     let mut job = TrainJob {
         command: command(&args, recipe.fit.epochs),
         recipe,
@@ -105,7 +116,12 @@ pub fn run(args: Args) -> Outcome {
         parent,
         freeze: args.freeze,
         resume: args.resume,
-        report: &mut |event| progress.show(event),
+        report: &mut |event| {
+            progress.show(event);
+            if let Some(events) = &mut events {
+                events.write(event);
+            }
+        },
     };
     let report = (architecture.train)(&mut job, &device)?;
     eprintln!("packed {} with digest {}", report.place.display(), report.digest);
@@ -114,16 +130,12 @@ pub fn run(args: Args) -> Outcome {
 
 /// The command that makes this package again, for its receipt.
 fn command(args: &Args, epochs: usize) -> String {
-    let mut words =
-        format!("maas train {} --epochs {epochs} --seed {}", args.recipe.display(), args.seed);
-    if let Some(data) = &args.data {
-        words += &format!(" --data {}", data.display());
-    }
-    if let Some(from) = &args.from {
-        words += &format!(" --from {from} --store {}", args.store.display());
-    }
-    for name in &args.freeze {
-        words += &format!(" --freeze {name}");
-    }
-    words + &format!(" --out {}", args.out.display())
+    let mut words = vec![format!("maas train {} --epochs {epochs}", args.recipe.display())];
+    words.push(format!("--seed {}", args.seed));
+    words.extend(args.data.as_ref().map(|data| format!("--data {}", data.display())));
+    let from = args.from.as_ref();
+    words.extend(from.map(|from| format!("--from {from} --store {}", args.store.display())));
+    words.extend(args.freeze.iter().map(|name| format!("--freeze {name}")));
+    words.push(format!("--out {}", args.out.display()));
+    words.join(" ")
 }
