@@ -8,6 +8,7 @@ mod gru;
 mod import;
 mod measure;
 pub mod pack;
+pub mod report;
 mod teamed;
 mod tokenizer;
 mod train;

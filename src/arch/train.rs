@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::arch::OpenError;
+use crate::arch::report::Detail;
 use crate::compute::WeightError;
 use crate::compute::fit::{OptimiserConfig, Schedule};
 use crate::domain::{Digest, ModelName, Version};
 use crate::package::{ArchitectureSection, PackageError};
+use crate::plot::PlotError;
 
 /// A recipe: a TOML file that says what to train, on what, and how.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -90,6 +92,7 @@ pub struct EvalJob {
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvalReport {
     pub metrics: BTreeMap<String, f64>,
+    pub detail: Detail,
     pub data_digest: Digest,
     pub data_description: String,
 }
@@ -112,4 +115,6 @@ pub enum TrainError {
     Weights(#[from] WeightError),
     #[error(transparent)]
     Package(#[from] PackageError),
+    #[error(transparent)]
+    Plot(#[from] PlotError),
 }

@@ -14,6 +14,7 @@ use crate::arch::cnn::evaluate::{DataConfig, TEST, sample, score, unknown_label}
 use crate::arch::cnn::net::{self, Graph, Head};
 use crate::arch::cnn::{config, head, samples, signature};
 use crate::arch::pack::{self, DataReceipt, Signature};
+use crate::arch::report::{self, Classification, Detail};
 use crate::arch::{EpochReport, FitSection, OpenError, TrainError, TrainJob, TrainReport, section};
 use crate::compute::fit::{Optimiser, cross_entropy};
 use crate::compute::layers::Mode;
@@ -37,20 +38,20 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     let options: Options = section("fit.options", &job.recipe.fit.options)?;
     let data = Data::read(job)?;
     let (made, network, codec) = fresh(job, &data, device)?;
-    let metrics = {
+    let scored = {
         let mut fit = Fit::new(job, &made, options)?;
-        let mut metrics = None;
+        let mut last = None;
         for epoch in 1..=job.recipe.fit.epochs {
             let started = Instant::now();
             let train_loss = fit.epoch(&network, &codec, &data.train)?;
             let scored = score(&network, &codec, &data.test)?;
             let seconds = started.elapsed().as_secs_f64();
-            (job.report)(&EpochReport { epoch, train_loss, metrics: scored.clone(), seconds });
-            metrics = Some(scored);
+            (job.report)(&EpochReport { epoch, train_loss, metrics: scored.metrics(), seconds });
+            last = Some(scored);
         }
-        metrics.map_or_else(|| score(&network, &codec, &data.test), Ok)?
+        last.map_or_else(|| score(&network, &codec, &data.test), Ok)?
     };
-    package(job, &made, &network, &codec, data, metrics)
+    package(job, &made, &network, &codec, data, &scored)
 }
 
 struct Data {
@@ -208,17 +209,20 @@ fn package(
     network: &Graph,
     codec: &CnnCodec,
     data: Data,
-    metrics: BTreeMap<String, f64>,
+    scored: &Classification,
 ) -> Result<TrainReport, TrainError> {
     let mut files = BTreeMap::from([
         (WEIGHTS_FILE.to_owned(), made.to_safetensors()?),
         (super::LABELS_FILE.to_owned(), (data.labels.join("\n") + "\n").into_bytes()),
     ]);
+    let title = format!("{}/{}", job.recipe.name, job.recipe.version);
+    let detail = Detail::Classification(scored.detail());
+    files.extend(report::files(detail.pictures(&title)?));
     let golden = samples::make(network, codec, &data.test, &mut files)?;
     let (input, output) =
         signature(network.head, codec.preprocessing.shape(), network.cnn.outputs());
     let signature = Signature { inputs: vec![input], outputs: vec![output] };
-    let manifest = pack::manifest(job, signature, metrics, data.receipt);
+    let manifest = pack::manifest(job, signature, scored.metrics(), data.receipt);
     pack::write(job, manifest, files, &golden)
 }
 

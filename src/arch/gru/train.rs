@@ -11,6 +11,7 @@ use crate::arch::gru::packed::PackedModel;
 use crate::arch::gru::plan::{Data, Plan, encode, twentieth};
 use crate::arch::gru::{golden_figure, load};
 use crate::arch::pack::{self, DataReceipt, Signature};
+use crate::arch::report::Detail;
 use crate::arch::{EvalJob, EvalReport, TrainError, TrainJob, TrainReport, section};
 use crate::compute::{Loader, Trainable, kernels};
 use crate::dataset::text;
@@ -66,6 +67,7 @@ pub fn evaluate(
     };
     Ok(EvalReport {
         metrics: score.metrics(),
+        detail: Detail::Language(score.read),
         data_digest: text.digest,
         data_description: format!("the last {share} of {}", path.display()),
     })
