@@ -31,7 +31,8 @@ pub use import::{
 pub use measure::Timed;
 use teamed::teams;
 pub use train::{
-    EpochReport, EvalJob, EvalReport, FitSection, Recipe, TrainError, TrainJob, TrainReport,
+    EpochReport, EvalJob, EvalReport, Event, Finished, Goal, Learner, Lesson, Recipe, StepReport,
+    TrainError, TrainJob, TrainReport, run,
 };
 
 /// Why a package does not open.

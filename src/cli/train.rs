@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::arch::{self, EpochReport, Recipe, TrainJob};
+use crate::arch::{self, Recipe, TrainJob};
 use crate::cli::Outcome;
+use crate::cli::progress::Progress;
 use crate::compute::device;
 use crate::domain::DeviceChoice;
 use crate::package::PackageError;
@@ -21,6 +22,9 @@ pub struct Args {
     /// One seed gives the same weights on the same machine
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Go on from the last whole epoch of a run that was cut off
+    #[arg(long)]
+    resume: bool,
     /// The store that gets <name>/<version>/
     #[arg(long)]
     out: PathBuf,
@@ -47,7 +51,7 @@ pub fn run(args: Args) -> Outcome {
     }
     let architecture = arch::find(&recipe.architecture.name)?;
     let device = device::open(args.device)?;
-    let json = args.json;
+    let mut progress = Progress::new(args.json, recipe.fit.epochs);
     let mut job = TrainJob {
         command: command(&args, recipe.fit.epochs),
         recipe,
@@ -56,7 +60,8 @@ pub fn run(args: Args) -> Outcome {
         data: args.data,
         seed: args.seed,
         out: args.out,
-        report: &mut |epoch| print_epoch(epoch, json),
+        resume: args.resume,
+        report: &mut |event| progress.show(event),
     };
     let report = (architecture.train)(&mut job, &device)?;
     eprintln!("packed {} with digest {}", report.place.display(), report.digest);
@@ -71,22 +76,4 @@ fn command(args: &Args, epochs: usize) -> String {
         args.seed,
         args.out.display()
     )
-}
-
-fn print_epoch(epoch: &EpochReport, json: bool) {
-    if json {
-        if let Ok(line) = serde_json::to_string(epoch) {
-            println!("{line}");
-        }
-        return;
-    }
-    let metrics: Vec<String> =
-        epoch.metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-    println!(
-        "epoch {:>3}  train_loss {:.4}  {}  {:.1} s",
-        epoch.epoch,
-        epoch.train_loss,
-        metrics.join("  "),
-        epoch.seconds
-    );
 }

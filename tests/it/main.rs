@@ -19,3 +19,5 @@ mod packages;
 mod predictions;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod training;

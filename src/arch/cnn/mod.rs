@@ -3,6 +3,7 @@
 mod augment;
 mod codec;
 mod config;
+mod data;
 mod evaluate;
 mod import;
 mod names;

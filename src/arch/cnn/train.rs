@@ -1,25 +1,25 @@
 //! Training a classifier of pictures: shuffled mini-batches, cross entropy, a schedule.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use candle_core::Tensor;
-use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::arch::cnn::augment::Augmentation;
 use crate::arch::cnn::codec::CnnCodec;
-use crate::arch::cnn::evaluate::{DataConfig, TEST, sample, score, unknown_label};
+use crate::arch::cnn::data::Data;
+use crate::arch::cnn::evaluate::{sample, score};
 use crate::arch::cnn::net::{self, Graph, Head};
 use crate::arch::cnn::{config, head, samples, signature};
-use crate::arch::pack::{self, DataReceipt, Signature};
-use crate::arch::report::{self, Classification, Detail};
-use crate::arch::{EpochReport, FitSection, OpenError, TrainError, TrainJob, TrainReport, section};
-use crate::compute::fit::{Optimiser, cross_entropy};
+use crate::arch::pack::{self, Signature};
+use crate::arch::report::{self, Detail};
+use crate::arch::{
+    EpochReport, Goal, Learner, Lesson, OpenError, TrainError, TrainJob, TrainReport, run, section,
+};
+use crate::compute::fit::cross_entropy;
 use crate::compute::layers::Mode;
 use crate::compute::{Device, Trainable};
-use crate::dataset::idx::{Reader, Split};
 use crate::domain::MediaLimits;
 use crate::media::preprocessing::Preprocessing;
 use crate::package::WEIGHTS_FILE;
@@ -38,52 +38,14 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     let options: Options = section("fit.options", &job.recipe.fit.options)?;
     let data = Data::read(job)?;
     let (made, network, codec) = fresh(job, &data, device)?;
-    let scored = {
-        let mut fit = Fit::new(job, &made, options)?;
-        let mut last = None;
-        for epoch in 1..=job.recipe.fit.epochs {
-            let started = Instant::now();
-            let train_loss = fit.epoch(&network, &codec, &data.train)?;
-            let scored = score(&network, &codec, &data.test)?;
-            let seconds = started.elapsed().as_secs_f64();
-            (job.report)(&EpochReport { epoch, train_loss, metrics: scored.metrics(), seconds });
-            last = Some(scored);
-        }
-        last.map_or_else(|| score(&network, &codec, &data.test), Ok)?
-    };
-    package(job, &made, &network, &codec, data, &scored)
-}
-
-struct Data {
-    train: Split,
-    test: Split,
-    labels: Vec<String>,
-    receipt: DataReceipt,
-}
-
-impl Data {
-    /// The digest is over the training pictures and labels, then the test pictures and labels.
-    fn read(job: &TrainJob<'_>) -> Result<Self, TrainError> {
-        let config: DataConfig = section("data", &job.recipe.data)?;
-        let directory = job.data.as_ref().unwrap_or(&config.directory);
-        let mut reader = Reader::new(directory);
-        let (train, test) = (reader.split("train")?, reader.split(TEST)?);
-        let classes = config.labels.len();
-        for label in train.labels.iter().chain(&test.labels).map(|&label| usize::from(label)) {
-            if label >= classes {
-                return Err(unknown_label(label, classes));
-            }
-        }
-        let description = format!(
-            "{} training and {} test pictures of {} x {} in {classes} classes",
-            train.len(),
-            test.len(),
-            train.columns,
-            train.rows
-        );
-        let receipt = DataReceipt { digest: reader.digest(), description };
-        Ok(Self { train, test, labels: config.labels, receipt })
+    if !(0.0..1.0).contains(&options.label_smoothing) {
+        let reason = "label_smoothing: expected 0 to below 1".to_owned();
+        return Err(OpenError::Config { section: "fit.options", reason }.into());
     }
+    let batch = job.recipe.fit.batch;
+    let mut lesson = Pictures { network: &network, codec: &codec, data: &data, options, batch };
+    let finished = run(job, &made, device, data.receipt.digest, &mut lesson)?;
+    package(job, &made, &network, &codec, data, &finished.history)
 }
 
 /// A network with fresh parameters, and the codec it will be packed with.
@@ -111,95 +73,68 @@ fn fresh(
     Ok((made, Graph { cnn, head, device: device.clone() }, codec))
 }
 
-/// The state of one run.
-struct Fit {
-    section: FitSection,
+/// What is learned from and measured on.
+struct Pictures<'a> {
+    network: &'a Graph,
+    codec: &'a CnnCodec,
+    data: &'a Data,
     options: Options,
-    optimiser: Optimiser,
-    rng: ChaCha8Rng,
-    step: usize,
+    /// Pictures in a step.
+    batch: usize,
 }
 
-impl Fit {
-    fn new(job: &TrainJob<'_>, made: &Trainable, options: Options) -> Result<Self, TrainError> {
-        let section = job.recipe.fit.clone();
-        let refuse = |reason: &str| OpenError::Config { section: "fit", reason: reason.to_owned() };
-        if section.batch == 0 {
-            return Err(refuse("batch: expected a number above 0").into());
-        }
-        if !(0.0..1.0).contains(&options.label_smoothing) {
-            return Err(refuse("options.label_smoothing: expected 0 to below 1").into());
-        }
-        let optimiser = Optimiser::new(section.optimiser.clone(), made.variables())?;
-        // Fresh parameters come from stream 0 of the same seed.
-        let mut rng = ChaCha8Rng::seed_from_u64(job.seed);
-        rng.set_stream(1);
-        Ok(Self { section, options, optimiser, rng, step: 0 })
+impl Lesson for Pictures<'_> {
+    fn steps(&self) -> usize {
+        self.data.train.len().div_ceil(self.batch)
     }
 
     /// One pass over the training pictures, in a new order; the mean loss of a picture.
-    fn epoch(
-        &mut self,
-        network: &Graph,
-        codec: &CnnCodec,
-        train: &Split,
-    ) -> Result<f64, TrainError> {
-        let mut order: Vec<usize> = (0..train.len()).collect();
-        order.shuffle(&mut self.rng);
-        let steps = self.section.epochs * train.len().div_ceil(self.section.batch);
+    fn epoch(&mut self, learner: &mut Learner<'_>) -> Result<f64, TrainError> {
+        let mut order: Vec<usize> = (0..self.data.train.len()).collect();
+        order.shuffle(&mut learner.rng);
         let mut sum = 0.0;
-        for indices in order.chunks(self.section.batch) {
-            let (x, targets) = self.batch(network, codec, train, indices)?;
-            let factor = self.section.schedule.factor(self.step, steps);
-            let loss = self.descend(network, &x, &targets, factor)?;
+        for indices in order.chunks(self.batch) {
+            let (x, targets) = self.batch(indices, &mut learner.rng)?;
+            let logits = self.network.cnn.forward(&x, &mut Mode::Training(&mut learner.rng))?;
+            let loss = cross_entropy(&logits, &targets, self.options.label_smoothing)?;
             #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-            let share = indices.len() as f64 / train.len() as f64;
-            sum += loss * share;
+            let share = indices.len() as f64 / self.data.train.len() as f64;
+            sum += learner.descend(&loss)? * share;
         }
         Ok(sum)
     }
 
+    fn measure(&mut self) -> Result<BTreeMap<String, f64>, TrainError> {
+        Ok(score(self.network, self.codec, &self.data.test)?.metrics())
+    }
+
+    fn goal(&self) -> Goal {
+        Goal { metric: "accuracy", rises: true }
+    }
+}
+
+impl Pictures<'_> {
+    /// Pixels `[rows, channels, height, width]` and labels.
     fn batch(
-        &mut self,
-        network: &Graph,
-        codec: &CnnCodec,
-        train: &Split,
+        &self,
         indices: &[usize],
+        rng: &mut ChaCha8Rng,
     ) -> Result<(Tensor, Tensor), TrainError> {
+        let train = &self.data.train;
         let samples = indices
             .iter()
             .map(|&index| {
                 let pixels = self.options.augmentation.apply(
                     train.picture(index),
                     [train.rows, train.columns],
-                    &mut self.rng,
+                    rng,
                 );
-                sample(codec, train.rows, train.columns, pixels)
+                sample(self.codec, train.rows, train.columns, pixels)
             })
             .collect::<Result<Vec<_>, _>>()?;
         let targets: Vec<u32> = indices.iter().map(|&i| u32::from(train.labels[i])).collect();
-        let x = network.cnn.batch(&samples, &network.device)?;
-        Ok((x, Tensor::new(targets, &network.device)?))
-    }
-
-    /// One step down the gradient; the loss before it.
-    fn descend(
-        &mut self,
-        network: &Graph,
-        x: &Tensor,
-        targets: &Tensor,
-        factor: f64,
-    ) -> Result<f64, TrainError> {
-        let logits = network.cnn.forward(x, &mut Mode::Training(&mut self.rng))?;
-        let loss = cross_entropy(&logits, targets, self.options.label_smoothing)?;
-        let value = f64::from(loss.to_scalar::<f32>()?);
-        self.step += 1;
-        // A loss can be the last number before a gradient that is none.
-        if value.is_finite() && self.optimiser.step(&loss.backward()?, factor)?.is_finite() {
-            return Ok(value);
-        }
-        let learning_rate = self.section.optimiser.learning_rate * factor;
-        Err(TrainError::Diverged { step: self.step, loss: value, learning_rate })
+        let device = &self.network.device;
+        Ok((self.network.cnn.batch(&samples, device)?, Tensor::new(targets, device)?))
     }
 }
 
@@ -209,15 +144,16 @@ fn package(
     network: &Graph,
     codec: &CnnCodec,
     data: Data,
-    scored: &Classification,
+    history: &[EpochReport],
 ) -> Result<TrainReport, TrainError> {
+    let scored = score(network, codec, &data.test)?;
     let mut files = BTreeMap::from([
         (WEIGHTS_FILE.to_owned(), made.to_safetensors()?),
         (super::LABELS_FILE.to_owned(), (data.labels.join("\n") + "\n").into_bytes()),
     ]);
-    let title = format!("{}/{}", job.recipe.name, job.recipe.version);
     let detail = Detail::Classification(scored.detail());
-    files.extend(report::files(detail.pictures(&title)?));
+    files.extend(report::files(detail.pictures(&job.label())?));
+    files.extend(report::files(report::curves(&job.label(), history)?));
     let golden = samples::make(network, codec, &data.test, &mut files)?;
     let (input, output) =
         signature(network.head, codec.preprocessing.shape(), network.cnn.outputs());
@@ -311,7 +247,8 @@ mod tests {
             data: Some(directory.to_owned()),
             seed,
             out: directory.join(format!("out-{seed}")),
-            report: &mut |epoch| epochs.push(epoch.epoch),
+            resume: false,
+            report: &mut |event| epochs.extend(event.epoch().map(|report| report.epoch)),
         };
         let report = train(&mut job, &Device::Cpu);
         let expected: Vec<usize> = (1..=job.recipe.fit.epochs).collect();
@@ -331,6 +268,10 @@ mod tests {
         let expected =
             ["golden/bar.png", "golden/1-bar.png", "golden/left.png", "golden/right.png"];
         assert_eq!(names, expected);
+        let reports = package.manifest.files.keys().filter(|path| path.starts_with("report/"));
+        let expected = ["calibration", "confusion", "curves"]
+            .map(|name| [format!("report/{name}.png"), format!("report/{name}.svg")]);
+        assert!(reports.eq(expected.as_flattened()));
         let job = EvalJob { data: Some(directory.path().to_owned()) };
         // What is packed was measured on the graph, and is served by the plan.
         let again = evaluate(&package, &job, &Device::Cpu).unwrap().metrics;

@@ -169,7 +169,8 @@ fn learn(dir: &Path, recipe: Recipe) -> (Result<TrainReport, TrainError>, Vec<f6
         data: Some(text),
         seed: 1,
         out: dir.join("store"),
-        report: &mut |epoch| losses.push(epoch.train_loss),
+        resume: false,
+        report: &mut |event| losses.extend(event.epoch().map(|epoch| epoch.train_loss)),
     };
     let report = train::train(&mut job, &Device::Cpu);
     (report, losses)
@@ -209,6 +210,8 @@ fn a_sentence_is_learned_packed_and_opened() {
     check(&package, &network, &language).unwrap();
     assert_eq!(greedy(&network, &language, "the quick ", 15), "brown fox jumps");
 
+    let curves = std::str::from_utf8(package.file("report/curves.svg").unwrap()).unwrap();
+    assert!(curves.contains(">bits a character<"), "{curves}");
     let job = EvalJob { data: Some(dir.path().join("text.txt")) };
     let eval = train::evaluate(&package, &job, &Device::Cpu).unwrap();
     for (name, value) in &eval.metrics {

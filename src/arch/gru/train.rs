@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use candle_core::Device;
 
 use crate::arch::golden::{GoldenSample, TOLERANCE};
-use crate::arch::gru::fit::{fit, measure};
+use crate::arch::gru::fit::{Texts, measure};
 use crate::arch::gru::net::RecurrentModel;
 use crate::arch::gru::packed::PackedModel;
 use crate::arch::gru::plan::{Data, Plan, encode, twentieth};
 use crate::arch::gru::{golden_figure, load};
 use crate::arch::pack::{self, DataReceipt, Signature};
-use crate::arch::report::Detail;
-use crate::arch::{EvalJob, EvalReport, TrainError, TrainJob, TrainReport, section};
+use crate::arch::report::{self, Detail};
+use crate::arch::{
+    EpochReport, EvalJob, EvalReport, TrainError, TrainJob, TrainReport, run, section,
+};
 use crate::compute::{Loader, Trainable, kernels};
 use crate::dataset::text;
 use crate::domain::{Datatype, MediaLimits, TensorSpec};
@@ -35,8 +37,9 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     job.recipe.architecture.config.insert("vocabulary".to_owned(), rows);
     let mut parameters = Trainable::new(job.seed, device);
     let model = RecurrentModel::new(&mut parameters, &plan.config, plan.rows)?;
-    fit(job, &plan, &model, &parameters)?;
-    pack(job, plan, parameters.to_safetensors()?, device)
+    let mut lesson = Texts::new(&plan, &model, job.recipe.fit.batch)?;
+    let finished = run(job, &parameters, device, plan.text.digest, &mut lesson)?;
+    pack(job, plan, parameters.to_safetensors()?, &finished.history, device)
 }
 
 /// Scores a package on the last part of a text: the recipe's, or the one that `job` names.
@@ -78,6 +81,7 @@ fn pack(
     job: &TrainJob<'_>,
     plan: Plan,
     weights: Vec<u8>,
+    history: &[EpochReport],
     device: &Device,
 ) -> Result<TrainReport, TrainError> {
     let mut loader = Loader::new(&weights, device)?;
@@ -100,11 +104,12 @@ fn pack(
             plan.held_out.len()
         ),
     };
-    let files = BTreeMap::from([
+    let mut files = BTreeMap::from([
         (WEIGHTS_FILE.to_owned(), weights),
         (plan.vocabulary_file.0.to_owned(), plan.vocabulary_file.1),
         (GOLDEN_LINE.to_owned(), line.as_bytes().to_vec()),
     ]);
+    files.extend(report::files(report::curves(&job.label(), history)?));
     pack::write(job, pack::manifest(job, signature(), metrics, data), files, &[sample])
 }
 

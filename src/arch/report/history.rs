@@ -1,5 +1,7 @@
 //! How a training run went, as curves over its epochs.
 
+use std::collections::BTreeMap;
+
 use crate::arch::EpochReport;
 use crate::plot::{self, Line, Panel, Picture, PlotError};
 
@@ -14,17 +16,23 @@ const PANELS: &[(&str, &[&str])] = &[
     ("error rate", &["wer", "cer", "wer_real", "cer_real"]),
 ];
 
-/// A run's losses and figures. Panels without any are left out.
+/// A run's losses and figures as `curves`: nothing of a run of no epochs. Panels without any are left out.
 ///
 /// # Errors
 /// [`PlotError`] when there is no memory for the pixels.
-pub fn curves(title: &str, history: &[EpochReport]) -> Result<Picture, PlotError> {
+pub fn curves(
+    title: &str,
+    history: &[EpochReport],
+) -> Result<BTreeMap<&'static str, Picture>, PlotError> {
+    if history.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let panels = PANELS.iter().map(|(title, names)| Panel {
         title: (*title).to_owned(),
         lines: names.iter().filter_map(|name| line(name, history)).collect(),
     });
     let panels: Vec<Panel> = panels.filter(|panel| !panel.lines.is_empty()).collect();
-    plot::curves(title, &panels)
+    Ok(BTreeMap::from([("curves", plot::curves(title, &panels)?)]))
 }
 
 /// `None` where no epoch has the figure.
@@ -41,7 +49,6 @@ fn line(name: &str, history: &[EpochReport]) -> Option<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     #[test]
     fn an_epochs_figures_are_drawn_in_the_panel_of_their_unit() {
@@ -51,13 +58,17 @@ mod tests {
             metrics: BTreeMap::from([("accuracy".to_owned(), accuracy), ("x".to_owned(), 0.0)]),
             seconds: 1.0,
         };
-        let svg = curves("tiny/1", &[epoch(1, 0.5), epoch(2, 0.75)]).unwrap().svg;
+        let svg = curves("tiny/1", &[epoch(1, 0.5), epoch(2, 0.75)])
+            .unwrap()
+            .remove("curves")
+            .unwrap()
+            .svg;
         for words in [">loss (nats)<", ">train_loss<", ">share of the test data<", ">accuracy<"] {
             assert!(svg.contains(words), "{words}: {svg}");
         }
         for words in [">loss<", ">macro_f1<", ">error rate<", ">x<"] {
             assert!(!svg.contains(words), "{words}: {svg}");
         }
-        assert!(curves("tiny/1", &[]).is_ok());
+        assert!(curves("tiny/1", &[]).unwrap().is_empty());
     }
 }

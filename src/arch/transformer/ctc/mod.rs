@@ -226,7 +226,9 @@ mod tests {
             data: Some(data.to_owned()),
             seed: 5,
             out: out.to_owned(),
-            report: &mut |report| {
+            resume: false,
+            report: &mut |event| {
+                let Some(report) = event.epoch() else { return };
                 assert!(
                     report.metrics.contains_key("wer") && report.metrics.contains_key("wer_real")
                 );
@@ -259,6 +261,8 @@ mod tests {
         let error = check(&package, &sample, &network, &codec).unwrap_err().to_string();
         assert!(error.contains("/log_probabilities/3"), "{error}");
 
+        let curves = std::str::from_utf8(package.file("report/curves.svg").unwrap()).unwrap();
+        assert!(curves.contains(">wer_real<"), "{curves}");
         let job = EvalJob { data: Some(clips.path().to_owned()) };
         let report = evaluate(&package, &job, &Device::Cpu).unwrap();
         assert_eq!(report.metrics, package.manifest.metrics);
