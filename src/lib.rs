@@ -24,6 +24,7 @@ pub mod engine;
 
 pub mod compute;
 pub mod media;
+pub mod plot;
 
 pub mod checkpoint;
 pub mod dataset;

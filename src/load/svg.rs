@@ -1,8 +1,7 @@
 //! A chart of latency over load, as an SVG of its own: two lines, a logarithmic axis of milliseconds.
 
-use std::fmt::Write;
-
 use crate::load::report::{Latency, Row};
+use crate::plot::{Anchor, Colour, Drawing, GRID, LINES, Text};
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 420.0;
@@ -10,40 +9,32 @@ const HEIGHT: f64 = 420.0;
 const PLOT: [f64; 4] = [64.0, 48.0, 696.0, 368.0];
 
 /// What a line shows of each level, its name and its colour.
-type Line = (fn(&Latency) -> Option<f64>, &'static str, &'static str);
-const LINES: [Line; 2] = [(|l| l.p50, "p50", "#1f77b4"), (|l| l.p99, "p99", "#d62728")];
-
-const STYLE: &str = "text{font:12px sans-serif;fill:#333}line{stroke:#ddd}\
-    polyline{fill:none;stroke-width:2}.end{text-anchor:end}.middle{text-anchor:middle}";
+type Line = (fn(&Latency) -> Option<f64>, &'static str, Colour);
+const PERCENTILES: [Line; 2] = [(|l| l.p50, "p50", LINES[0]), (|l| l.p99, "p99", LINES[1])];
 
 /// The 50th and 99th percentile of each level. Levels without a success are left out.
 #[must_use]
 pub fn chart(rows: &[Row]) -> String {
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-         width=\"{WIDTH}\" height=\"{HEIGHT}\">\n<style>{STYLE}</style>\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
-    );
+    let mut drawing = Drawing::new(WIDTH, HEIGHT);
     let title = rows.first().map_or("", |row| row.url.as_str());
-    text(&mut svg, "", PLOT[0], 24.0, &escaped(title));
+    drawing.text(Text::new(PLOT[0], 24.0, title));
     let plot = Plot::of(rows);
-    plot.grid(&mut svg, rows);
-    for (index, (value, name, colour)) in LINES.iter().enumerate() {
+    plot.grid(&mut drawing, rows);
+    let mut x = PLOT[2] - 80.0;
+    for (value, name, colour) in PERCENTILES {
         let points: Vec<(f64, f64)> = rows
             .iter()
             .filter_map(|row| Some((plot.x(load(row)), plot.y(value(&row.latency_ms)?))))
             .collect();
-        let place = 44.0 * f64::from(u8::try_from(index).unwrap_or(0));
-        draw(&mut svg, &points, colour);
-        let x = PLOT[2] - 80.0 + place;
-        let _ = writeln!(
-            svg,
-            "<rect x=\"{x}\" y=\"15\" width=\"10\" height=\"10\" fill=\"{colour}\"/>"
-        );
-        text(&mut svg, "", x + 14.0, 24.0, name);
+        drawing.line(&points, colour, 2.0);
+        for (x, y) in points {
+            drawing.disc(x, y, 3.0, colour);
+        }
+        drawing.rectangle([x, 15.0, 10.0, 10.0], colour);
+        drawing.text(Text::new(x + 14.0, 24.0, name));
+        x += 44.0;
     }
-    svg.push_str("</svg>\n");
-    svg
+    drawing.svg()
 }
 
 /// Where values lie in the picture.
@@ -59,7 +50,8 @@ impl Plot {
     fn of(rows: &[Row]) -> Self {
         let log = rows.iter().all(|row| row.rate.is_none());
         let loads = range(rows.iter().map(load)).unwrap_or((1.0, 1.0));
-        let values = rows.iter().flat_map(|row| LINES.iter().filter_map(|l| l.0(&row.latency_ms)));
+        let values =
+            rows.iter().flat_map(|row| PERCENTILES.iter().filter_map(|l| l.0(&row.latency_ms)));
         // A latency of 0 has no logarithm: a microsecond is as short as any is shown.
         let (least, most) = range(values.map(|ms| ms.max(1e-3))).unwrap_or((1.0, 1.0));
         #[expect(clippy::cast_possible_truncation, reason = "logarithms are small")]
@@ -84,26 +76,26 @@ impl Plot {
         PLOT[3] - (PLOT[3] - PLOT[1]) * share
     }
 
-    fn grid(&self, svg: &mut String, rows: &[Row]) {
+    fn grid(&self, drawing: &mut Drawing, rows: &[Row]) {
         let [left, top, right, bottom] = PLOT;
         for ms in (self.decades.0..=self.decades.1).flat_map(ticks) {
             let y = self.y(ms);
             if y < top - 0.5 {
                 break;
             }
-            let _ =
-                writeln!(svg, "<line x1=\"{left}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\"/>");
-            text(svg, "end", left - 6.0, y + 4.0, &ms.to_string());
+            drawing.line(&[(left, y), (right, y)], GRID, 1.0);
+            drawing.text(Text::new(left - 6.0, y + 4.0, ms.to_string()).anchor(Anchor::End));
         }
         for row in rows {
             let x = self.x(load(row));
-            let _ =
-                writeln!(svg, "<line x1=\"{x:.1}\" y1=\"{top}\" x2=\"{x:.1}\" y2=\"{bottom}\"/>");
-            text(svg, "middle", x, bottom + 18.0, &load(row).to_string());
+            drawing.line(&[(x, top), (x, bottom)], GRID, 1.0);
+            let clients = Text::new(x, bottom + 18.0, load(row).to_string());
+            drawing.text(clients.anchor(Anchor::Middle));
         }
         let unit = if self.log { "clients" } else { "requests a second" };
-        text(svg, "middle", f64::midpoint(left, right), bottom + 40.0, unit);
-        text(svg, "end", left - 6.0, top - 8.0, "ms");
+        let unit = Text::new(f64::midpoint(left, right), bottom + 40.0, unit);
+        drawing.text(unit.anchor(Anchor::Middle));
+        drawing.text(Text::new(left - 6.0, top - 8.0, "ms").anchor(Anchor::End));
     }
 }
 
@@ -112,18 +104,6 @@ fn ticks(decade: i32) -> [f64; 3] {
     // Of negative powers the reciprocal is the nearer number.
     let power = 10_f64.powi(decade.abs());
     [1.0, 2.0, 5.0].map(|part| if decade < 0 { part / power } else { part * power })
-}
-
-fn draw(svg: &mut String, points: &[(f64, f64)], colour: &str) {
-    let list: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-    let _ = writeln!(svg, "<polyline stroke=\"{colour}\" points=\"{}\"/>", list.join(" "));
-    for (x, y) in points {
-        let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>");
-    }
-}
-
-fn text(svg: &mut String, class: &str, x: f64, y: f64, text: &str) {
-    let _ = writeln!(svg, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{text}</text>");
 }
 
 /// The load of a level: its rate or the number of its clients.
@@ -136,8 +116,4 @@ fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values
         .map(|value| (value, value))
         .reduce(|(low, high), (value, _)| (low.min(value), high.max(value)))
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -213,6 +213,9 @@ fn a_row_is_one_line_of_json_and_a_chart_has_a_point_for_each_percentile() {
     assert_eq!(names.len(), expected.len(), "{names:?}");
     assert_eq!(json["url"], format!("http://{address}/"));
     let chart = super::chart(&rows);
-    assert_eq!((chart.matches("<circle").count(), chart.matches("<polyline").count()), (4, 2));
+    assert_eq!(
+        (chart.matches("<circle").count(), chart.matches("stroke-width=\"2\"").count()),
+        (4, 2)
+    );
     assert!(chart.contains(">clients<") && chart.contains(&format!("http://{address}/")));
 }

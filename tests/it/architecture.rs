@@ -10,17 +10,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &["domain"]),
     ("compute", &["domain"]),
     ("media", &["domain"]),
+    ("plot", &[]),
     ("dataset", &["domain", "media", "package"]),
     ("package", &["domain"]),
     ("checkpoint", &["domain"]),
-    ("arch", &["domain", "engine", "compute", "media", "dataset", "package", "checkpoint"]),
+    ("arch", &["domain", "engine", "compute", "media", "plot", "dataset", "package", "checkpoint"]),
     ("state", &["domain"]),
     ("access", &["domain"]),
     ("config", &["domain"]),
     ("registry", &["domain", "engine", "compute", "package", "arch", "state"]),
     ("telemetry", &["domain", "engine", "registry", "config"]),
     ("http", &["domain", "engine", "registry", "state", "access", "telemetry", "config"]),
-    ("load", &["domain", "media", "package", "arch"]),
+    ("load", &["domain", "media", "plot", "package", "arch"]),
     (
         "cli",
         &[
@@ -48,6 +49,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("hyper", &["http/", "load/"]),
     ("StatusCode", &["http/"]),
     ("rusqlite", &["state/"]),
+    ("tiny_skia", &["plot/"]),
+    ("ttf_parser", &["plot/"]),
     ("feature = \"cuda\"", &["compute/device.rs"]),
     ("std::env", &["config/"]),
     ("unsafe", &["compute/kernels/", "config/threads.rs"]),
@@ -56,7 +59,17 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 /// Words that these places never say.
 const NEVER_IN: &[(&str, &[&str])] = &[(
     "async",
-    &["domain/", "compute/", "media/", "dataset/", "package/", "checkpoint/", "arch/", "state/"],
+    &[
+        "domain/",
+        "compute/",
+        "media/",
+        "plot/",
+        "dataset/",
+        "package/",
+        "checkpoint/",
+        "arch/",
+        "state/",
+    ],
 )];
 
 /// All that `domain` knows of the world beside `std`.

@@ -1,12 +1,12 @@
 //! How well a network classifies pictures that it has not seen.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use crate::arch::cnn::codec::CnnCodec;
 use crate::arch::cnn::net::Head;
+use crate::arch::report::{Classification, Detail};
 use crate::arch::{EvalJob, EvalReport, TrainError, golden, pack, section};
 use crate::compute::{Device, kernels};
 use crate::dataset::idx::{IdxError, Reader, Split};
@@ -44,24 +44,26 @@ pub fn evaluate(
     };
     let mut reader = Reader::new(&directory);
     let test = reader.split(TEST)?;
+    let scored = score(&network, &codec, &test)?;
     Ok(EvalReport {
-        metrics: score(&network, &codec, &test)?,
+        metrics: scored.metrics(),
+        detail: Detail::Classification(scored.detail()),
         data_digest: reader.digest(),
         data_description: format!("{} test pictures of {}", test.len(), directory.display()),
     })
 }
 
-/// Accuracy, top-5 accuracy and mean cross entropy (nats) on all pictures of a split.
+/// What is answered to all pictures of a split.
 pub fn score(
     network: &impl Network<Sample = Vec<f32>, Output = Vec<f32>>,
     codec: &CnnCodec,
     split: &Split,
-) -> Result<BTreeMap<String, f64>, TrainError> {
+) -> Result<Classification, TrainError> {
     if codec.head != Head::Softmax || split.is_empty() {
         let reason = "evaluating needs a classification and at least one labelled picture";
         return Err(TrainError::Data(reason.to_owned()));
     }
-    let (mut right, mut near, mut loss) = (0_u32, 0_u32, 0.0);
+    let mut scored = Classification::new(codec.labels.clone());
     for start in (0..split.len()).step_by(BATCH) {
         let indices = start..(start + BATCH).min(split.len());
         let samples = indices
@@ -72,29 +74,12 @@ pub fn score(
             .run(&samples.iter().collect::<Vec<_>>())
             .map_err(|error| TrainError::Data(error.to_string()))?;
         for (index, scores) in indices.zip(&rows) {
-            let label = usize::from(split.labels[index]);
-            let score = *scores.get(label).ok_or_else(|| unknown_label(label, scores.len()))?;
-            if !scores.iter().all(|score| score.is_finite()) {
-                let reason = format!("the network's scores of picture {index} are not finite");
-                return Err(TrainError::Data(reason));
-            }
-            // As an answer has them: the lower class first where two are alike.
-            let before = |(class, &other): (usize, &f32)| {
-                other > score || (other.total_cmp(&score).is_eq() && class < label)
-            };
-            let better = scores.iter().enumerate().filter(|&pair| before(pair)).count();
-            right += u32::from(better == 0);
-            near += u32::from(better < 5);
-            loss -= f64::from(score.max(f32::MIN_POSITIVE)).ln();
+            scored
+                .add(scores, split.labels[index].into())
+                .map_err(|error| TrainError::Data(format!("picture {index}: {error}")))?;
         }
     }
-    #[expect(clippy::cast_precision_loss, reason = "a split has far fewer than 2^52 pictures")]
-    let count = split.len() as f64;
-    Ok(BTreeMap::from([
-        ("accuracy".to_owned(), f64::from(right) / count),
-        ("top_5_accuracy".to_owned(), f64::from(near) / count),
-        ("loss".to_owned(), loss / count),
-    ]))
+    Ok(scored)
 }
 
 /// One grey picture of a data set as the network reads it.

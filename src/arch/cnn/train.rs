@@ -14,9 +14,10 @@ use crate::arch::cnn::evaluate::{sample, score};
 use crate::arch::cnn::net::{self, Graph, Head};
 use crate::arch::cnn::{config, head, samples, signature};
 use crate::arch::pack::{self, Signature};
+use crate::arch::report::{self, Detail};
 use crate::arch::{
-    Goal, Learner, Lesson, OpenError, Outputs, TrainError, TrainJob, TrainReport, adopt, run,
-    section,
+    EpochReport, Goal, Learner, Lesson, OpenError, Outputs, TrainError, TrainJob, TrainReport,
+    adopt, run, section,
 };
 use crate::compute::fit::cross_entropy;
 use crate::compute::layers::Mode;
@@ -46,7 +47,7 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     let batch = job.recipe.fit.batch;
     let mut lesson = Pictures { network: &network, codec: &codec, data: &data, options, batch };
     let finished = run(job, &made, device, data.receipt.digest, &mut lesson)?;
-    package(job, &made, &network, &codec, data, finished.metrics)
+    package(job, &made, &network, &codec, data, &finished.history)
 }
 
 /// A network with fresh parameters, and the codec it will be packed with.
@@ -122,7 +123,7 @@ impl Lesson for Pictures<'_> {
     }
 
     fn measure(&mut self) -> Result<BTreeMap<String, f64>, TrainError> {
-        score(self.network, self.codec, &self.data.test)
+        Ok(score(self.network, self.codec, &self.data.test)?.metrics())
     }
 
     fn goal(&self) -> Goal {
@@ -161,17 +162,21 @@ fn package(
     network: &Graph,
     codec: &CnnCodec,
     data: Data,
-    metrics: BTreeMap<String, f64>,
+    history: &[EpochReport],
 ) -> Result<TrainReport, TrainError> {
+    let scored = score(network, codec, &data.test)?;
     let mut files = BTreeMap::from([
         (WEIGHTS_FILE.to_owned(), made.to_safetensors()?),
         (super::LABELS_FILE.to_owned(), labels_file(&data.labels)),
     ]);
+    let detail = Detail::Classification(scored.detail());
+    files.extend(report::files(detail.pictures(&job.label())?));
+    files.extend(report::files(report::curves(&job.label(), history)?));
     let golden = samples::make(network, codec, &data.test, &mut files)?;
     let (input, output) =
         signature(network.head, codec.preprocessing.shape(), network.cnn.outputs());
     let signature = Signature { inputs: vec![input], outputs: vec![output] };
-    let manifest = pack::manifest(job, signature, metrics, data.receipt);
+    let manifest = pack::manifest(job, signature, scored.metrics(), data.receipt);
     pack::write(job, manifest, files, &golden)
 }
 
@@ -283,6 +288,10 @@ mod tests {
         let expected =
             ["golden/bar.png", "golden/1-bar.png", "golden/left.png", "golden/right.png"];
         assert_eq!(names, expected);
+        let reports = package.manifest.files.keys().filter(|path| path.starts_with("report/"));
+        let expected = ["calibration", "confusion", "curves"]
+            .map(|name| [format!("report/{name}.png"), format!("report/{name}.svg")]);
+        assert!(reports.eq(expected.as_flattened()));
         let job = EvalJob { data: Some(directory.path().to_owned()) };
         // What is packed was measured on the graph, and is served by the plan.
         let again = evaluate(&package, &job, &Device::Cpu).unwrap().metrics;

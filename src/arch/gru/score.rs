@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::arch::gru::language::TextLanguage;
 use crate::arch::gru::streams::Streams;
+use crate::arch::report::LanguageDetail;
 use crate::engine::{Generator, Language, Row, RunError, Stepwise, TokenId};
 
 /// Rows that a long text is read in, side by side.
@@ -18,6 +19,7 @@ pub struct Score {
     /// Mean over the tokens, in nats.
     pub nats_per_token: f64,
     pub bits_per_character: f64,
+    pub read: LanguageDetail,
 }
 
 impl Score {
@@ -48,15 +50,17 @@ pub fn score<N: Generator>(
         let (inputs, targets) = (streams.inputs(window).flatten(), streams.targets(window));
         nats += surprise(network, &mut states, &inputs.collect::<Vec<_>>(), &targets)?;
     }
+    let read = LanguageDetail {
+        tokens: tokens.len(),
+        tokens_scored: streams.windows() * rows,
+        characters: language.text(tokens).chars().count(),
+    };
     #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
-    let (scored, all, characters) = (
-        (streams.windows() * rows) as f64,
-        tokens.len() as f64,
-        language.text(tokens).chars().count().max(1) as f64,
-    );
+    let (scored, all, characters) =
+        (read.tokens_scored as f64, read.tokens as f64, read.characters.max(1) as f64);
     let nats_per_token = nats / scored;
     let bits_per_character = nats_per_token / std::f64::consts::LN_2 * all / characters;
-    Ok(Some(Score { nats_per_token, bits_per_character }))
+    Ok(Some(Score { nats_per_token, bits_per_character, read }))
 }
 
 /// One step of every row: −Σ ln p(target), in nats.

@@ -212,6 +212,8 @@ fn a_sentence_is_learned_packed_and_opened() {
     check(&package, &network, &language).unwrap();
     assert_eq!(greedy(&network, &language, "the quick ", 15), "brown fox jumps");
 
+    let curves = std::str::from_utf8(package.file("report/curves.svg").unwrap()).unwrap();
+    assert!(curves.contains(">bits a character<"), "{curves}");
     let job = EvalJob { data: Some(dir.path().join("text.txt")) };
     let eval = train::evaluate(&package, &job, &Device::Cpu).unwrap();
     for (name, value) in &eval.metrics {

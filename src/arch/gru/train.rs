@@ -11,8 +11,10 @@ use crate::arch::gru::packed::PackedModel;
 use crate::arch::gru::plan::{Data, Plan, encode, twentieth};
 use crate::arch::gru::{golden_figure, load};
 use crate::arch::pack::{self, DataReceipt, Signature};
+use crate::arch::report::{self, Detail};
 use crate::arch::{
-    EvalJob, EvalReport, Outputs, TrainError, TrainJob, TrainReport, adopt, run, section,
+    EpochReport, EvalJob, EvalReport, Outputs, TrainError, TrainJob, TrainReport, adopt, run,
+    section,
 };
 use crate::compute::{Loader, Trainable, kernels};
 use crate::dataset::text;
@@ -43,8 +45,8 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     };
     adopt(job, &mut parameters, &outputs, device)?;
     let mut lesson = Texts::new(&plan, &model, job.recipe.fit.batch)?;
-    run(job, &parameters, device, plan.text.digest, &mut lesson)?;
-    pack(job, plan, parameters.to_safetensors()?, device)
+    let finished = run(job, &parameters, device, plan.text.digest, &mut lesson)?;
+    pack(job, plan, parameters.to_safetensors()?, &finished.history, device)
 }
 
 /// Scores a package on the last part of a text: the recipe's, or the one that `job` names.
@@ -75,6 +77,7 @@ pub fn evaluate(
     };
     Ok(EvalReport {
         metrics: score.metrics(),
+        detail: Detail::Language(score.read),
         data_digest: text.digest,
         data_description: format!("the last {share} of {}", path.display()),
     })
@@ -85,6 +88,7 @@ fn pack(
     job: &TrainJob<'_>,
     plan: Plan,
     weights: Vec<u8>,
+    history: &[EpochReport],
     device: &Device,
 ) -> Result<TrainReport, TrainError> {
     let mut loader = Loader::new(&weights, device)?;
@@ -107,11 +111,12 @@ fn pack(
             plan.held_out.len()
         ),
     };
-    let files = BTreeMap::from([
+    let mut files = BTreeMap::from([
         (WEIGHTS_FILE.to_owned(), weights),
         (plan.vocabulary_file.0.to_owned(), plan.vocabulary_file.1),
         (GOLDEN_LINE.to_owned(), line.as_bytes().to_vec()),
     ]);
+    files.extend(report::files(report::curves(&job.label(), history)?));
     pack::write(job, pack::manifest(job, signature(), metrics, data), files, &[sample])
 }
 

@@ -12,12 +12,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::arch::OpenError;
+use crate::arch::report::Detail;
 use crate::compute::WeightError;
 use crate::compute::fit::{OptimiserConfig, Schedule};
 use crate::domain::{Digest, ModelName, Version};
 use crate::package::{ArchitectureSection, PackageError};
+use crate::plot::PlotError;
 
-pub use course::{Goal, Lesson, run};
+pub use course::{Finished, Goal, Lesson, run};
 pub use learner::Learner;
 pub use parent::{Outputs, Parent, adopt};
 
@@ -94,6 +96,14 @@ pub struct TrainJob<'a> {
     pub report: &'a mut dyn FnMut(Event<'_>),
 }
 
+impl TrainJob<'_> {
+    /// Name and version, as a path: `fashion/1`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}/{}", self.recipe.name, self.recipe.version)
+    }
+}
+
 /// What a run tells while it goes on.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
@@ -156,6 +166,7 @@ pub struct EvalJob {
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvalReport {
     pub metrics: BTreeMap<String, f64>,
+    pub detail: Detail,
     pub data_digest: Digest,
     pub data_description: String,
 }
@@ -184,4 +195,6 @@ pub enum TrainError {
     Weights(#[from] WeightError),
     #[error(transparent)]
     Package(#[from] PackageError),
+    #[error(transparent)]
+    Plot(#[from] PlotError),
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::arch::TrainError;
+use crate::arch::report::SpeechSplit;
 use crate::arch::transformer::ctc::codec::SpeechCodec;
 use crate::arch::transformer::ctc::config::{Config, Preprocessing};
 use crate::arch::transformer::ctc::net::Recognises;
@@ -119,7 +120,8 @@ impl Measured {
                 candidates.push((test.len(), bytes));
             }
             let into = if clip.split == Split::Test { &mut test } else { &mut real };
-            into.push(Example { text: clip.text, windows, recording });
+            let file = clip.audio.display().to_string();
+            into.push(Example { file, text: clip.text, windows, recording });
             Ok(())
         };
         let digest = speech::read(directory, &[Split::Test, Split::Real], &mut take)
@@ -127,8 +129,20 @@ impl Measured {
         Ok(Self { test, real, candidates, digest })
     }
 
-    /// `wer` and `cer` on voices that training never heard, `wer_real` and `cer_real` on recordings of
-    /// people.
+    /// What is heard in the test split and in the recordings of people.
+    ///
+    /// # Errors
+    /// When the arithmetic fails.
+    pub fn hear(
+        &self,
+        network: &impl Recognises,
+        codec: &SpeechCodec,
+    ) -> Result<[SpeechSplit; 2], TrainError> {
+        let test = score::split(network, codec, &self.test, "test")?;
+        Ok([test, score::split(network, codec, &self.real, "real")?])
+    }
+
+    /// The figures of what is heard.
     ///
     /// # Errors
     /// When the arithmetic fails.
@@ -137,10 +151,7 @@ impl Measured {
         network: &impl Recognises,
         codec: &SpeechCodec,
     ) -> Result<BTreeMap<String, f64>, TrainError> {
-        let mut metrics = BTreeMap::new();
-        score::rates(network, codec, &self.test, "", &mut metrics)?;
-        score::rates(network, codec, &self.real, "_real", &mut metrics)?;
-        Ok(metrics)
+        self.hear(network, codec).map(|splits| score::metrics(&splits))
     }
 
     /// A code by a voice that training never heard, one that the network hears right where there is one.

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::arch::golden::{self, GoldenSample};
+use crate::arch::report::Detail;
 use crate::arch::{
     EvalJob, EvalReport, OpenContext, OpenError, Timed, TrainError, measure, pack, section,
 };
@@ -126,8 +127,10 @@ pub fn evaluate(
         None => section::<train::DataSection>("data", &pack::recipe(package)?.data)?.directory,
     };
     let measured = Measured::load(&directory, &codec)?;
+    let splits = measured.hear(&network, &codec)?;
     Ok(EvalReport {
-        metrics: measured.score(&network, &codec)?,
+        metrics: score::metrics(&splits),
+        detail: Detail::Speech { splits: splits.into() },
         data_digest: measured.digest,
         data_description: format!(
             "{} clips of voices never heard, {} recordings of people",
@@ -260,6 +263,8 @@ mod tests {
         let error = check(&package, &sample, &network, &codec).unwrap_err().to_string();
         assert!(error.contains("/log_probabilities/3"), "{error}");
 
+        let curves = std::str::from_utf8(package.file("report/curves.svg").unwrap()).unwrap();
+        assert!(curves.contains(">wer_real<"), "{curves}");
         let job = EvalJob { data: Some(clips.path().to_owned()) };
         let report = evaluate(&package, &job, &Device::Cpu).unwrap();
         assert_eq!(report.metrics, package.manifest.metrics);

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::arch::TrainError;
+use crate::arch::report::SpeechSplit;
 use crate::arch::transformer::ctc::codec::{Recording, SpeechCodec};
 use crate::arch::transformer::ctc::net::Recognises;
-use crate::arch::transformer::ctc::transcript::{edits, text};
+use crate::arch::transformer::ctc::transcript::text;
 use crate::media::mel::Spectrogram;
 
 /// A recording with what is said in it.
 pub struct Example {
+    /// As the list names it.
+    pub file: String,
     pub text: String,
     pub windows: Vec<Spectrogram>,
     pub recording: Recording,
@@ -29,37 +32,30 @@ pub fn hear(
     Ok(text(&codec.words(&example.recording, &outputs)))
 }
 
-/// Adds `wer<suffix>` and `cer<suffix>`: errors over words, and over characters, of all examples
-/// together. Adds nothing when there are no examples.
+/// What the network hears in all examples of a part of the data.
 ///
 /// # Errors
 /// When the arithmetic fails.
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-pub fn rates(
+pub fn split(
     network: &impl Recognises,
     codec: &SpeechCodec,
     examples: &[Example],
-    suffix: &str,
-    metrics: &mut BTreeMap<String, f64>,
-) -> Result<(), TrainError> {
-    let (mut words, mut word_errors, mut characters, mut character_errors) = (0, 0, 0, 0);
+    name: &'static str,
+) -> Result<SpeechSplit, TrainError> {
+    let mut split = SpeechSplit::new(name);
     for example in examples {
-        let heard = hear(network, codec, example)?;
-        let (said, got) = (split(&example.text), split(&heard));
-        words += said.len();
-        word_errors += edits(&said, &got);
-        let (said, got): (Vec<char>, Vec<char>) =
-            (example.text.chars().collect(), heard.chars().collect());
-        characters += said.len();
-        character_errors += edits(&said, &got);
+        split.add(&example.file, &example.text, &hear(network, codec, example)?);
     }
-    if words > 0 {
-        metrics.insert(format!("wer{suffix}"), word_errors as f64 / words as f64);
-        metrics.insert(format!("cer{suffix}"), character_errors as f64 / characters as f64);
-    }
-    Ok(())
+    Ok(split)
 }
 
-fn split(text: &str) -> Vec<&str> {
-    text.split_whitespace().collect()
+/// The figures as manifests and reports name them: `wer` and `cer` on voices that training never heard,
+/// `wer_real` and `cer_real` on recordings of people.
+#[must_use]
+pub fn metrics(splits: &[SpeechSplit; 2]) -> BTreeMap<String, f64> {
+    let mut metrics = BTreeMap::new();
+    let [test, real] = splits;
+    test.rates("", &mut metrics);
+    real.rates("_real", &mut metrics);
+    metrics
 }

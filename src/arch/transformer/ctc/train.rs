@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::arch::golden::{GoldenSample, TOLERANCE};
 use crate::arch::pack::{self, DataReceipt, Signature};
+use crate::arch::report;
 use crate::arch::transformer::ctc::augment::Augment;
 use crate::arch::transformer::ctc::config::{Config, Preprocessing};
 use crate::arch::transformer::ctc::corpus::{Corpus, Utterance};
@@ -19,7 +20,8 @@ use crate::arch::transformer::ctc::loss::batch_loss;
 use crate::arch::transformer::ctc::net::Transformer;
 use crate::arch::transformer::ctc::transcript::CHARACTERS_FILE;
 use crate::arch::{
-    Goal, Learner, Lesson, Outputs, TrainError, TrainJob, TrainReport, adopt, run, section,
+    Finished, Goal, Learner, Lesson, Outputs, TrainError, TrainJob, TrainReport, adopt, run,
+    section,
 };
 use crate::compute::layers::Mode;
 use crate::compute::{Device, Trainable};
@@ -78,10 +80,10 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
         corpus: &corpus,
         skipped: 0,
     };
-    let mut metrics = run(job, &parameters, device, corpus.digest, &mut lesson)?.metrics;
-    metrics.remove(SKIPPED);
+    let mut finished = run(job, &parameters, device, corpus.digest, &mut lesson)?;
+    finished.metrics.remove(SKIPPED);
     let weights = parameters.to_safetensors()?;
-    write(job, &corpus, &network, weights, metrics)
+    write(job, &corpus, &network, weights, finished)
 }
 
 /// What an epoch tells of itself beside its figures.
@@ -186,12 +188,13 @@ fn write(
     corpus: &Corpus,
     network: &Transformer,
     weights: Vec<u8>,
-    metrics: BTreeMap<String, f64>,
+    finished: Finished,
 ) -> Result<TrainReport, TrainError> {
     let mut files = BTreeMap::from([
         (WEIGHTS_FILE.to_owned(), weights),
         (CHARACTERS_FILE.to_owned(), corpus.characters.to_json()),
     ]);
+    files.extend(report::files(report::curves(&job.label(), &finished.history)?));
     let code = corpus.measured.golden(network, &corpus.codec)?;
     let answer = golden_answer(network, &corpus.codec, code.clone().into())
         .map_err(|reason| TrainError::Data(format!("the golden sample: {reason}")))?;
@@ -207,7 +210,7 @@ fn write(
     };
     files.insert(sample.input.clone(), code);
     let receipt = DataReceipt { digest: corpus.digest, description: corpus.description.clone() };
-    let manifest = pack::manifest(job, signature(), metrics, receipt);
+    let manifest = pack::manifest(job, signature(), finished.metrics, receipt);
     pack::write(job, manifest, files, &[sample])
 }
 

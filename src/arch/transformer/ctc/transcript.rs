@@ -123,22 +123,6 @@ fn heard(frames: &Frames, path: &[usize], characters: &Characters) -> Vec<Heard>
     all
 }
 
-/// Errors (substitutions, insertions and deletions) of a sequence against what was said.
-#[must_use]
-pub fn edits<T: PartialEq>(said: &[T], heard: &[T]) -> usize {
-    let mut row: Vec<usize> = (0..=heard.len()).collect();
-    for (i, said) in said.iter().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, heard) in heard.iter().enumerate() {
-            let swapped = corner + usize::from(said != heard);
-            corner = row[j + 1];
-            row[j + 1] = swapped.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[heard.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,14 +161,5 @@ mod tests {
         assert_eq!(characters.encode("x"), None);
         assert!(Characters::from_json(br#"["a", "a"]"#).is_err());
         assert!(Characters::from_json(br#"["ab"]"#).is_err());
-    }
-
-    #[test]
-    fn edits_count_each_kind_of_error() {
-        let split = |text: &'static str| text.split(' ').collect::<Vec<_>>();
-        assert_eq!(edits(&split("one two three"), &split("one two three")), 0);
-        assert_eq!(edits(&split("one two three"), &split("one three")), 1);
-        assert_eq!(edits(&split("one two three"), &split("one ten two three four")), 2);
-        assert_eq!(edits(&split("one two"), &[]), 2);
     }
 }
