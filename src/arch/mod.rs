@@ -30,7 +30,8 @@ pub use import::{
 pub use measure::Timed;
 use teamed::teams;
 pub use train::{
-    EpochReport, EvalJob, EvalReport, FitSection, Recipe, TrainError, TrainJob, TrainReport,
+    EpochReport, EvalJob, EvalReport, FitSection, OnBadSample, Recipe, TrainError, TrainJob,
+    TrainReport,
 };
 
 /// Why a package does not open.

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::arch::{self, EvalJob};
-use crate::cli::Outcome;
+use crate::arch::{self, EvalJob, OnBadSample};
 use crate::cli::settings::SettingsArgs;
+use crate::cli::{Outcome, say_left_out};
 use crate::compute::device;
 use crate::package::Package;
 use crate::state::{Database, Evaluation};
@@ -16,6 +16,9 @@ pub struct Args {
     /// Where the data is, when it is not where the recipe says
     #[arg(long)]
     data: Option<PathBuf>,
+    /// What a corrupt file or an unknown label does: fail, or skip, which lists what it left out
+    #[arg(long, default_value_t = OnBadSample::Fail)]
+    on_bad_sample: OnBadSample,
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -28,7 +31,9 @@ pub fn run(args: Args) -> Outcome {
     let device = device::open(settings.device)?;
     // Before the work, so that a state that cannot be written costs seconds and not the run.
     let database = Database::open(&settings.state)?;
-    let report = (architecture.evaluate)(&package, &EvalJob { data: args.data }, &device)?;
+    let job = EvalJob { data: args.data, on_bad_sample: args.on_bad_sample };
+    let report = (architecture.evaluate)(&package, &job, &device)?;
+    say_left_out(&report.left_out);
     let evaluation = Evaluation {
         package_digest: package.digest,
         data_digest: report.data_digest,

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::arch::{self, EpochReport, Recipe, TrainJob};
-use crate::cli::Outcome;
+use crate::arch::{self, EpochReport, OnBadSample, Recipe, TrainJob};
+use crate::cli::{Outcome, say_left_out};
 use crate::compute::device;
 use crate::domain::DeviceChoice;
 use crate::package::PackageError;
@@ -21,6 +21,9 @@ pub struct Args {
     /// One seed gives the same weights on the same machine
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// What a corrupt file or an unknown label does: fail, or skip, which lists what it left out
+    #[arg(long, default_value_t = OnBadSample::Fail)]
+    on_bad_sample: OnBadSample,
     /// The store that gets <name>/<version>/
     #[arg(long)]
     out: PathBuf,
@@ -55,10 +58,12 @@ pub fn run(args: Args) -> Outcome {
         source_revision: crate::config::revision(),
         data: args.data,
         seed: args.seed,
+        on_bad_sample: args.on_bad_sample,
         out: args.out,
         report: &mut |epoch| print_epoch(epoch, json),
     };
     let report = (architecture.train)(&mut job, &device)?;
+    say_left_out(&report.left_out);
     eprintln!("packed {} with digest {}", report.place.display(), report.digest);
     Ok(())
 }

@@ -5,13 +5,12 @@ use std::time::Instant;
 
 use candle_core::Tensor;
 use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::arch::cnn::augment::Augmentation;
 use crate::arch::cnn::codec::CnnCodec;
-use crate::arch::cnn::data::Data;
-use crate::arch::cnn::evaluate::{sample, score};
+use crate::arch::cnn::data::{Batch, Data, Draw};
+use crate::arch::cnn::evaluate::score;
 use crate::arch::cnn::net::{self, Graph, Head};
 use crate::arch::cnn::{config, head, samples, signature};
 use crate::arch::pack::{self, Signature};
@@ -19,7 +18,7 @@ use crate::arch::{EpochReport, FitSection, OpenError, TrainError, TrainJob, Trai
 use crate::compute::fit::{Optimiser, cross_entropy};
 use crate::compute::layers::Mode;
 use crate::compute::{Device, Trainable};
-use crate::dataset::idx::Split;
+use crate::dataset::pictures::Part;
 use crate::domain::MediaLimits;
 use crate::media::preprocessing::Preprocessing;
 use crate::package::WEIGHTS_FILE;
@@ -38,19 +37,18 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     let options: Options = section("fit.options", &job.recipe.fit.options)?;
     let data = Data::read(job)?;
     let (made, network, codec) = fresh(job, &data, device)?;
-    let metrics = {
+    {
+        options.augmentation.check(codec.preprocessing.shape()[0])?;
         let mut fit = Fit::new(job, &made, options)?;
-        let mut metrics = None;
         for epoch in 1..=job.recipe.fit.epochs {
             let started = Instant::now();
-            let train_loss = fit.epoch(&network, &codec, &data.train)?;
-            let scored = score(&network, &codec, &data.test)?;
+            let train_loss = fit.epoch(&network, &codec, &data.train, epoch)?;
+            let metrics = score(&network, &codec, data.watched())?;
             let seconds = started.elapsed().as_secs_f64();
-            (job.report)(&EpochReport { epoch, train_loss, metrics: scored.clone(), seconds });
-            metrics = Some(scored);
+            (job.report)(&EpochReport { epoch, train_loss, metrics, seconds });
         }
-        metrics.map_or_else(|| score(&network, &codec, &data.test), Ok)?
-    };
+    }
+    let metrics = score(&network, &codec, &data.test)?;
     package(job, &made, &network, &codec, data, metrics)
 }
 
@@ -84,6 +82,7 @@ struct Fit {
     section: FitSection,
     options: Options,
     optimiser: Optimiser,
+    draw: Draw,
     rng: ChaCha8Rng,
     step: usize,
 }
@@ -102,7 +101,9 @@ impl Fit {
         // Fresh parameters come from stream 0 of the same seed.
         let mut rng = ChaCha8Rng::seed_from_u64(job.seed);
         rng.set_stream(1);
-        Ok(Self { section, options, optimiser, rng, step: 0 })
+        let draw =
+            Draw { augmentation: options.augmentation, batch: section.batch, seed: job.seed };
+        Ok(Self { section, options, optimiser, draw, rng, step: 0 })
     }
 
     /// One pass over the training pictures, in a new order; the mean loss of a picture.
@@ -110,44 +111,21 @@ impl Fit {
         &mut self,
         network: &Graph,
         codec: &CnnCodec,
-        train: &Split,
+        train: &Part,
+        epoch: usize,
     ) -> Result<f64, TrainError> {
-        let mut order: Vec<usize> = (0..train.len()).collect();
-        order.shuffle(&mut self.rng);
         let steps = self.section.epochs * train.len().div_ceil(self.section.batch);
         let mut sum = 0.0;
-        for indices in order.chunks(self.section.batch) {
-            let (x, targets) = self.batch(network, codec, train, indices)?;
+        for batch in self.draw.epoch(train, &codec.preprocessing, epoch)? {
+            let batch = batch?;
+            let (x, targets) = tensors(network, &batch)?;
             let factor = self.section.schedule.factor(self.step, steps);
             let loss = self.descend(network, &x, &targets, factor)?;
             #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-            let share = indices.len() as f64 / train.len() as f64;
+            let share = batch.labels.len() as f64 / train.len() as f64;
             sum += loss * share;
         }
         Ok(sum)
-    }
-
-    fn batch(
-        &mut self,
-        network: &Graph,
-        codec: &CnnCodec,
-        train: &Split,
-        indices: &[usize],
-    ) -> Result<(Tensor, Tensor), TrainError> {
-        let samples = indices
-            .iter()
-            .map(|&index| {
-                let pixels = self.options.augmentation.apply(
-                    train.picture(index),
-                    [train.rows, train.columns],
-                    &mut self.rng,
-                );
-                sample(codec, train.rows, train.columns, pixels)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let targets: Vec<u32> = indices.iter().map(|&i| u32::from(train.labels[i])).collect();
-        let x = network.cnn.batch(&samples, &network.device)?;
-        Ok((x, Tensor::new(targets, &network.device)?))
     }
 
     /// One step down the gradient; the loss before it.
@@ -171,6 +149,11 @@ impl Fit {
     }
 }
 
+fn tensors(network: &Graph, batch: &Batch) -> Result<(Tensor, Tensor), TrainError> {
+    let x = network.cnn.batch(&batch.samples, &network.device)?;
+    Ok((x, Tensor::new(batch.labels.as_slice(), &network.device)?))
+}
+
 fn package(
     job: &TrainJob<'_>,
     made: &Trainable,
@@ -188,14 +171,14 @@ fn package(
         signature(network.head, codec.preprocessing.shape(), network.cnn.outputs());
     let signature = Signature { inputs: vec![input], outputs: vec![output] };
     let manifest = pack::manifest(job, signature, metrics, data.receipt);
-    pack::write(job, manifest, files, &golden)
+    pack::write(job, manifest, files, &golden, data.left_out)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::arch::cnn::evaluate::evaluate;
-    use crate::arch::{EvalJob, Recipe, golden};
+    use crate::arch::{EvalJob, OnBadSample, Recipe, golden};
     use crate::package::Package;
     use std::path::Path;
 
@@ -275,6 +258,7 @@ mod tests {
             source_revision: "test".to_owned(),
             data: Some(directory.to_owned()),
             seed,
+            on_bad_sample: OnBadSample::Fail,
             out: directory.join(format!("out-{seed}")),
             report: &mut |epoch| epochs.push(epoch.epoch),
         };
@@ -296,7 +280,8 @@ mod tests {
         let expected =
             ["golden/bar.png", "golden/1-bar.png", "golden/left.png", "golden/right.png"];
         assert_eq!(names, expected);
-        let job = EvalJob { data: Some(directory.path().to_owned()) };
+        let job =
+            EvalJob { data: Some(directory.path().to_owned()), on_bad_sample: OnBadSample::Fail };
         // What is packed was measured on the graph, and is served by the plan.
         let again = evaluate(&package, &job, &Device::Cpu).unwrap().metrics;
         assert!(again.keys().eq(report.metrics.keys()));

@@ -49,7 +49,7 @@ pub fn fit(
     for epoch in 1..=section.epochs {
         let start = Instant::now();
         let train_loss = learner.epoch(&streams)?;
-        let held_out = measure(&model.detach().fold()?, &plan.language, &plan.held_out)?;
+        let held_out = measure(&model.detach().fold()?, &plan.language, plan.watched())?;
         learner.sound(held_out.nats_per_token)?;
         (job.report)(&EpochReport {
             epoch,

@@ -6,7 +6,7 @@ use candle_core::Device;
 use serde_json::Map;
 
 use super::*;
-use crate::arch::{EvalJob, Recipe, TrainError, TrainJob, TrainReport};
+use crate::arch::{EvalJob, OnBadSample, Recipe, TrainError, TrainJob, TrainReport};
 use crate::compute::Trainable;
 use crate::compute::kernels::{self, Level};
 use crate::domain::{Outcome, ParamValue, Params, Payload, Priority};
@@ -168,6 +168,7 @@ fn learn(dir: &Path, recipe: Recipe) -> (Result<TrainReport, TrainError>, Vec<f6
         source_revision: "maas".to_owned(),
         data: Some(text),
         seed: 1,
+        on_bad_sample: OnBadSample::Fail,
         out: dir.join("store"),
         report: &mut |epoch| losses.push(epoch.train_loss),
     };
@@ -209,7 +210,7 @@ fn a_sentence_is_learned_packed_and_opened() {
     check(&package, &network, &language).unwrap();
     assert_eq!(greedy(&network, &language, "the quick ", 15), "brown fox jumps");
 
-    let job = EvalJob { data: Some(dir.path().join("text.txt")) };
+    let job = EvalJob { data: Some(dir.path().join("text.txt")), on_bad_sample: OnBadSample::Fail };
     let eval = train::evaluate(&package, &job, &Device::Cpu).unwrap();
     for (name, value) in &eval.metrics {
         // Packed from what the graph said, measured by the kernels.

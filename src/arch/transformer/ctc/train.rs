@@ -1,17 +1,15 @@
 //! Training on spoken clips: CTC, length-sorted batches, augmentation, and a package at the end.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::Deserialize;
 use serde_json::json;
 
 use crate::arch::golden::{GoldenSample, TOLERANCE};
-use crate::arch::pack::{self, DataReceipt, Signature};
+use crate::arch::pack::{self, Signature};
 use crate::arch::transformer::ctc::augment::Augment;
 use crate::arch::transformer::ctc::config::{Config, Preprocessing};
 use crate::arch::transformer::ctc::corpus::{Corpus, Utterance};
@@ -26,14 +24,6 @@ use crate::compute::{Device, Trainable};
 use crate::domain::{Datatype, TensorSpec};
 use crate::media::mel::Spectrogram;
 use crate::package::WEIGHTS_FILE;
-
-/// `[data]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataSection {
-    /// Holds `clips.jsonl`.
-    pub directory: PathBuf,
-}
 
 /// Trains what the recipe says and packs it.
 ///
@@ -50,9 +40,7 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     if recipe.fit.batch == 0 {
         return Err(TrainError::Data("fit.batch is 0: expected 1 or more clips in a step".into()));
     }
-    let data: DataSection = section("data", &recipe.data)?;
-    let directory = job.data.clone().unwrap_or(data.directory);
-    let corpus = Corpus::load(&directory, &preprocessing, &config)?;
+    let corpus = Corpus::load(job, &preprocessing, &config)?;
 
     let longest = config.positions(augment.frames_max(corpus.longest()));
     if longest > config.positions_max {
@@ -101,7 +89,7 @@ impl Fit<'_> {
     fn all(&mut self, job: &mut TrainJob<'_>) -> Result<BTreeMap<String, f64>, TrainError> {
         let fit = job.recipe.fit.clone();
         let steps = self.corpus.train.len().div_ceil(fit.batch) * fit.epochs;
-        let mut metrics = self.corpus.measured.score(self.network, &self.corpus.codec)?;
+        let mut metrics = self.corpus.measured.watch(self.network, &self.corpus.codec)?;
         for epoch in 1..=fit.epochs {
             let began = Instant::now();
             let (mut sum, mut count) = (0.0, 0.0);
@@ -113,7 +101,7 @@ impl Fit<'_> {
                 )?;
                 count += 1.0;
             }
-            metrics = self.corpus.measured.score(self.network, &self.corpus.codec)?;
+            metrics = self.corpus.measured.watch(self.network, &self.corpus.codec)?;
             let mut told = metrics.clone();
             told.insert("skipped".to_owned(), std::mem::take(&mut self.skipped) as f64);
             (job.report)(&EpochReport {
@@ -123,7 +111,10 @@ impl Fit<'_> {
                 seconds: began.elapsed().as_secs_f64(),
             });
         }
-        Ok(metrics)
+        if self.corpus.measured.validation.is_empty() {
+            return Ok(metrics);
+        }
+        self.corpus.measured.score(self.network, &self.corpus.codec)
     }
 
     /// Clips of nearly one length together, so that little is padded, in an order by chance.
@@ -200,7 +191,7 @@ fn write(
         (CHARACTERS_FILE.to_owned(), corpus.characters.to_json()),
     ]);
     let code = corpus.measured.golden(network, &corpus.codec)?;
-    let answer = golden_answer(network, &corpus.codec, code.clone().into())
+    let answer = golden_answer(network, &corpus.codec, code.clone())
         .map_err(|reason| TrainError::Data(format!("the golden sample: {reason}")))?;
     let sample = GoldenSample {
         input: "golden/code.wav".to_owned(),
@@ -212,10 +203,9 @@ fn write(
         }),
         tolerance: TOLERANCE,
     };
-    files.insert(sample.input.clone(), code);
-    let receipt = DataReceipt { digest: corpus.digest, description: corpus.description.clone() };
-    let manifest = pack::manifest(job, signature(), metrics, receipt);
-    pack::write(job, manifest, files, &[sample])
+    files.insert(sample.input.clone(), code.to_vec());
+    let manifest = pack::manifest(job, signature(), metrics, corpus.receipt.clone());
+    pack::write(job, manifest, files, &[sample], corpus.left_out.clone())
 }
 
 /// A waveform in, a text out.
