@@ -31,14 +31,12 @@ floors=$(cargo bench --locked --bench floors --no-run --message-format=json |
 # Networks that nobody publishes, with fresh weights.
 fresh=$target/store
 if ! [ -d "$fresh/lenet-cifar/1" ]; then
-    "$python" "$here/lenet_cifar.py" "$target/lenet"
-    "$maas" import "$target/lenet/weights.safetensors" --recipe "$here/lenet_cifar.toml" \
-        --labels "$target/lenet/labels.txt" --out "$fresh"
+    "$maas" train config/train/bench-lenet-cifar.toml --epochs 0 --out "$fresh"
 fi
 for hidden in 128 512; do
     if ! [ -d "$fresh/gru-$hidden/1" ]; then
-        sed "s/HIDDEN/$hidden/" "$here/gru.toml" >"$target/gru-$hidden.toml"
-        "$maas" train "$target/gru-$hidden.toml" --out "$fresh"
+        sed "s/128/$hidden/; s/sequence = $hidden/sequence = 128/" config/train/bench-gru128.toml >"$target/gru-$hidden.toml"
+        "$maas" train "$target/gru-$hidden.toml" --data docs/packages.md --epochs 0 --out "$fresh"
     fi
 done
 

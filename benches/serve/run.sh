@@ -5,7 +5,7 @@
 #                                                # efficientnet-json, gru-128, gru-256, minilm-22, minilm-95, whisper, health
 #   benches/serve/run.sh STORE gru-128 --engines maas,triton --concurrency 1,8,64 --seconds 10 --rounds 3 --cores 0,1
 #
-# STORE holds the packages lenet-cifar, efficientnet-lite0, kjv, minilm-l6 and whisper-tiny-en, each as version 1;
+# STORE holds the packages lenet-cifar, efficientnet-lite0, kjv, gru-128, minilm-l6 and whisper-tiny-en, each as version 1;
 # docs/performance.md says how they are made. Needs Python 3.11 or newer, wrk (Debian's package) and
 # `cargo build --release`; MAAS may name another build. The other servers come from PyPI, into target/serve, where everything
 # else is written too; WHISPER may name the directory of tiny.en in CTranslate2's format, which scripts/pretrained.sh fetches.

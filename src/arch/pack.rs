@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::arch::golden::{GOLDEN_FILE, GoldenSample};
+use crate::arch::train::checkpoint;
 use crate::arch::{OpenError, Recipe, TrainError, TrainJob, TrainReport};
 use crate::domain::{Digest, TensorSpec};
 use crate::package::{self, Draft, Manifest, Package, PackageError, TrainingReceipt};
@@ -81,6 +82,8 @@ pub fn write(
 ) -> Result<TrainReport, TrainError> {
     let metrics = manifest.metrics.clone();
     let (place, digest) = place(&job.out, manifest, files, samples)?;
+    // There may be none: a run of no epochs writes none.
+    let _ = std::fs::remove_file(checkpoint::path(&job.out, &job.recipe.name, job.recipe.version));
     Ok(TrainReport { place, digest, metrics, left_out })
 }
 

@@ -7,6 +7,7 @@ mod eval;
 mod health;
 mod import;
 mod key;
+mod progress;
 mod serve;
 mod settings;
 mod train;

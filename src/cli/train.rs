@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::arch::{self, EpochReport, OnBadSample, Recipe, TrainJob};
+use crate::arch::{self, OnBadSample, Recipe, TrainJob};
+use crate::cli::progress::Progress;
 use crate::cli::{Outcome, say_left_out};
 use crate::compute::device;
 use crate::domain::DeviceChoice;
@@ -24,6 +25,9 @@ pub struct Args {
     /// What a corrupt file or an unknown label does: fail, or skip, which lists what it left out
     #[arg(long, default_value_t = OnBadSample::Fail)]
     on_bad_sample: OnBadSample,
+    /// Go on from the last whole epoch of a run that was cut off
+    #[arg(long)]
+    resume: bool,
     /// The store that gets <name>/<version>/
     #[arg(long)]
     out: PathBuf,
@@ -50,7 +54,7 @@ pub fn run(args: Args) -> Outcome {
     }
     let architecture = arch::find(&recipe.architecture.name)?;
     let device = device::open(args.device)?;
-    let json = args.json;
+    let mut progress = Progress::new(args.json, recipe.fit.epochs);
     let mut job = TrainJob {
         command: command(&args, recipe.fit.epochs),
         recipe,
@@ -60,7 +64,8 @@ pub fn run(args: Args) -> Outcome {
         seed: args.seed,
         on_bad_sample: args.on_bad_sample,
         out: args.out,
-        report: &mut |epoch| print_epoch(epoch, json),
+        resume: args.resume,
+        report: &mut |event| progress.show(event),
     };
     let report = (architecture.train)(&mut job, &device)?;
     say_left_out(&report.left_out);
@@ -71,27 +76,10 @@ pub fn run(args: Args) -> Outcome {
 /// The command that makes this package again, for its receipt.
 fn command(args: &Args, epochs: usize) -> String {
     let recipe = args.recipe.display();
-    format!(
-        "maas train {recipe} --epochs {epochs} --seed {} --out {}",
-        args.seed,
-        args.out.display()
-    )
-}
-
-fn print_epoch(epoch: &EpochReport, json: bool) {
-    if json {
-        if let Ok(line) = serde_json::to_string(epoch) {
-            println!("{line}");
-        }
-        return;
-    }
-    let metrics: Vec<String> =
-        epoch.metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-    println!(
-        "epoch {:>3}  train_loss {:.4}  {}  {:.1} s",
-        epoch.epoch,
-        epoch.train_loss,
-        metrics.join("  "),
-        epoch.seconds
-    );
+    let (seed, out) = (args.seed, args.out.display());
+    let skip = match args.on_bad_sample {
+        OnBadSample::Fail => "",
+        OnBadSample::Skip => " --on-bad-sample skip",
+    };
+    format!("maas train {recipe} --epochs {epochs} --seed {seed}{skip} --out {out}")
 }

@@ -11,5 +11,5 @@ mod values;
 
 pub use device::{Device, DeviceError};
 pub use loader::Loader;
-pub use parameters::{Init, Parameters, Trainable, WeightError};
+pub use parameters::{Init, Named, Parameters, Trainable, WeightError};
 pub use values::Values;

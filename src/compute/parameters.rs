@@ -72,6 +72,9 @@ pub(super) fn place(
         .map_err(|error| WeightError::Device { name: name.to_owned(), reason: error.to_string() })
 }
 
+/// Tensors by name.
+pub type Named = BTreeMap<String, Tensor>;
+
 /// Makes variables: fresh ones from a seed. Keeps them by name, for the optimiser and for saving.
 pub struct Trainable {
     rng: ChaCha8Rng,
@@ -101,6 +104,38 @@ impl Trainable {
     #[must_use]
     pub fn buffer_variable(&self, name: &str) -> Option<&Var> {
         self.buffers.get(name)
+    }
+
+    /// A copy of every tensor.
+    ///
+    /// # Errors
+    /// When a tensor cannot be copied.
+    pub fn snapshot(&self) -> candle_core::Result<Named> {
+        let all = self.parameters.iter().chain(&self.buffers);
+        all.map(|(name, var)| Ok((name.clone(), var.as_tensor().detach().copy()?))).collect()
+    }
+
+    /// Sets every tensor to its value in `values`, which may hold others besides.
+    ///
+    /// # Errors
+    /// [`WeightError`] naming the first tensor that is missing or of another shape.
+    pub fn restore(&self, values: &Named) -> Result<(), WeightError> {
+        for (name, var) in self.parameters.iter().chain(&self.buffers) {
+            let expected = var.dims().to_vec();
+            let value = values.get(name).ok_or_else(|| WeightError::Missing {
+                name: name.clone(),
+                expected: expected.clone(),
+            })?;
+            if value.dims() != expected {
+                let got = value.dims().to_vec();
+                return Err(WeightError::Shape { name: name.clone(), expected, got });
+            }
+            var.set(value).map_err(|error| WeightError::Device {
+                name: name.clone(),
+                reason: error.to_string(),
+            })?;
+        }
+        Ok(())
     }
 
     /// All tensors as the bytes of a safetensors file, F32.

@@ -2,8 +2,8 @@
 //! work: there are two lanes, each with as many threads as there are cores, and the long one yields to the
 //! short one by its priority in the operating system. Inside a lane models share the threads by weight, in
 //! predicted time. Each thread runs one batch or one step with one thread inside, and takes the next; only a turn
-//! that begins alone may have the other cores, too. A turn of some microseconds that would find a thread asleep
-//! is done by whoever asks for it.
+//! that begins alone may have the other cores, too. A turn of some microseconds, where nobody waits, is done by
+//! whoever asks for it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -242,8 +242,8 @@ impl Flow {
         self.shared.ask(&self.member, not_before);
     }
 
-    /// Does a turn on this thread, if it is so short that waking another would take longer, and one of the lane's
-    /// would have taken it at once. Says whether it did.
+    /// Does a turn on this thread, if it is so short that waking another would take longer and nobody waits for
+    /// one. Says whether it did.
     pub fn here(&self) -> bool {
         self.shared.here(&self.member)
     }
@@ -329,7 +329,7 @@ impl Shared {
 
     fn here(&self, member: &Arc<Member>) -> bool {
         let lane = &self.short;
-        if member.job.predicted().is_none_or(|time| time > HERE_MAX) || !lane.is_free() {
+        if member.job.predicted().is_none_or(|time| time > HERE_MAX) || !lane.nobody_waits() {
             return false;
         }
         let now = self.now();
@@ -380,10 +380,8 @@ impl Lane {
         Self { state: Mutex::default(), wake: Condvar::new(), seats: seats(), guests: seats() }
     }
 
-    /// Whether a thread sleeps and nothing waits.
-    fn is_free(&self) -> bool {
-        let state = self.state();
-        state.asleep > 0 && state.queue.is_empty()
+    fn nobody_waits(&self) -> bool {
+        self.state().queue.is_empty()
     }
 
     /// The next turn, once there is one; `None` when the lane closes.
@@ -472,11 +470,8 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_of_some_microseconds_is_done_by_whoever_asks_where_a_thread_would_be_free() {
+    fn a_turn_of_some_microseconds_is_done_by_whoever_asks_where_nobody_waits() {
         let lanes = Lanes::start(1).unwrap();
-        while !lanes.shared.short.is_free() {
-            std::thread::yield_now();
-        }
         let (done, finished) = mpsc::channel();
         let flow = |predicted, left| {
             let job = Countdown { left: AtomicU64::new(left), done: done.clone(), predicted };
@@ -497,7 +492,7 @@ mod tests {
         assert!(!flow(HERE_MAX, 1).here(), "others wait");
         drop(waiting);
         lanes.shared.short.guests[0].claim(1);
-        assert!(!flow(HERE_MAX, 1).here(), "the lane has one thread, and one is at work");
+        assert!(!flow(HERE_MAX, 1).here(), "the lane has one thread, and one guest is at work");
     }
 
     #[test]

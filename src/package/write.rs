@@ -57,6 +57,22 @@ pub fn write(root: &Path, draft: &Draft) -> Result<(PathBuf, Digest), PackageErr
     Ok((place, sha256(text.as_bytes())))
 }
 
+/// Puts a file of these bytes in the place of the one at `path`: whoever looks finds one or the other, whole.
+///
+/// # Errors
+/// [`PackageError::Write`] when it cannot be written; the one before is there yet.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), PackageError> {
+    let temporary = path.with_added_extension("partial");
+    let written = write_synced(&temporary, bytes)
+        .and_then(|()| fs::rename(&temporary, path).map_err(|source| write_error(path, source)));
+    if written.is_err() {
+        // On a full disk, what was written of it is in the way.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), PackageError> {
     let write = || {
         if let Some(parent) = path.parent() {

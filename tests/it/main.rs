@@ -6,6 +6,8 @@ mod architecture;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod data;
+#[cfg(test)]
 mod imports;
 #[cfg(test)]
 mod load;
@@ -17,3 +19,5 @@ mod packages;
 mod predictions;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod training;

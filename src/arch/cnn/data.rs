@@ -131,3 +131,52 @@ fn load(
 fn class(part: &Part, index: usize) -> u32 {
     u32::try_from(part.label(index)).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::picture::Picture;
+
+    fn part(directory: &std::path::Path) -> Part {
+        for index in 0..40_u8 {
+            let folder = directory.join(if index % 2 == 0 { "even" } else { "odd" });
+            std::fs::create_dir_all(&folder).unwrap();
+            let pixels = vec![index, 100, 100, 100];
+            let png = Picture::grey(2, 2, pixels).unwrap().to_png().unwrap();
+            std::fs::write(folder.join(format!("{index}.png")), png).unwrap();
+        }
+        let config = DataConfig { test: 0.1, ..DataConfig::default() };
+        pictures::open(&config, directory, &mut BadSamples::default()).unwrap().train
+    }
+
+    #[test]
+    fn an_epoch_depends_on_its_seed_and_number_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let part = part(directory.path());
+        let preprocessing: Preprocessing = toml::from_str(
+            "channels = 1\nwidth = 2\nheight = 2\nfit = \"stretch\"\nfilter = \"nearest\"\n\
+             mean = [0]\nstd = [1]",
+        )
+        .unwrap();
+        let augmentation = toml::from_str("crop_padding = 1\nflip = true\ncontrast = 0.2").unwrap();
+        let drawn = |seed, epoch| -> Vec<_> {
+            let draw = Draw { augmentation, batch: 5, seed };
+            let batches = draw.epoch(&part, &preprocessing, epoch).unwrap();
+            batches.map(|batch| batch.map(|b| (b.samples, b.labels)).unwrap()).collect()
+        };
+        let first = drawn(1, 1);
+        assert_eq!(
+            first.iter().map(|(_, labels)| labels.len()).collect::<Vec<_>>(),
+            [5, 5, 5, 5, 5, 5, 5, 1]
+        );
+        assert_eq!(drawn(1, 1), first);
+        assert_ne!(drawn(1, 2), first);
+        assert_ne!(drawn(2, 1), first);
+        let plain: Vec<_> = in_order(&part, &preprocessing, 36).unwrap().collect();
+        let Ok(Batch { samples, labels }) = &plain[0] else { panic!("expected a batch") };
+        for (index, sample) in samples.iter().enumerate() {
+            let is_odd = (sample[0] / 2.0).fract() > 0.25;
+            assert_eq!(labels[index] == 1, is_odd, "the label is that of the picture");
+        }
+    }
+}

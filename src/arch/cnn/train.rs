@@ -1,11 +1,8 @@
 //! Training a classifier of pictures: shuffled mini-batches, cross entropy, a schedule.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use candle_core::Tensor;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 use crate::arch::cnn::augment::Augmentation;
 use crate::arch::cnn::codec::CnnCodec;
@@ -14,11 +11,12 @@ use crate::arch::cnn::evaluate::score;
 use crate::arch::cnn::net::{self, Graph, Head};
 use crate::arch::cnn::{config, head, samples, signature};
 use crate::arch::pack::{self, Signature};
-use crate::arch::{EpochReport, FitSection, OpenError, TrainError, TrainJob, TrainReport, section};
-use crate::compute::fit::{Optimiser, cross_entropy};
+use crate::arch::{
+    Goal, Learner, Lesson, OpenError, TrainError, TrainJob, TrainReport, run, section,
+};
+use crate::compute::fit::cross_entropy;
 use crate::compute::layers::Mode;
 use crate::compute::{Device, Trainable};
-use crate::dataset::pictures::Part;
 use crate::domain::MediaLimits;
 use crate::media::preprocessing::Preprocessing;
 use crate::package::WEIGHTS_FILE;
@@ -37,18 +35,20 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     let options: Options = section("fit.options", &job.recipe.fit.options)?;
     let data = Data::read(job)?;
     let (made, network, codec) = fresh(job, &data, device)?;
-    {
-        options.augmentation.check(codec.preprocessing.shape()[0])?;
-        let mut fit = Fit::new(job, &made, options)?;
-        for epoch in 1..=job.recipe.fit.epochs {
-            let started = Instant::now();
-            let train_loss = fit.epoch(&network, &codec, &data.train, epoch)?;
-            let metrics = score(&network, &codec, data.watched())?;
-            let seconds = started.elapsed().as_secs_f64();
-            (job.report)(&EpochReport { epoch, train_loss, metrics, seconds });
-        }
+    if !(0.0..1.0).contains(&options.label_smoothing) {
+        let reason = "label_smoothing: expected 0 to below 1".to_owned();
+        return Err(OpenError::Config { section: "fit.options", reason }.into());
     }
-    let metrics = score(&network, &codec, &data.test)?;
+    options.augmentation.check(codec.preprocessing.shape()[0])?;
+    let (augmentation, batch) = (options.augmentation, job.recipe.fit.batch);
+    let draw = Draw { augmentation, batch, seed: job.seed };
+    let smoothing = options.label_smoothing;
+    let mut lesson = Pictures { network: &network, codec: &codec, data: &data, smoothing, draw };
+    let finished = run(job, &made, device, data.receipt.digest, &mut lesson)?;
+    let metrics = match data.validation {
+        None => finished.metrics,
+        Some(_) => score(&network, &codec, &data.test)?,
+    };
     package(job, &made, &network, &codec, data, metrics)
 }
 
@@ -77,78 +77,46 @@ fn fresh(
     Ok((made, Graph { cnn, head, device: device.clone() }, codec))
 }
 
-/// The state of one run.
-struct Fit {
-    section: FitSection,
-    options: Options,
-    optimiser: Optimiser,
+/// What is learned from and measured on.
+struct Pictures<'a> {
+    network: &'a Graph,
+    codec: &'a CnnCodec,
+    data: &'a Data,
+    smoothing: f64,
     draw: Draw,
-    rng: ChaCha8Rng,
-    step: usize,
 }
 
-impl Fit {
-    fn new(job: &TrainJob<'_>, made: &Trainable, options: Options) -> Result<Self, TrainError> {
-        let section = job.recipe.fit.clone();
-        let refuse = |reason: &str| OpenError::Config { section: "fit", reason: reason.to_owned() };
-        if section.batch == 0 {
-            return Err(refuse("batch: expected a number above 0").into());
-        }
-        if !(0.0..1.0).contains(&options.label_smoothing) {
-            return Err(refuse("options.label_smoothing: expected 0 to below 1").into());
-        }
-        let optimiser = Optimiser::new(section.optimiser.clone(), made.variables())?;
-        // Fresh parameters come from stream 0 of the same seed.
-        let mut rng = ChaCha8Rng::seed_from_u64(job.seed);
-        rng.set_stream(1);
-        let draw =
-            Draw { augmentation: options.augmentation, batch: section.batch, seed: job.seed };
-        Ok(Self { section, options, optimiser, draw, rng, step: 0 })
+impl Lesson for Pictures<'_> {
+    fn steps(&self) -> usize {
+        self.data.train.len().div_ceil(self.draw.batch)
     }
 
     /// One pass over the training pictures, in a new order; the mean loss of a picture.
-    fn epoch(
-        &mut self,
-        network: &Graph,
-        codec: &CnnCodec,
-        train: &Part,
-        epoch: usize,
-    ) -> Result<f64, TrainError> {
-        let steps = self.section.epochs * train.len().div_ceil(self.section.batch);
+    fn epoch(&mut self, learner: &mut Learner<'_>) -> Result<f64, TrainError> {
+        let (train, network) = (&self.data.train, self.network);
         let mut sum = 0.0;
-        for batch in self.draw.epoch(train, &codec.preprocessing, epoch)? {
+        for batch in self.draw.epoch(train, &self.codec.preprocessing, learner.epoch())? {
             let batch = batch?;
             let (x, targets) = tensors(network, &batch)?;
-            let factor = self.section.schedule.factor(self.step, steps);
-            let loss = self.descend(network, &x, &targets, factor)?;
+            let logits = network.cnn.forward(&x, &mut Mode::Training(&mut learner.rng))?;
+            let loss = cross_entropy(&logits, &targets, self.smoothing)?;
             #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
             let share = batch.labels.len() as f64 / train.len() as f64;
-            sum += loss * share;
+            sum += learner.descend(&loss)? * share;
         }
         Ok(sum)
     }
 
-    /// One step down the gradient; the loss before it.
-    fn descend(
-        &mut self,
-        network: &Graph,
-        x: &Tensor,
-        targets: &Tensor,
-        factor: f64,
-    ) -> Result<f64, TrainError> {
-        let logits = network.cnn.forward(x, &mut Mode::Training(&mut self.rng))?;
-        let loss = cross_entropy(&logits, targets, self.options.label_smoothing)?;
-        let value = f64::from(loss.to_scalar::<f32>()?);
-        self.step += 1;
-        // A loss can be the last number before a gradient that is none.
-        if value.is_finite() && self.optimiser.step(&loss.backward()?, factor)?.is_finite() {
-            return Ok(value);
-        }
-        let learning_rate = self.section.optimiser.learning_rate * factor;
-        Err(TrainError::Diverged { step: self.step, loss: value, learning_rate })
+    fn measure(&mut self) -> Result<BTreeMap<String, f64>, TrainError> {
+        score(self.network, self.codec, self.data.watched())
+    }
+
+    fn goal(&self) -> Goal {
+        Goal { metric: "accuracy", rises: true }
     }
 }
 
+/// Pixels `[rows, channels, height, width]` and labels.
 fn tensors(network: &Graph, batch: &Batch) -> Result<(Tensor, Tensor), TrainError> {
     let x = network.cnn.batch(&batch.samples, &network.device)?;
     Ok((x, Tensor::new(batch.labels.as_slice(), &network.device)?))
@@ -260,7 +228,8 @@ mod tests {
             seed,
             on_bad_sample: OnBadSample::Fail,
             out: directory.join(format!("out-{seed}")),
-            report: &mut |epoch| epochs.push(epoch.epoch),
+            resume: false,
+            report: &mut |event| epochs.extend(event.epoch().map(|report| report.epoch)),
         };
         let report = train(&mut job, &Device::Cpu);
         let expected: Vec<usize> = (1..=job.recipe.fit.epochs).collect();

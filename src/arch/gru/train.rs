@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use candle_core::Device;
 
 use crate::arch::golden::{GoldenSample, TOLERANCE};
-use crate::arch::gru::fit::{fit, measure};
+use crate::arch::gru::fit::{Texts, measure};
 use crate::arch::gru::net::RecurrentModel;
 use crate::arch::gru::packed::PackedModel;
 use crate::arch::gru::plan::{Data, Plan, encode};
 use crate::arch::gru::{golden_figure, load};
 use crate::arch::pack::{self, DataReceipt, Signature};
-use crate::arch::{EvalJob, EvalReport, TrainError, TrainJob, TrainReport, section};
+use crate::arch::{EvalJob, EvalReport, TrainError, TrainJob, TrainReport, run, section};
 use crate::compute::{Loader, Trainable, kernels};
 use crate::dataset::BadSamples;
 use crate::domain::{Datatype, MediaLimits, TensorSpec};
@@ -34,7 +34,8 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     job.recipe.architecture.config.insert("vocabulary".to_owned(), rows);
     let mut parameters = Trainable::new(job.seed, device);
     let model = RecurrentModel::new(&mut parameters, &plan.config, plan.rows)?;
-    fit(job, &plan, &model, &parameters)?;
+    let mut lesson = Texts::new(&plan, &model, job.recipe.fit.batch)?;
+    run(job, &parameters, device, plan.text.digest, &mut lesson)?;
     pack(job, plan, parameters.to_safetensors()?, device)
 }
 

@@ -1,5 +1,6 @@
-//! Training: losses, optimisers and learning-rate schedules. The loops live with each architecture.
+//! Training: losses, optimisers, learning-rate schedules, and the file that a run goes on from.
 
+pub mod file;
 mod loss;
 mod optimiser;
 mod schedule;

@@ -231,7 +231,9 @@ mod tests {
             seed: 5,
             on_bad_sample: OnBadSample::Fail,
             out: out.to_owned(),
-            report: &mut |report| {
+            resume: false,
+            report: &mut |event| {
+                let Some(report) = event.epoch() else { return };
                 assert!(
                     report.metrics.contains_key("wer") && report.metrics.contains_key("wer_real")
                 );

@@ -349,6 +349,7 @@ mod tests {
             method: Method::Adamw,
             learning_rate: 0.01,
             momentum: 0.0,
+            nesterov: false,
             weight_decay: 0.0,
             clip_norm: 1.0,
         };

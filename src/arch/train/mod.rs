@@ -1,4 +1,9 @@
-//! What training and evaluating are asked and what they say: the same for every architecture.
+//! What training and evaluating are asked and what they say, and the run of a training: the same for every
+//! architecture.
+
+pub mod checkpoint;
+mod course;
+mod learner;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,6 +17,9 @@ use crate::dataset::DataError;
 pub use crate::dataset::OnBadSample;
 use crate::domain::{Digest, ModelName, Version};
 use crate::package::{ArchitectureSection, PackageError};
+
+pub use course::{Goal, Lesson, run};
+pub use learner::Learner;
 
 /// A recipe: a TOML file that says what to train, on what, and how.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -35,7 +43,11 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FitSection {
+    /// At the most.
     pub epochs: usize,
+    /// Stops when so many epochs were no better than the best before them, and keeps the best; 0 never stops early.
+    #[serde(default)]
+    pub patience: usize,
     /// Rows in a step.
     pub batch: usize,
     pub optimiser: OptimiserConfig,
@@ -43,6 +55,20 @@ pub struct FitSection {
     /// What only this architecture's loop knows (sequence length, augmentation, …).
     #[serde(default)]
     pub options: toml::Table,
+}
+
+impl FitSection {
+    /// # Errors
+    /// [`TrainError::Open`] naming the key that is of no use.
+    pub fn check(&self) -> Result<(), TrainError> {
+        if self.batch == 0 {
+            let reason = "batch: expected a number above 0".to_owned();
+            return Err(OpenError::Config { section: "fit", reason }.into());
+        }
+        let refuse = |reason| OpenError::Config { section: "fit", reason };
+        self.optimiser.check().map_err(refuse)?;
+        Ok(self.schedule.check().map_err(refuse)?)
+    }
 }
 
 /// One run of `maas train`.
@@ -59,12 +85,46 @@ pub struct TrainJob<'a> {
     pub on_bad_sample: OnBadSample,
     /// The store that gets `<name>/<version>/`.
     pub out: PathBuf,
-    /// Told after each epoch.
-    pub report: &'a mut dyn FnMut(&EpochReport),
+    /// Goes on from the checkpoint of a run that was cut off.
+    pub resume: bool,
+    /// Told of each step and each epoch.
+    pub report: &'a mut dyn FnMut(Event<'_>),
+}
+
+/// What a run tells while it goes on.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    Step(StepReport),
+    Epoch(&'a EpochReport),
+}
+
+impl<'a> Event<'a> {
+    /// The epoch that is over, where that is what happened.
+    #[must_use]
+    pub fn epoch(self) -> Option<&'a EpochReport> {
+        match self {
+            Self::Epoch(report) => Some(report),
+            Self::Step(_) => None,
+        }
+    }
+}
+
+/// One step of the optimiser.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// From 1.
+    pub epoch: usize,
+    /// Of this epoch, from 1.
+    pub step: usize,
+    /// In an epoch.
+    pub steps: usize,
+    /// Before the step.
+    pub loss: f64,
+    pub learning_rate: f64,
 }
 
 /// One epoch, as `--json` prints it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochReport {
     pub epoch: usize,
     pub train_loss: f64,
@@ -114,6 +174,8 @@ pub enum TrainError {
          lower fit.optimiser.learning_rate, or set fit.optimiser.clip_norm"
     )]
     Diverged { step: usize, loss: f64, learning_rate: f64 },
+    #[error("checkpoint {}: {reason}", path.display())]
+    Checkpoint { path: PathBuf, reason: String },
     #[error("the arithmetic failed: {0}")]
     Arithmetic(#[from] candle_core::Error),
     #[error(transparent)]
