@@ -16,6 +16,10 @@ pub struct DataReceipt {
     /// SHA-256 over the data, as its reader defines it.
     pub digest: Digest,
     pub description: String,
+    /// How many samples each part has, and how many were left out.
+    pub parts: BTreeMap<String, usize>,
+    /// What fixes which samples were held out, where chance does.
+    pub seed: Option<u64>,
 }
 
 /// What the network takes and gives.
@@ -52,19 +56,21 @@ pub fn manifest(
         training: Some(TrainingReceipt {
             data_digest: data.digest,
             data_description: data.description,
+            data_seed: data.seed,
             seed: job.seed,
             epochs: recipe.fit.epochs,
             parent: job.parent.as_ref().map(|parent| parent.package.digest),
             command: job.command.clone(),
             recipe: job.recipe_text.clone(),
             source_revision: job.source_revision.clone(),
+            data_parts: data.parts,
         }),
         import: None,
         files: BTreeMap::new(),
     }
 }
 
-/// Writes what was trained into the job's store.
+/// Writes what was trained into the job's store; `left_out` is what it was not trained on.
 ///
 /// # Errors
 /// [`TrainError::Package`] when the version exists already or a file cannot be written.
@@ -73,12 +79,13 @@ pub fn write(
     manifest: Manifest,
     files: BTreeMap<String, Vec<u8>>,
     samples: &[GoldenSample],
+    left_out: Vec<String>,
 ) -> Result<TrainReport, TrainError> {
     let metrics = manifest.metrics.clone();
     let (place, digest) = place(&job.out, manifest, files, samples)?;
     // There may be none: a run of no epochs writes none.
     let _ = std::fs::remove_file(checkpoint::path(&job.out, &job.recipe.name, job.recipe.version));
-    Ok(TrainReport { place, digest, metrics })
+    Ok(TrainReport { place, digest, metrics, left_out })
 }
 
 /// Adds the list of golden samples to `files` and writes the package into the store `out`.

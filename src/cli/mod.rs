@@ -81,6 +81,16 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Lists the samples that were of no use, and counts them.
+fn say_left_out(left_out: &[String]) {
+    for sample in left_out {
+        eprintln!("left out: {sample}");
+    }
+    if !left_out.is_empty() {
+        eprintln!("{} bad samples were left out", left_out.len());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

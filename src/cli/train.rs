@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::arch::{self, Parent, Recipe, TrainJob};
-use crate::cli::Outcome;
+use crate::arch::{self, OnBadSample, Parent, Recipe, TrainJob};
 use crate::cli::events::Events;
 use crate::cli::progress::Progress;
+use crate::cli::{Outcome, say_left_out};
 use crate::compute::device;
 use crate::domain::{DeviceChoice, ModelName, Version};
 use crate::package::{Package, PackageError};
@@ -34,6 +34,9 @@ pub struct Args {
     /// Do not learn the parameters whose names begin so; may be given several times
     #[arg(long, value_name = "NAME")]
     freeze: Vec<String>,
+    /// What a corrupt file or an unknown label does: fail, or skip, which lists what it left out
+    #[arg(long, default_value_t = OnBadSample::Fail)]
+    on_bad_sample: OnBadSample,
     /// Go on from the last whole epoch of a run that was cut off
     #[arg(long)]
     resume: bool,
@@ -112,6 +115,7 @@ pub fn run(args: Args) -> Outcome {
         source_revision: crate::config::revision(),
         data: args.data,
         seed: args.seed,
+        on_bad_sample: args.on_bad_sample,
         out: args.out,
         parent,
         freeze: args.freeze,
@@ -124,6 +128,7 @@ pub fn run(args: Args) -> Outcome {
         },
     };
     let report = (architecture.train)(&mut job, &device)?;
+    say_left_out(&report.left_out);
     eprintln!("packed {} with digest {}", report.place.display(), report.digest);
     Ok(())
 }
@@ -136,6 +141,9 @@ fn command(args: &Args, epochs: usize) -> String {
     let from = args.from.as_ref();
     words.extend(from.map(|from| format!("--from {from} --store {}", args.store.display())));
     words.extend(args.freeze.iter().map(|name| format!("--freeze {name}")));
+    if args.on_bad_sample == OnBadSample::Skip {
+        words.push("--on-bad-sample skip".to_owned());
+    }
     words.push(format!("--out {}", args.out.display()));
     words.join(" ")
 }

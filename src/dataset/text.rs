@@ -1,40 +1,150 @@
-//! A text to learn from: one file in UTF-8, its tail held out.
+//! Texts to learn from: files in UTF-8, the tail of each held out.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::dataset::split::check_share;
+use crate::dataset::{BadSamples, DataError};
 use crate::domain::Digest;
-use crate::package::sha256;
 
-/// A text in its two parts.
+/// One place or several: files, or directories whose `.txt` files are read in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Paths {
+    One(PathBuf),
+    Several(Vec<PathBuf>),
+}
+
+/// The shares of each file's bytes that are not learned from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shares {
+    /// Measured on after each epoch: the bytes before the tail.
+    pub validation: f64,
+    /// Measured on at the end: the tail.
+    pub held_out: f64,
+}
+
+/// A text in its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
-    /// What is learned from.
-    pub train: String,
-    /// The tail, for measuring.
-    pub held_out: String,
-    /// SHA-256 of the file's bytes.
+    pub train: Part,
+    pub validation: Part,
+    pub held_out: Part,
+    /// SHA-256 of the bytes of all files, in their order.
     pub digest: Digest,
 }
 
-/// Reads `path` and holds the last `fraction` of its bytes out, from the next whole character on.
+/// The pieces of the files that one part has, joined.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    pub text: String,
+    pieces: Vec<Piece>,
+}
+
+/// Where a piece came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Piece {
+    /// Its first byte in the part.
+    start: usize,
+    path: PathBuf,
+    /// Of its first character in the file, both from 1.
+    line: usize,
+    column: usize,
+}
+
+impl Part {
+    /// File, line and column of the character at a byte of the text.
+    #[must_use]
+    pub fn place(&self, byte: usize) -> String {
+        let after = self.pieces.partition_point(|piece| piece.start <= byte);
+        let Some(piece) = after.checked_sub(1).map(|at| &self.pieces[at]) else {
+            return "the text".to_owned();
+        };
+        let (line, column) = advanced(piece.line, piece.column, &self.text[piece.start..byte]);
+        format!("{}, line {line}, column {column}", piece.path.display())
+    }
+
+    fn push(&mut self, path: &Path, text: &str, piece: std::ops::Range<usize>) {
+        if !piece.is_empty() {
+            let (line, column) = advanced(1, 1, &text[..piece.start]);
+            let start = self.text.len();
+            self.pieces.push(Piece { start, path: path.to_owned(), line, column });
+            self.text.push_str(&text[piece]);
+        }
+    }
+}
+
+/// Line and column after `passed`.
+fn advanced(line: usize, column: usize, passed: &str) -> (usize, usize) {
+    let lines = passed.matches('\n').count();
+    let last = passed.rsplit('\n').next().unwrap_or_default().chars().count();
+    (line + lines, if lines == 0 { column + last } else { last + 1 })
+}
+
+/// Reads what `paths` name and divides each file, at whole characters.
 ///
 /// # Errors
-/// A text that says why the file is of no use.
-pub fn read(path: &Path, fraction: f64) -> Result<Text, String> {
-    if !(0.0..1.0).contains(&fraction) {
-        return Err(format!("held_out is {fraction}: expected 0 or more and below 1"));
+/// [`DataError`] naming the key or the file that is of no use.
+pub fn read(paths: &Paths, shares: Shares, bad: &mut BadSamples) -> Result<Text, DataError> {
+    let Shares { validation, held_out } = shares;
+    check_share("held_out", held_out)?;
+    check_share("validation", validation)?;
+    check_share("validation", validation + held_out)?;
+    let mut parts = [Part::default(), Part::default(), Part::default()];
+    let mut hash = Sha256::new();
+    for path in files(paths)? {
+        let bytes = fs::read(&path).map_err(|source| DataError::read(&path, source))?;
+        let Some(text) = bad.admit(utf8(&path, bytes))? else { continue };
+        hash.update(text.as_bytes());
+        let tail = boundary(&text, held_out);
+        let before = boundary(&text, validation + held_out).min(tail);
+        let pieces = [0..before, before..tail, tail..text.len()];
+        for (part, piece) in parts.iter_mut().zip(pieces) {
+            part.push(&path, &text, piece);
+        }
     }
-    let bytes = fs::read(path).map_err(|error| {
-        format!("{}: {error}; name the text with --data, or make it first", path.display())
-    })?;
-    let digest = sha256(&bytes);
-    let mut train = String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        format!("{}: the byte at offset {at} is not UTF-8", path.display())
-    })?;
-    let held_out = train.split_off(boundary(&train, fraction));
-    Ok(Text { train, held_out, digest })
+    let [train, validation, held_out] = parts;
+    Ok(Text { train, validation, held_out, digest: Digest::new(hash.finalize().into()) })
+}
+
+fn files(paths: &Paths) -> Result<Vec<PathBuf>, DataError> {
+    let named = match paths {
+        Paths::One(path) => std::slice::from_ref(path),
+        Paths::Several(paths) => paths,
+    };
+    let mut files = Vec::new();
+    for path in named {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let refuse = |source| DataError::read(path, source);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(path).map_err(refuse)? {
+            let file = entry.map_err(refuse)?.path();
+            found.extend(Some(file).filter(|file| file.extension().is_some_and(|e| e == "txt")));
+        }
+        found.sort_unstable();
+        files.extend(found);
+    }
+    if files.is_empty() {
+        let place = named.first().map_or("path".into(), |path| path.display().to_string());
+        let hint = "add files that are called ….txt, or name the text itself".to_owned();
+        return Err(DataError::Empty { part: "training", place, hint });
+    }
+    Ok(files)
+}
+
+fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let (line, column) = advanced(1, 1, &String::from_utf8_lossy(valid));
+        let place = format!("{}, line {line}, column {column}", path.display());
+        DataError::Sample { place, reason: "the byte is not UTF-8".to_owned() }
+    })
 }
 
 /// The first place between two characters with at most `fraction` of the bytes after it.
@@ -52,28 +162,65 @@ fn boundary(text: &str, fraction: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::OnBadSample;
+    use crate::package::sha256;
 
-    fn of(bytes: &[u8], fraction: f64) -> Result<Text, String> {
+    fn of(files: &[(&str, &[u8])], validation: f64, held_out: f64) -> Result<Text, String> {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("text.txt");
-        fs::write(&path, bytes).unwrap();
-        read(&path, fraction)
+        for (name, bytes) in files {
+            fs::write(dir.path().join(name), bytes).unwrap();
+        }
+        let shares = Shares { validation, held_out };
+        let bad = &mut BadSamples::default();
+        read(&Paths::One(dir.path().to_owned()), shares, bad).map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_tail_is_held_out_at_a_character() {
-        let text = of("abcdefgé".as_bytes(), 0.3).unwrap();
-        assert_eq!((text.train.as_str(), text.held_out.as_str()), ("abcdefg", "é"));
-        let text = of("abcdefgé".as_bytes(), 0.12).unwrap();
-        assert_eq!((text.train.as_str(), text.held_out.as_str()), ("abcdefgé", ""));
-        assert_eq!(text.digest, sha256("abcdefgé".as_bytes()));
+        let bytes = "abcdefgé".as_bytes();
+        let text = of(&[("a.txt", bytes)], 0.0, 0.3).unwrap();
+        assert_eq!((&*text.train.text, &*text.held_out.text), ("abcdefg", "é"));
+        let text = of(&[("a.txt", bytes)], 0.0, 0.12).unwrap();
+        assert_eq!((&*text.train.text, &*text.held_out.text), ("abcdefgé", ""));
+        assert_eq!(text.digest, sha256(bytes));
+        let text = of(&[("a.txt", bytes)], 0.4, 0.3).unwrap();
+        let parts = (&*text.train.text, &*text.validation.text, &*text.held_out.text);
+        assert_eq!(parts, ("abc", "defg", "é"));
     }
 
     #[test]
-    fn what_is_no_text_is_refused() {
-        assert!(of(b"ab\xff", 0.1).unwrap_err().contains("offset 2"));
-        assert!(of(b"ab", 1.0).unwrap_err().contains("held_out"));
-        assert!(of(b"ab", f64::NAN).is_err());
-        assert!(read(Path::new("/no/such/text"), 0.1).unwrap_err().contains("--data"));
+    fn every_file_of_a_directory_gives_its_tail_and_places_are_of_the_file() {
+        let files: [(&str, &[u8]); 3] =
+            [("b.txt", b"one\ntwo\nthr"), ("a.txt", b"12345678"), ("c.md", b"\xff")];
+        let text = of(&files, 0.0, 0.5).unwrap();
+        assert_eq!(text.train.text, "1234one\ntw");
+        assert_eq!(text.held_out.text, "5678o\nthr");
+        assert_eq!(text.digest, sha256(b"12345678one\ntwo\nthr"));
+        assert!(text.train.place(4).ends_with("b.txt, line 1, column 1"));
+        assert!(text.train.place(9).ends_with("b.txt, line 2, column 2"));
+        assert!(text.held_out.place(3).ends_with("a.txt, line 1, column 8"));
+        assert!(text.held_out.place(4).ends_with("b.txt, line 2, column 3"));
+        assert!(text.held_out.place(7).ends_with("b.txt, line 3, column 2"));
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_or_left_out() {
+        let error = of(&[("a.txt", b"x\nab\xff")], 0.0, 0.1).unwrap_err();
+        assert!(error.contains("a.txt, line 2, column 3: the byte is not UTF-8"), "{error}");
+        assert!(of(&[("a.txt", b"ab")], 0.0, 1.0).unwrap_err().contains("held_out"));
+        assert!(of(&[("a.txt", b"ab")], 0.0, f64::NAN).is_err());
+        assert!(of(&[("a.txt", b"ab")], 0.5, 0.5).unwrap_err().contains("validation"));
+        assert!(of(&[("a.md", b"ab")], 0.0, 0.1).unwrap_err().contains("….txt"));
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name| dir.path().join(name);
+        fs::write(path("a.txt"), "good").unwrap();
+        fs::write(path("b.txt"), b"\xff").unwrap();
+        let both = Paths::Several(vec![path("b.txt"), path("a.txt")]);
+        let mut bad = BadSamples::new(OnBadSample::Skip);
+        let shares = Shares { validation: 0.0, held_out: 0.0 };
+        assert_eq!(read(&both, shares, &mut bad).unwrap().train.text, "good");
+        assert_eq!(bad.count(), 1);
+        let missing = Paths::One(path("c.txt"));
+        assert!(read(&missing, shares, &mut bad).unwrap_err().to_string().contains("c.txt"));
     }
 }

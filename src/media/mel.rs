@@ -132,6 +132,7 @@ impl Spectrogram {
 }
 
 /// Computes what a [`MelConfig`] describes.
+#[derive(Clone)]
 pub struct Mel {
     config: MelConfig,
     fft: Arc<dyn RealToComplex<f32>>,
@@ -140,6 +141,7 @@ pub struct Mel {
 }
 
 /// A triangle over the bins from `first`.
+#[derive(Clone)]
 struct Filter {
     first: usize,
     weights: Vec<f32>,

@@ -4,7 +4,9 @@
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::{
+    DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
+};
 
 use crate::domain::{Kind, MediaLimits, Problem};
 
@@ -59,6 +61,22 @@ impl Picture {
     #[must_use]
     pub fn grey(width: u32, height: u32, pixels: Vec<u8>) -> Option<Self> {
         GrayImage::from_raw(width, height, pixels).map(|image| Self(image.into()))
+    }
+
+    /// A picture from red, green and blue of each pixel, row by row. `None` when there are not
+    /// 3 × width × height of them.
+    #[must_use]
+    pub fn rgb(width: u32, height: u32, pixels: Vec<u8>) -> Option<Self> {
+        RgbImage::from_raw(width, height, pixels).map(|image| Self(image.into()))
+    }
+
+    /// The picture in its proportions, with no side over `side` pixels.
+    #[must_use]
+    pub fn within(self, side: u32) -> Self {
+        if self.0.width() <= side && self.0.height() <= side {
+            return self;
+        }
+        Self(self.0.thumbnail(side, side))
     }
 
     /// The picture as a PNG file.

@@ -109,11 +109,17 @@ impl Preprocessing {
     /// The picture as channels × height × width values, row-major.
     #[must_use]
     pub fn apply(&self, picture: &Picture) -> Vec<f32> {
+        self.normalise(&self.pixels(picture))
+    }
+
+    /// The picture cut and scaled: height × width × channels.
+    #[must_use]
+    pub fn pixels(&self, picture: &Picture) -> Vec<u8> {
         let image = picture.image();
         if self.table.channels == 1 {
-            self.normalise(self.scale(&luma(image, self.table.background)).as_raw())
+            self.scale(&luma(image, self.table.background)).into_raw()
         } else {
-            self.normalise(self.scale(&rgb(image, self.table.background)).as_raw())
+            self.scale(&rgb(image, self.table.background)).into_raw()
         }
     }
 
@@ -149,8 +155,9 @@ impl Preprocessing {
         }
     }
 
-    /// Interleaved pixels to planes.
-    fn normalise(&self, pixels: &[u8]) -> Vec<f32> {
+    /// Pixels of [`Self::pixels`] as channels × height × width values.
+    #[must_use]
+    pub fn normalise(&self, pixels: &[u8]) -> Vec<f32> {
         let Table { channels, mean, std, .. } = &self.table;
         let planes = mean.iter().zip(std).enumerate().flat_map(|(channel, (mean, std))| {
             let plane = pixels.iter().skip(channel).step_by(*channels);

@@ -63,6 +63,9 @@ pub struct TrainingReceipt {
     /// SHA-256 over the training data, as the data reader defines it.
     pub data_digest: Digest,
     pub data_description: String,
+    /// Fixes which samples were held out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_seed: Option<u64>,
     pub seed: u64,
     pub epochs: usize,
     /// The digest of the package whose weights the run began with.
@@ -73,6 +76,9 @@ pub struct TrainingReceipt {
     pub recipe: String,
     /// Version and source revision of the program that trained.
     pub source_revision: String,
+    /// How many samples each part had, and how many were left out as of no use.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data_parts: BTreeMap<String, usize>,
 }
 
 /// Where weights that others trained came from.

@@ -29,7 +29,7 @@ fn directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("recipe.toml"), RECIPE).unwrap();
     let text: String = (0..12_000)
-        .map(|i| if i % 27 == 26 { '\n' } else { char::from(b'a' + (i % 27) as u8) })
+        .map(|i| if i % 27 == 26 { '\n' } else { char::from(b'a' + u8::try_from(i % 27).unwrap()) })
         .collect();
     std::fs::write(directory.path().join("text.txt"), text).unwrap();
     directory

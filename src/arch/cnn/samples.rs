@@ -6,20 +6,22 @@ use serde_json::Value;
 
 use crate::arch::TrainError;
 use crate::arch::cnn::codec::{CnnCodec, TOP_K};
-use crate::arch::cnn::evaluate::picture;
 use crate::arch::golden::{self, GoldenSample};
-use crate::dataset::idx::Split;
+use crate::dataset::pictures::Part;
 use crate::domain::{Item, Payload};
 use crate::engine::Network;
 
 /// Pictures of a class that are looked at before the best so far is taken.
 const LOOKED_AT: usize = 50;
 
+/// Pixels of a golden picture's longer side, at most, so that packages are small.
+const SIDE_MAX: u32 = 512;
+
 /// For each class a PNG of a test picture in `files` and the answer that the network gives to it.
 pub fn make(
     network: &impl Network<Sample = Vec<f32>, Output = Vec<f32>>,
     codec: &CnnCodec,
-    test: &Split,
+    test: &Part,
     files: &mut BTreeMap<String, Vec<u8>>,
 ) -> Result<Vec<GoldenSample>, TrainError> {
     let mut samples = Vec::new();
@@ -41,13 +43,13 @@ pub fn make(
 fn choose(
     network: &impl Network<Sample = Vec<f32>, Output = Vec<f32>>,
     codec: &CnnCodec,
-    test: &Split,
+    test: &Part,
     class: usize,
 ) -> Result<Option<(Vec<u8>, Value)>, TrainError> {
     let mut first = None;
-    let of_class = (0..test.len()).filter(|&i| usize::from(test.labels[i]) == class);
+    let of_class = (0..test.len()).filter(|&i| test.label(i) == class);
     for index in of_class.take(LOOKED_AT) {
-        let picture = picture(test.rows, test.columns, test.picture(index).to_vec())?;
+        let picture = test.picture(index)?.within(SIDE_MAX);
         let sample = codec.preprocessing.apply(&picture);
         let scores =
             network.run(&[&sample]).map_err(|error| TrainError::Data(error.to_string()))?;

@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 
 use crate::arch::cnn::augment::Augmentation;
 use crate::arch::cnn::codec::CnnCodec;
 use crate::arch::cnn::config::Layer;
-use crate::arch::cnn::data::Data;
-use crate::arch::cnn::evaluate::{sample, score};
+use crate::arch::cnn::data::{Batch, Data, Draw};
+use crate::arch::cnn::evaluate::score;
 use crate::arch::cnn::net::{self, Graph, Head};
 use crate::arch::cnn::{config, head, samples, signature};
 use crate::arch::pack::{self, Signature};
@@ -44,8 +42,11 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
         let reason = "label_smoothing: expected 0 to below 1".to_owned();
         return Err(OpenError::Config { section: "fit.options", reason }.into());
     }
-    let batch = job.recipe.fit.batch;
-    let mut lesson = Pictures { network: &network, codec: &codec, data: &data, options, batch };
+    options.augmentation.check(codec.preprocessing.shape()[0])?;
+    let (augmentation, batch) = (options.augmentation, job.recipe.fit.batch);
+    let draw = Draw { augmentation, batch, seed: job.seed };
+    let smoothing = options.label_smoothing;
+    let mut lesson = Pictures { network: &network, codec: &codec, data: &data, smoothing, draw };
     let finished = run(job, &made, device, data.receipt.digest, &mut lesson)?;
     package(job, &made, &network, &codec, data, &finished.history)
 }
@@ -96,34 +97,33 @@ struct Pictures<'a> {
     network: &'a Graph,
     codec: &'a CnnCodec,
     data: &'a Data,
-    options: Options,
-    /// Pictures in a step.
-    batch: usize,
+    smoothing: f64,
+    draw: Draw,
 }
 
 impl Lesson for Pictures<'_> {
     fn steps(&self) -> usize {
-        self.data.train.len().div_ceil(self.batch)
+        self.data.train.len().div_ceil(self.draw.batch)
     }
 
     /// One pass over the training pictures, in a new order; the mean loss of a picture.
     fn epoch(&mut self, learner: &mut Learner<'_>) -> Result<f64, TrainError> {
-        let mut order: Vec<usize> = (0..self.data.train.len()).collect();
-        order.shuffle(&mut learner.rng);
+        let (train, network) = (&self.data.train, self.network);
         let mut sum = 0.0;
-        for indices in order.chunks(self.batch) {
-            let (x, targets) = self.batch(indices, &mut learner.rng)?;
-            let logits = self.network.cnn.forward(&x, &mut Mode::Training(&mut learner.rng))?;
-            let loss = cross_entropy(&logits, &targets, self.options.label_smoothing)?;
+        for batch in self.draw.epoch(train, &self.codec.preprocessing, learner.epoch())? {
+            let batch = batch?;
+            let (x, targets) = tensors(network, &batch)?;
+            let logits = network.cnn.forward(&x, &mut Mode::Training(&mut learner.rng))?;
+            let loss = cross_entropy(&logits, &targets, self.smoothing)?;
             #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-            let share = indices.len() as f64 / self.data.train.len() as f64;
+            let share = batch.labels.len() as f64 / train.len() as f64;
             sum += learner.descend(&loss)? * share;
         }
         Ok(sum)
     }
 
     fn measure(&mut self) -> Result<BTreeMap<String, f64>, TrainError> {
-        Ok(score(self.network, self.codec, &self.data.test)?.metrics())
+        Ok(score(self.network, self.codec, self.data.watched())?.metrics())
     }
 
     fn goal(&self) -> Goal {
@@ -131,29 +131,10 @@ impl Lesson for Pictures<'_> {
     }
 }
 
-impl Pictures<'_> {
-    /// Pixels `[rows, channels, height, width]` and labels.
-    fn batch(
-        &self,
-        indices: &[usize],
-        rng: &mut ChaCha8Rng,
-    ) -> Result<(Tensor, Tensor), TrainError> {
-        let train = &self.data.train;
-        let samples = indices
-            .iter()
-            .map(|&index| {
-                let pixels = self.options.augmentation.apply(
-                    train.picture(index),
-                    [train.rows, train.columns],
-                    rng,
-                );
-                sample(self.codec, train.rows, train.columns, pixels)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let targets: Vec<u32> = indices.iter().map(|&i| u32::from(train.labels[i])).collect();
-        let device = &self.network.device;
-        Ok((self.network.cnn.batch(&samples, device)?, Tensor::new(targets, device)?))
-    }
+/// Pixels `[rows, channels, height, width]` and labels.
+fn tensors(network: &Graph, batch: &Batch) -> Result<(Tensor, Tensor), TrainError> {
+    let x = network.cnn.batch(&batch.samples, &network.device)?;
+    Ok((x, Tensor::new(batch.labels.as_slice(), &network.device)?))
 }
 
 fn package(
@@ -177,14 +158,14 @@ fn package(
         signature(network.head, codec.preprocessing.shape(), network.cnn.outputs());
     let signature = Signature { inputs: vec![input], outputs: vec![output] };
     let manifest = pack::manifest(job, signature, scored.metrics(), data.receipt);
-    pack::write(job, manifest, files, &golden)
+    pack::write(job, manifest, files, &golden, data.left_out)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::arch::cnn::evaluate::evaluate;
-    use crate::arch::{EvalJob, Recipe, golden};
+    use crate::arch::{EvalJob, OnBadSample, Recipe, golden};
     use crate::package::Package;
     use std::path::Path;
 
@@ -264,6 +245,7 @@ mod tests {
             source_revision: "test".to_owned(),
             data: Some(directory.to_owned()),
             seed,
+            on_bad_sample: OnBadSample::Fail,
             out: directory.join(format!("out-{seed}")),
             parent: None,
             freeze: Vec::new(),
@@ -292,7 +274,8 @@ mod tests {
         let expected = ["calibration", "confusion", "curves"]
             .map(|name| [format!("report/{name}.png"), format!("report/{name}.svg")]);
         assert!(reports.eq(expected.as_flattened()));
-        let job = EvalJob { data: Some(directory.path().to_owned()) };
+        let job =
+            EvalJob { data: Some(directory.path().to_owned()), on_bad_sample: OnBadSample::Fail };
         // What is packed was measured on the graph, and is served by the plan.
         let again = evaluate(&package, &job, &Device::Cpu).unwrap().metrics;
         assert!(again.keys().eq(report.metrics.keys()));

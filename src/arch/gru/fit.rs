@@ -75,7 +75,7 @@ impl Lesson for Texts<'_> {
 
     fn measure(&mut self) -> Result<BTreeMap<String, f64>, TrainError> {
         let score =
-            measure(&self.model.detach().fold()?, &self.plan.language, &self.plan.held_out)?;
+            measure(&self.model.detach().fold()?, &self.plan.language, self.plan.watched())?;
         Ok(BTreeMap::from([
             ("bits_per_char".to_owned(), score.bits_per_character),
             ("perplexity".to_owned(), score.nats_per_token.exp()),

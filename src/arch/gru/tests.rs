@@ -6,9 +6,12 @@ use candle_core::Device;
 use serde_json::Map;
 
 use super::*;
-use crate::arch::{EvalJob, Recipe, TrainError, TrainJob, TrainReport};
+use crate::arch::gru::config::Tokens;
+use crate::arch::{EvalJob, OnBadSample, Recipe, TrainError, TrainJob, TrainReport};
 use crate::compute::Trainable;
 use crate::compute::kernels::{self, Level};
+use crate::dataset::BadSamples;
+use crate::dataset::text::{self, Paths, Shares};
 use crate::domain::{Outcome, ParamValue, Params, Payload, Priority};
 use crate::engine::{Engine, Language, Limits, Reply, Request, Row, Stepwise};
 
@@ -168,6 +171,7 @@ fn learn(dir: &Path, recipe: Recipe) -> (Result<TrainReport, TrainError>, Vec<f6
         source_revision: "maas".to_owned(),
         data: Some(text),
         seed: 1,
+        on_bad_sample: OnBadSample::Fail,
         out: dir.join("store"),
         parent: None,
         freeze: Vec::new(),
@@ -214,7 +218,7 @@ fn a_sentence_is_learned_packed_and_opened() {
 
     let curves = std::str::from_utf8(package.file("report/curves.svg").unwrap()).unwrap();
     assert!(curves.contains(">bits a character<"), "{curves}");
-    let job = EvalJob { data: Some(dir.path().join("text.txt")) };
+    let job = EvalJob { data: Some(dir.path().join("text.txt")), on_bad_sample: OnBadSample::Fail };
     let eval = train::evaluate(&package, &job, &Device::Cpu).unwrap();
     for (name, value) in &eval.metrics {
         // Packed from what the graph said, measured by the kernels.
@@ -370,4 +374,20 @@ fn a_recipe_that_does_not_fit_its_text_is_refused() {
         let error = learn(dir.path(), recipe(change)).0.unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
     }
+}
+
+#[test]
+fn a_character_outside_the_vocabulary_is_named_by_its_place_or_its_line_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("text.txt");
+    std::fs::write(&path, "abc\nab§c\ncab").unwrap();
+    let shares = Shares { validation: 0.0, held_out: 0.0 };
+    let text = text::read(&Paths::One(path), shares, &mut BadSamples::default()).unwrap();
+    let vocabulary = Vocabulary::read(Tokens::Characters, br#"["a", "b", "c", "\n"]"#).unwrap();
+    let error = plan::encode(&vocabulary, &text.train, &mut BadSamples::default()).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("text.txt, line 2, column 3: the vocabulary lacks '§'"), "{error}");
+    let mut bad = BadSamples::new(OnBadSample::Skip);
+    let tokens = plan::encode(&vocabulary, &text.train, &mut bad).unwrap();
+    assert_eq!((vocabulary.decode(&tokens), bad.count()), ("abc\ncab".to_owned(), 1));
 }

@@ -8,7 +8,7 @@ use crate::arch::golden::{GoldenSample, TOLERANCE};
 use crate::arch::gru::fit::{Texts, measure};
 use crate::arch::gru::net::RecurrentModel;
 use crate::arch::gru::packed::PackedModel;
-use crate::arch::gru::plan::{Data, Plan, encode, twentieth};
+use crate::arch::gru::plan::{Data, Plan, encode};
 use crate::arch::gru::{golden_figure, load};
 use crate::arch::pack::{self, DataReceipt, Signature};
 use crate::arch::report::{self, Detail};
@@ -17,7 +17,7 @@ use crate::arch::{
     section,
 };
 use crate::compute::{Loader, Trainable, kernels};
-use crate::dataset::text;
+use crate::dataset::BadSamples;
 use crate::domain::{Datatype, MediaLimits, TensorSpec};
 use crate::package::{Package, WEIGHTS_FILE};
 
@@ -33,7 +33,7 @@ const GOLDEN_BYTES: std::ops::RangeInclusive<usize> = 40..=400;
 /// [`TrainError`] when the recipe or its text is of no use, the loss stops being a number, or the
 /// package cannot be written.
 pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, TrainError> {
-    let plan = Plan::read(&job.recipe, job.data.as_deref())?;
+    let plan = Plan::read(job)?;
     let rows = toml::Value::Integer(i64::try_from(plan.rows).unwrap_or(i64::MAX));
     job.recipe.architecture.config.insert("vocabulary".to_owned(), rows);
     let mut parameters = Trainable::new(job.seed, device);
@@ -59,17 +59,15 @@ pub fn evaluate(
     device: &Device,
 ) -> Result<EvalReport, TrainError> {
     let (model, language) = load(package, device, &MediaLimits::default())?;
-    let (path, share) = match (pack::recipe(package), &job.data) {
-        (Ok(recipe), path) => {
-            let data: Data = section("data", &recipe.data)?;
-            (path.clone().unwrap_or(data.path), data.held_out)
-        }
+    let data: Data = match (pack::recipe(package), &job.data) {
+        (Ok(recipe), _) => section("data", &recipe.data)?,
         // A package that was trained elsewhere has no recipe.
-        (Err(_), Some(path)) => (path.clone(), twentieth()),
+        (Err(_), Some(path)) => Data::at(path.clone()),
         (Err(error), None) => return Err(error),
     };
-    let text = text::read(&path, share).map_err(TrainError::Data)?;
-    let tokens = encode(language.vocabulary(), &text.held_out)?;
+    let mut bad = BadSamples::new(job.on_bad_sample);
+    let text = data.text(job.data.as_ref(), &mut bad)?;
+    let tokens = encode(language.vocabulary(), &text.held_out, &mut bad)?;
     let score = if device.is_cpu() {
         measure(&PackedModel::new(&model, kernels::best())?, &language, &tokens)?
     } else {
@@ -79,7 +77,12 @@ pub fn evaluate(
         metrics: score.metrics(),
         detail: Detail::Language(score.read),
         data_digest: text.digest,
-        data_description: format!("the last {share} of {}", path.display()),
+        data_description: format!(
+            "the last {} of {}",
+            data.held_out,
+            data.place(job.data.as_ref())
+        ),
+        left_out: bad.left_out(),
     })
 }
 
@@ -95,21 +98,29 @@ fn pack(
     let model = RecurrentModel::new(&mut loader, &plan.config, plan.rows)?.fold()?;
     loader.finish()?;
     let metrics = measure(&model, &plan.language, &plan.held_out)?.metrics();
-    let line = golden_line(&plan.text.held_out);
+    let line = golden_line(&plan.text.held_out.text);
+    let tokens =
+        plan.language.vocabulary().encode(line).map_err(|_| {
+            TrainError::Data("the vocabulary cannot write the golden line".to_owned())
+        })?;
     let sample = GoldenSample {
         input: GOLDEN_LINE.to_owned(),
         media: "text".to_owned(),
-        expected: golden_figure(&model, &plan.language, &encode(plan.language.vocabulary(), line)?)
+        expected: golden_figure(&model, &plan.language, &tokens)
             .map_err(candle_core::Error::wrap)?,
         tolerance: TOLERANCE,
     };
     let data = DataReceipt {
         digest: plan.text.digest,
-        description: format!(
-            "{} tokens to learn from, {} held out",
-            plan.train.len(),
-            plan.held_out.len()
-        ),
+        description: "tokens of text".to_owned(),
+        parts: BTreeMap::from([
+            ("train".to_owned(), plan.train.len()),
+            ("validation".to_owned(), plan.validation.len()),
+            ("test".to_owned(), plan.held_out.len()),
+            ("left_out".to_owned(), plan.left_out.len()),
+        ]),
+        // What is held out is the end of each file.
+        seed: None,
     };
     let mut files = BTreeMap::from([
         (WEIGHTS_FILE.to_owned(), weights),
@@ -117,7 +128,8 @@ fn pack(
         (GOLDEN_LINE.to_owned(), line.as_bytes().to_vec()),
     ]);
     files.extend(report::files(report::curves(&job.label(), history)?));
-    pack::write(job, pack::manifest(job, signature(), metrics, data), files, &[sample])
+    let manifest = pack::manifest(job, signature(), metrics, data);
+    pack::write(job, manifest, files, &[sample], plan.left_out)
 }
 
 /// The first whole line of the held-out part that is of a good length, or else the beginning of it all.

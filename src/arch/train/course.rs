@@ -186,7 +186,7 @@ impl Course<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::Recipe;
+    use crate::arch::{OnBadSample, Recipe};
     use crate::compute::{Init, Parameters};
     use candle_core::{Tensor, Var};
     use rand::RngExt;
@@ -279,6 +279,7 @@ mod tests {
                 parent: None,
                 freeze: Vec::new(),
                 seed: self.seed,
+                on_bad_sample: OnBadSample::Fail,
                 out: self.out.path().to_owned(),
                 resume,
                 report: &mut |_| {},

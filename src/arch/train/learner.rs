@@ -61,6 +61,12 @@ impl<'a> Learner<'a> {
         })
     }
 
+    /// The epoch that the next step is of, from 1.
+    #[must_use]
+    pub fn epoch(&self) -> usize {
+        self.step / self.steps_of_epoch.max(1) + 1
+    }
+
     /// One step down the gradient of a scalar `loss`; its value before the step.
     ///
     /// # Errors
@@ -85,9 +91,9 @@ impl<'a> Learner<'a> {
             return Err(self.diverged(loss));
         }
         let learning_rate = self.peak * factor;
-        let (whole, steps) = (self.steps_of_epoch.max(1), self.steps_of_epoch);
-        let (epoch, of_epoch) = (self.step / whole + 1, self.step % whole + 1);
-        (self.told)(Event::Step(StepReport { epoch, step: of_epoch, steps, loss, learning_rate }));
+        let (epoch, steps) = (self.epoch(), self.steps_of_epoch);
+        let step = self.step % steps.max(1) + 1;
+        (self.told)(Event::Step(StepReport { epoch, step, steps, loss, learning_rate }));
         self.step += 1;
         Ok(loss)
     }

@@ -15,6 +15,8 @@ use crate::arch::OpenError;
 use crate::arch::report::Detail;
 use crate::compute::WeightError;
 use crate::compute::fit::{OptimiserConfig, Schedule};
+use crate::dataset::DataError;
+pub use crate::dataset::OnBadSample;
 use crate::domain::{Digest, ModelName, Version};
 use crate::package::{ArchitectureSection, PackageError};
 use crate::plot::PlotError;
@@ -84,6 +86,7 @@ pub struct TrainJob<'a> {
     /// Overrides the recipe's data directory.
     pub data: Option<PathBuf>,
     pub seed: u64,
+    pub on_bad_sample: OnBadSample,
     /// The store that gets `<name>/<version>/`.
     pub out: PathBuf,
     /// Whose weights the run begins with, instead of fresh ones.
@@ -153,6 +156,8 @@ pub struct TrainReport {
     pub place: PathBuf,
     pub digest: Digest,
     pub metrics: BTreeMap<String, f64>,
+    /// Samples that were of no use, one line each.
+    pub left_out: Vec<String>,
 }
 
 /// One run of `maas eval`.
@@ -160,6 +165,7 @@ pub struct TrainReport {
 pub struct EvalJob {
     /// Where the data is; `None` takes the place that the package's recipe names.
     pub data: Option<PathBuf>,
+    pub on_bad_sample: OnBadSample,
 }
 
 /// What a package scores on data.
@@ -169,6 +175,8 @@ pub struct EvalReport {
     pub detail: Detail,
     pub data_digest: Digest,
     pub data_description: String,
+    /// Samples that were of no use, one line each.
+    pub left_out: Vec<String>,
 }
 
 /// Why training or evaluating stopped.
@@ -176,6 +184,8 @@ pub struct EvalReport {
 pub enum TrainError {
     #[error("the data cannot be used: {0}")]
     Data(String),
+    #[error("the data cannot be used: {0}")]
+    Dataset(#[from] DataError),
     #[error(
         "training diverged at step {step}: the loss is {loss} with a learning rate of {learning_rate}; \
          lower fit.optimiser.learning_rate, or set fit.optimiser.clip_norm"

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::arch::report::Detail;
-use crate::arch::{self, EvalJob};
-use crate::cli::Outcome;
+use crate::arch::{self, EvalJob, OnBadSample};
 use crate::cli::settings::SettingsArgs;
+use crate::cli::{Outcome, say_left_out};
 use crate::compute::device;
 use crate::package::Package;
 use crate::state::{Database, Evaluation};
@@ -22,6 +22,9 @@ pub struct Args {
     /// Where the data is, when it is not where the recipe says
     #[arg(long)]
     data: Option<PathBuf>,
+    /// What a corrupt file or an unknown label does: fail, or skip, which lists what it left out
+    #[arg(long, default_value_t = OnBadSample::Fail)]
+    on_bad_sample: OnBadSample,
     /// Print one JSON object with everything that was found out
     #[arg(long)]
     json: bool,
@@ -55,7 +58,9 @@ pub fn run(args: Args) -> Outcome {
     if let Some(directory) = &args.report {
         files::make(directory)?;
     }
-    let scored = (architecture.evaluate)(&package, &EvalJob { data: args.data }, &device)?;
+    let job = EvalJob { data: args.data, on_bad_sample: args.on_bad_sample };
+    let scored = (architecture.evaluate)(&package, &job, &device)?;
+    say_left_out(&scored.left_out);
     let report = Report {
         package: package.label(),
         task: package.manifest.task.clone(),

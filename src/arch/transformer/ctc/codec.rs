@@ -19,6 +19,7 @@ const SILENCE: f32 = 1e-4;
 const STEADY: f32 = 0.4;
 
 /// Reads speech for a [`Transformer`](crate::arch::transformer::ctc::net::Transformer).
+#[derive(Clone)]
 pub struct SpeechCodec {
     mel: Mel,
     window_samples: usize,

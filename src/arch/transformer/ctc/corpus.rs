@@ -1,16 +1,19 @@
 //! Speech data in memory: log-mels to learn from, and examples to be measured on.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use crate::arch::TrainError;
+use bytes::Bytes;
+
+use crate::arch::pack::DataReceipt;
 use crate::arch::report::SpeechSplit;
 use crate::arch::transformer::ctc::codec::SpeechCodec;
 use crate::arch::transformer::ctc::config::{Config, Preprocessing};
 use crate::arch::transformer::ctc::net::Recognises;
 use crate::arch::transformer::ctc::score::{self, Example};
 use crate::arch::transformer::ctc::transcript::Characters;
-use crate::dataset::speech::{self, Clip, Split};
+use crate::arch::{TrainError, TrainJob, section};
+use crate::dataset::BadSamples;
+use crate::dataset::speech::{self, Clip, List, Split};
 use crate::domain::{Digest, MediaLimits};
 use crate::media::audio::{self, Wanted};
 use crate::media::mel::{Mel, MelConfig, Spectrogram};
@@ -18,7 +21,7 @@ use crate::media::mel::{Mel, MelConfig, Spectrogram};
 /// A golden sample is small, so that packages are.
 const GOLDEN_BYTES_MAX: usize = 150 << 10;
 
-/// A golden sample is a code of so many words.
+/// A golden sample is a code of so many words, where there is one.
 const GOLDEN_WORDS: usize = 4;
 
 /// What training hears.
@@ -34,20 +37,24 @@ pub struct Corpus {
     pub characters: Characters,
     pub codec: SpeechCodec,
     pub measured: Measured,
-    /// Over the list and the training clips.
-    pub digest: Digest,
-    pub description: String,
+    /// Its digest is over the list and the training clips.
+    pub receipt: DataReceipt,
+    /// What was left out, one line a clip.
+    pub left_out: Vec<String>,
 }
 
 impl Corpus {
     /// # Errors
     /// [`TrainError::Data`] naming the file or line that cannot be used.
     pub fn load(
-        directory: &Path,
+        job: &TrainJob<'_>,
         preprocessing: &Preprocessing,
         config: &Config,
     ) -> Result<Self, TrainError> {
-        let (clips, digest) = training_clips(directory, &preprocessing.mel)?;
+        let data: speech::Config = section("data", &job.recipe.data)?;
+        let mut bad = BadSamples::new(job.on_bad_sample);
+        let list = List::read(&data, job.data.as_deref(), &mut bad)?;
+        let (clips, digest) = training_clips(&list, &preprocessing.mel, &mut bad)?;
         let characters = Characters::of(clips.iter().map(|(text, _)| text.as_str()));
         let codec =
             SpeechCodec::new(preprocessing, config, characters.clone(), MediaLimits::default())?;
@@ -57,14 +64,19 @@ impl Corpus {
                 Some(Utterance { log_mels, target: characters.encode(&text)? })
             })
             .collect();
-        let measured = Measured::load(directory, &codec)?;
-        let description = format!(
-            "{} clips to train on, {} of voices never heard and {} recordings of people to measure on",
-            train.len(),
-            measured.test.len(),
-            measured.real.len()
-        );
-        Ok(Self { train, characters, codec, measured, digest, description })
+        let splits = [Split::Validation, Split::Test, Split::Real];
+        let measured = Measured::load(&list, &codec, &splits, &mut bad)?;
+        let count = |part: &str, count| (part.to_owned(), count);
+        let parts = BTreeMap::from([
+            count("train", train.len()),
+            count("validation", measured.validation.len()),
+            count("test", measured.test.len()),
+            count("real", measured.real.len()),
+            count("left_out", bad.count()),
+        ]);
+        let description = "clips of speech; real are recordings of people".to_owned();
+        let receipt = DataReceipt { digest, description, parts, seed: Some(data.seed) };
+        Ok(Self { train, characters, codec, measured, receipt, left_out: bad.left_out() })
     }
 
     /// Mel frames of the longest training clip.
@@ -75,58 +87,99 @@ impl Corpus {
 }
 
 fn training_clips(
-    directory: &Path,
+    list: &List,
     config: &MelConfig,
+    bad: &mut BadSamples,
 ) -> Result<(Vec<(String, Spectrogram)>, Digest), TrainError> {
     let mel = Mel::new(config.clone()).map_err(TrainError::Data)?;
     let mut clips = Vec::new();
-    let mut take = |clip: Clip, bytes| {
-        let samples = samples(bytes, config)?;
-        clips.push((clip.text, mel.log_mels(&samples)));
-        Ok(())
+    let decode = {
+        let config = config.clone();
+        move |_: &Clip, bytes| Ok(mel.log_mels(&samples(bytes, &config)?))
     };
-    let digest = speech::read(directory, &[Split::Train], &mut take)
-        .map_err(|error| TrainError::Data(error.to_string()))?;
+    let digest = list.load(&[Split::Train], decode, bad, |clip, _, log_mels| {
+        clips.push((clip.text.clone(), log_mels));
+    })?;
+    if clips.is_empty() {
+        return Err(list.empty("training").into());
+    }
     Ok((clips, digest))
 }
 
-fn samples(bytes: Vec<u8>, mel: &MelConfig) -> Result<Vec<f32>, String> {
+fn samples(bytes: Bytes, mel: &MelConfig) -> Result<Vec<f32>, String> {
     let seconds_max = MediaLimits::default().audio_seconds_max;
     let wanted = Wanted { sample_rate: mel.sample_rate, seconds_max };
-    audio::decode(bytes.into(), wanted, "the clip").map_err(|problem| problem.to_string())
+    audio::decode(bytes, wanted, "the clip").map_err(|problem| problem.to_string())
 }
 
 /// What a network is measured on.
 pub struct Measured {
+    /// Empty when none is held out.
+    pub validation: Vec<Example>,
     pub test: Vec<Example>,
     pub real: Vec<Example>,
-    /// Small codes of the test split: their places in `test` and their files.
-    candidates: Vec<(usize, Vec<u8>)>,
-    /// Over the list and the clips of both splits.
+    candidates: Candidates,
+    /// Over the list and the clips of these splits.
     pub digest: Digest,
+}
+
+/// What may become the golden sample.
+#[derive(Default)]
+struct Candidates {
+    /// Small codes of the test split: their places in `test` and their files.
+    codes: Vec<(usize, Bytes)>,
+    /// The smallest file of all, where there is no such code.
+    smallest: Option<Bytes>,
 }
 
 impl Measured {
     /// # Errors
-    /// [`TrainError::Data`] naming the file or line that cannot be used.
-    pub fn load(directory: &Path, codec: &SpeechCodec) -> Result<Self, TrainError> {
-        let (mut test, mut real, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
-        let mut take = |clip: Clip, bytes: Vec<u8>| {
-            let (windows, recording) =
-                codec.windows(&samples(bytes.clone(), codec.mel().config())?);
-            let small = bytes.len() <= GOLDEN_BYTES_MAX;
-            let code = clip.text.split_whitespace().count() == GOLDEN_WORDS;
-            if clip.split == Split::Test && small && code {
-                candidates.push((test.len(), bytes));
-            }
-            let into = if clip.split == Split::Test { &mut test } else { &mut real };
-            let file = clip.audio.display().to_string();
-            into.push(Example { file, text: clip.text, windows, recording });
-            Ok(())
+    /// [`TrainError::Dataset`] naming the file or line that cannot be used, or the part that is empty.
+    pub fn load(
+        list: &List,
+        codec: &SpeechCodec,
+        splits: &[Split],
+        bad: &mut BadSamples,
+    ) -> Result<Self, TrainError> {
+        let (mut validation, mut test, mut real) = (Vec::new(), Vec::new(), Vec::new());
+        let mut candidates = Candidates::default();
+        let decode = {
+            let codec = codec.clone();
+            move |_: &Clip, bytes| Ok(codec.windows(&samples(bytes, codec.mel().config())?))
         };
-        let digest = speech::read(directory, &[Split::Test, Split::Real], &mut take)
-            .map_err(|error| TrainError::Data(error.to_string()))?;
-        Ok(Self { test, real, candidates, digest })
+        let digest = list.load(splits, decode, bad, |clip, bytes, (windows, recording)| {
+            if clip.split != Split::Validation {
+                candidates.consider(clip, bytes, test.len());
+            }
+            let into = match clip.split {
+                Split::Validation => &mut validation,
+                Split::Real => &mut real,
+                Split::Train | Split::Test => &mut test,
+            };
+            let file = clip.audio.display().to_string();
+            into.push(Example { file, text: clip.text.clone(), windows, recording });
+        })?;
+        if test.is_empty() && real.is_empty() {
+            return Err(list.empty("test").into());
+        }
+        Ok(Self { validation, test, real, candidates, digest })
+    }
+
+    /// The metrics of [`Self::score`] on the validation clips, and where there are none on the others.
+    ///
+    /// # Errors
+    /// When the arithmetic fails.
+    pub fn watch(
+        &self,
+        network: &impl Recognises,
+        codec: &SpeechCodec,
+    ) -> Result<BTreeMap<String, f64>, TrainError> {
+        if self.validation.is_empty() {
+            return self.score(network, codec);
+        }
+        let mut metrics = BTreeMap::new();
+        score::split(network, codec, &self.validation, "validation")?.rates("", &mut metrics);
+        Ok(metrics)
     }
 
     /// What is heard in the test split and in the recordings of people.
@@ -154,25 +207,37 @@ impl Measured {
         self.hear(network, codec).map(|splits| score::metrics(&splits))
     }
 
-    /// A code by a voice that training never heard, one that the network hears right where there is one.
+    /// A small test clip, one that the network hears right where there is one.
     ///
     /// # Errors
-    /// [`TrainError::Data`] when the test split has no small clip of four words.
+    /// When the arithmetic fails.
     pub fn golden(
         &self,
         network: &impl Recognises,
         codec: &SpeechCodec,
-    ) -> Result<Vec<u8>, TrainError> {
-        for (place, bytes) in &self.candidates {
+    ) -> Result<Bytes, TrainError> {
+        for (place, bytes) in &self.candidates.codes {
             let example = &self.test[*place];
             if score::hear(network, codec, example)? == example.text {
                 return Ok(bytes.clone());
             }
         }
-        self.candidates.first().map(|(_, bytes)| bytes.clone()).ok_or_else(|| {
-            TrainError::Data(format!(
-                "the test split has no clip of {GOLDEN_WORDS} words in at most {GOLDEN_BYTES_MAX} bytes"
-            ))
+        let code = self.candidates.codes.first().map(|(_, bytes)| bytes);
+        code.or(self.candidates.smallest.as_ref()).cloned().ok_or_else(|| {
+            TrainError::Data("there is no test clip to make a golden sample of".to_owned())
         })
+    }
+}
+
+impl Candidates {
+    /// A clip that is the one at `place` of its split.
+    fn consider(&mut self, clip: &Clip, bytes: Bytes, place: usize) {
+        let code = clip.text.split_whitespace().count() == GOLDEN_WORDS;
+        if self.smallest.as_ref().is_none_or(|smallest| bytes.len() < smallest.len()) {
+            self.smallest = Some(bytes.clone());
+        }
+        if clip.split == Split::Test && code && bytes.len() <= GOLDEN_BYTES_MAX {
+            self.codes.push((place, bytes));
+        }
     }
 }

@@ -22,6 +22,8 @@ use crate::arch::{
 };
 use crate::compute::kernels::{self, Level};
 use crate::compute::{Device, Loader, WeightError};
+use crate::dataset::BadSamples;
+use crate::dataset::speech::{self, List, Split};
 use crate::domain::{Item, MediaLimits, Params, Payload};
 use crate::engine::{Codec, Endpoint};
 use crate::media::mel::Spectrogram;
@@ -122,21 +124,26 @@ pub fn evaluate(
     device: &Device,
 ) -> Result<EvalReport, TrainError> {
     let (network, codec) = load(package, device, kernels::best(), MediaLimits::default())?;
-    let directory = match &job.data {
-        Some(directory) => directory.clone(),
-        None => section::<train::DataSection>("data", &pack::recipe(package)?.data)?.directory,
+    let data: speech::Config = match (pack::recipe(package), &job.data) {
+        (Ok(recipe), _) => section("data", &recipe.data)?,
+        // A package that was trained elsewhere has no recipe.
+        (Err(_), Some(_)) => speech::Config::default(),
+        (Err(error), None) => return Err(error),
     };
-    let measured = Measured::load(&directory, &codec)?;
+    let mut bad = BadSamples::new(job.on_bad_sample);
+    let list = List::read(&data, job.data.as_deref(), &mut bad)?.to_measure();
+    let measured = Measured::load(&list, &codec, &[Split::Test, Split::Real], &mut bad)?;
     let splits = measured.hear(&network, &codec)?;
     Ok(EvalReport {
         metrics: score::metrics(&splits),
         detail: Detail::Speech { splits: splits.into() },
         data_digest: measured.digest,
         data_description: format!(
-            "{} clips of voices never heard, {} recordings of people",
+            "{} clips that training never heard, {} recordings of people",
             measured.test.len(),
             measured.real.len()
         ),
+        left_out: bad.left_out(),
     })
 }
 
@@ -144,7 +151,7 @@ pub fn evaluate(
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use super::*;
-    use crate::arch::TrainJob;
+    use crate::arch::{OnBadSample, TrainJob};
     use std::fmt::Write;
     use std::fs;
     use std::path::Path;
@@ -225,6 +232,7 @@ mod tests {
             source_revision: "test".to_owned(),
             data: Some(data.to_owned()),
             seed: 5,
+            on_bad_sample: OnBadSample::Fail,
             out: out.to_owned(),
             parent: None,
             freeze: Vec::new(),
@@ -265,7 +273,7 @@ mod tests {
 
         let curves = std::str::from_utf8(package.file("report/curves.svg").unwrap()).unwrap();
         assert!(curves.contains(">wer_real<"), "{curves}");
-        let job = EvalJob { data: Some(clips.path().to_owned()) };
+        let job = EvalJob { data: Some(clips.path().to_owned()), on_bad_sample: OnBadSample::Fail };
         let report = evaluate(&package, &job, &Device::Cpu).unwrap();
         assert_eq!(report.metrics, package.manifest.metrics);
     }

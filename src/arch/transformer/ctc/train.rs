@@ -1,16 +1,14 @@
 //! Training on spoken clips: CTC, length-sorted batches, augmentation, and a package at the end.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::Deserialize;
 use serde_json::json;
 
 use crate::arch::golden::{GoldenSample, TOLERANCE};
-use crate::arch::pack::{self, DataReceipt, Signature};
+use crate::arch::pack::{self, Signature};
 use crate::arch::report;
 use crate::arch::transformer::ctc::augment::Augment;
 use crate::arch::transformer::ctc::config::{Config, Preprocessing};
@@ -29,14 +27,6 @@ use crate::domain::{Datatype, TensorSpec};
 use crate::media::mel::Spectrogram;
 use crate::package::WEIGHTS_FILE;
 
-/// `[data]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataSection {
-    /// Holds `clips.jsonl`.
-    pub directory: PathBuf,
-}
-
 /// Trains what the recipe says and packs it.
 ///
 /// # Errors
@@ -49,9 +39,7 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     preprocessing.check(&config)?;
     let augment: Augment = section("fit.options", &recipe.fit.options)?;
     augment.check()?;
-    let data: DataSection = section("data", &recipe.data)?;
-    let directory = job.data.clone().unwrap_or(data.directory);
-    let corpus = Corpus::load(&directory, &preprocessing, &config)?;
+    let corpus = Corpus::load(job, &preprocessing, &config)?;
 
     let longest = config.positions(augment.frames_max(corpus.longest()));
     if longest > config.positions_max {
@@ -80,8 +68,11 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
         corpus: &corpus,
         skipped: 0,
     };
-    let mut finished = run(job, &parameters, device, corpus.digest, &mut lesson)?;
+    let mut finished = run(job, &parameters, device, corpus.receipt.digest, &mut lesson)?;
     finished.metrics.remove(SKIPPED);
+    if !corpus.measured.validation.is_empty() {
+        finished.metrics = corpus.measured.score(&network, &corpus.codec)?;
+    }
     let weights = parameters.to_safetensors()?;
     write(job, &corpus, &network, weights, finished)
 }
@@ -121,7 +112,7 @@ impl Lesson for Clips<'_> {
 
     #[expect(clippy::cast_precision_loss, reason = "a count of clips")]
     fn measure(&mut self) -> Result<BTreeMap<String, f64>, TrainError> {
-        let mut metrics = self.corpus.measured.score(self.network, &self.corpus.codec)?;
+        let mut metrics = self.corpus.measured.watch(self.network, &self.corpus.codec)?;
         metrics.insert(SKIPPED.to_owned(), self.skipped as f64);
         Ok(metrics)
     }
@@ -196,7 +187,7 @@ fn write(
     ]);
     files.extend(report::files(report::curves(&job.label(), &finished.history)?));
     let code = corpus.measured.golden(network, &corpus.codec)?;
-    let answer = golden_answer(network, &corpus.codec, code.clone().into())
+    let answer = golden_answer(network, &corpus.codec, code.clone())
         .map_err(|reason| TrainError::Data(format!("the golden sample: {reason}")))?;
     let sample = GoldenSample {
         input: "golden/code.wav".to_owned(),
@@ -208,10 +199,9 @@ fn write(
         }),
         tolerance: TOLERANCE,
     };
-    files.insert(sample.input.clone(), code);
-    let receipt = DataReceipt { digest: corpus.digest, description: corpus.description.clone() };
-    let manifest = pack::manifest(job, signature(), finished.metrics, receipt);
-    pack::write(job, manifest, files, &[sample])
+    files.insert(sample.input.clone(), code.to_vec());
+    let manifest = pack::manifest(job, signature(), finished.metrics, corpus.receipt.clone());
+    pack::write(job, manifest, files, &[sample], corpus.left_out.clone())
 }
 
 /// A waveform in, a text out.

@@ -1,0 +1,127 @@
+//! CIFAR-10 in its binary version (Krizhevsky 2009): records of a label and three planes of 32 × 32.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::dataset::DataError;
+use crate::dataset::pictures::part::Source;
+use crate::dataset::pictures::{Sources, Wanted, said};
+use crate::media::picture::Picture;
+
+const SIDE: u32 = 32;
+const PLANE: usize = (SIDE * SIDE) as usize;
+const RECORD: usize = 1 + 3 * PLANE;
+
+/// A batch has 10 000 records; a file may hold several batches in one.
+const RECORDS_MAX: usize = 100_000;
+
+const BATCHES: std::ops::RangeInclusive<u8> = 1..=5;
+const TEST: &str = "test_batch.bin";
+const NAMES: &str = "batches.meta.txt";
+
+pub(super) fn lies_in(directory: &Path) -> bool {
+    directory.join(TEST).is_file() || directory.join(batch(1)).is_file()
+}
+
+fn batch(number: u8) -> String {
+    format!("data_batch_{number}.bin")
+}
+
+/// Reads the batches that are there, the first at least, and the test batch.
+pub(super) fn hold(
+    directory: &Path,
+    labels: Option<Vec<String>>,
+    wanted: Wanted,
+    hash: &mut Sha256,
+) -> Result<Sources, DataError> {
+    let labels = said(labels.or_else(|| names(directory)), ", or the file batches.meta.txt")?;
+    let mut train: Option<Arc<dyn Source>> = None;
+    if wanted == Wanted::All {
+        let there =
+            BATCHES.map(batch).filter(|name| name == &batch(1) || directory.join(name).is_file());
+        train = Some(Arc::new(Records::read(directory, there, hash)?));
+    }
+    let test = Records::read(directory, [TEST.to_owned()].into_iter(), hash)?;
+    Ok(Sources { train, validation: None, test: Some(Arc::new(test)), labels })
+}
+
+fn names(directory: &Path) -> Option<Vec<String>> {
+    let text = fs::read_to_string(directory.join(NAMES)).ok()?;
+    Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+/// The records of one or several files.
+struct Records {
+    /// Each file with the number of records up to its end.
+    files: Vec<(PathBuf, usize)>,
+    bytes: Vec<u8>,
+}
+
+impl Records {
+    fn read(
+        directory: &Path,
+        names: impl Iterator<Item = String>,
+        hash: &mut Sha256,
+    ) -> Result<Self, DataError> {
+        let mut records = Self { files: Vec::new(), bytes: Vec::new() };
+        for name in names {
+            let path = directory.join(name);
+            let from = records.bytes.len();
+            let limit = (RECORDS_MAX * RECORD + 1) as u64;
+            File::open(&path)
+                .and_then(|file| file.take(limit).read_to_end(&mut records.bytes))
+                .map_err(|source| DataError::read(&path, source))?;
+            let read = &records.bytes[from..];
+            if !read.len().is_multiple_of(RECORD) || read.len() > RECORDS_MAX * RECORD {
+                return Err(DataError::Format {
+                    place: path.display().to_string(),
+                    expected: format!("up to {RECORDS_MAX} records of {RECORD} bytes each"),
+                    got: format!("{} bytes", read.len()),
+                });
+            }
+            hash.update(read);
+            records.files.push((path, records.bytes.len() / RECORD));
+        }
+        Ok(records)
+    }
+
+    fn record(&self, index: usize) -> &[u8] {
+        &self.bytes[index * RECORD..(index + 1) * RECORD]
+    }
+}
+
+impl Source for Records {
+    fn count(&self) -> usize {
+        self.bytes.len() / RECORD
+    }
+
+    fn label(&self, index: usize) -> usize {
+        self.record(index)[0].into()
+    }
+
+    fn picture(&self, index: usize) -> Result<Picture, DataError> {
+        let (red, rest) = self.record(index)[1..].split_at(PLANE);
+        let (green, blue) = rest.split_at(PLANE);
+        let pixels = red.iter().zip(green).zip(blue).flat_map(|((&r, &g), &b)| [r, g, b]).collect();
+        Picture::rgb(SIDE, SIDE, pixels).ok_or_else(|| DataError::Sample {
+            place: self.place(index),
+            reason: "no 32 x 32 pixels".to_owned(),
+        })
+    }
+
+    fn place(&self, index: usize) -> String {
+        let at = self.files.partition_point(|(_, end)| *end <= index);
+        let before = at.checked_sub(1).map_or(0, |before| self.files[before].1);
+        let path = self.files.get(at).map_or(Path::new(""), |(path, _)| path.as_path());
+        format!("{}, picture {}", path.display(), index - before + 1)
+    }
+
+    /// Any bytes are pixels, and the digest is over the whole files.
+    fn examine(&self, _: usize) -> Result<Vec<u8>, DataError> {
+        Ok(Vec::new())
+    }
+}
