@@ -31,8 +31,8 @@ pub use import::{
 pub use measure::Timed;
 use teamed::teams;
 pub use train::{
-    EpochReport, EvalJob, EvalReport, Event, Finished, Goal, Learner, Lesson, Recipe, StepReport,
-    TrainError, TrainJob, TrainReport, run,
+    EpochReport, EvalJob, EvalReport, Event, Finished, Goal, Learner, Lesson, Outputs, Parent,
+    Recipe, StepReport, TrainError, TrainJob, TrainReport, adopt, run,
 };
 
 /// Why a package does not open.

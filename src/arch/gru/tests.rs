@@ -169,6 +169,8 @@ fn learn(dir: &Path, recipe: Recipe) -> (Result<TrainReport, TrainError>, Vec<f6
         data: Some(text),
         seed: 1,
         out: dir.join("store"),
+        parent: None,
+        freeze: Vec::new(),
         resume: false,
         report: &mut |event| losses.extend(event.epoch().map(|epoch| epoch.train_loss)),
     };

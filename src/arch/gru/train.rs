@@ -13,7 +13,8 @@ use crate::arch::gru::{golden_figure, load};
 use crate::arch::pack::{self, DataReceipt, Signature};
 use crate::arch::report::{self, Detail};
 use crate::arch::{
-    EpochReport, EvalJob, EvalReport, TrainError, TrainJob, TrainReport, run, section,
+    EpochReport, EvalJob, EvalReport, Outputs, TrainError, TrainJob, TrainReport, adopt, run,
+    section,
 };
 use crate::compute::{Loader, Trainable, kernels};
 use crate::dataset::text;
@@ -37,6 +38,12 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     job.recipe.architecture.config.insert("vocabulary".to_owned(), rows);
     let mut parameters = Trainable::new(job.seed, device);
     let model = RecurrentModel::new(&mut parameters, &plan.config, plan.rows)?;
+    let outputs = Outputs {
+        file: plan.vocabulary_file.0,
+        bytes: &plan.vocabulary_file.1,
+        tensors: &["embedding.".to_owned(), "head.".to_owned()],
+    };
+    adopt(job, &mut parameters, &outputs, device)?;
     let mut lesson = Texts::new(&plan, &model, job.recipe.fit.batch)?;
     let finished = run(job, &parameters, device, plan.text.digest, &mut lesson)?;
     pack(job, plan, parameters.to_safetensors()?, &finished.history, device)

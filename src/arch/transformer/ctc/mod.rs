@@ -226,6 +226,8 @@ mod tests {
             data: Some(data.to_owned()),
             seed: 5,
             out: out.to_owned(),
+            parent: None,
+            freeze: Vec::new(),
             resume: false,
             report: &mut |event| {
                 let Some(report) = event.epoch() else { return };

@@ -20,7 +20,8 @@ use crate::arch::transformer::ctc::loss::batch_loss;
 use crate::arch::transformer::ctc::net::Transformer;
 use crate::arch::transformer::ctc::transcript::CHARACTERS_FILE;
 use crate::arch::{
-    Finished, Goal, Learner, Lesson, TrainError, TrainJob, TrainReport, run, section,
+    Finished, Goal, Learner, Lesson, Outputs, TrainError, TrainJob, TrainReport, adopt, run,
+    section,
 };
 use crate::compute::layers::Mode;
 use crate::compute::{Device, Trainable};
@@ -65,6 +66,12 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     let classes = corpus.characters.classes();
     let network =
         Transformer::new(&mut parameters, &config, preprocessing.mel.mels, classes, device)?;
+    let outputs = Outputs {
+        file: CHARACTERS_FILE,
+        bytes: &corpus.characters.to_json(),
+        tensors: &["output.".to_owned()],
+    };
+    adopt(job, &mut parameters, &outputs, device)?;
     let mut lesson = Clips {
         positions_max: config.positions_max,
         batch: recipe.fit.batch,
