@@ -29,8 +29,8 @@ const BOTTOM: f64 = SHARES_TOP + SHARES;
 /// [`PlotError`] when there is no memory for the pixels.
 pub fn reliability(title: &str, bars: &[Bar]) -> Result<Picture, PlotError> {
     let mut drawing = Drawing::new(LEFT + SIDE + 28.0, BOTTOM + 48.0);
-    let title = Font::new()?.shortened(title, 14.0, SIDE + 20.0);
-    drawing.text(Text::new(LEFT, 26.0, title).size(14.0));
+    let title = Font::new()?.shortened(title, 14.0, LEFT + SIDE);
+    drawing.text(Text::new(14.0, 26.0, title).size(14.0));
     grid(&mut drawing);
     for bar in bars {
         let (x, width) = (LEFT + SIDE * bar.from + 1.0, SIDE * (bar.to - bar.from) - 2.0);

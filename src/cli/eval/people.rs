@@ -63,7 +63,7 @@ fn classification(text: &mut String, detail: &ClassificationDetail) -> std::fmt:
 /// Rows are what it is, columns what was answered, by number.
 fn matrix(text: &mut String, names: &[String], rows: &[Vec<u64>]) -> std::fmt::Result {
     let most = rows.iter().flatten().max().copied().unwrap_or(0);
-    let width = most.to_string().len().max(names.len().to_string().len()) + 1;
+    let width = most.to_string().len().max(names.len().saturating_sub(1).to_string().len()) + 1;
     let label = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     writeln!(text, "\nconfusion: a row for what it is, a column for what was answered")?;
     write!(text, "{:1$}", "", label + 4)?;
@@ -111,7 +111,10 @@ fn speech(text: &mut String, split: &SpeechSplit) -> std::fmt::Result {
 /// What was said above what was heard, each word in a column, and a mark below each error.
 fn worst(text: &mut String, utterance: &Utterance) -> std::fmt::Result {
     let words = utterance.words;
-    writeln!(text, "{}: {} errors in {} words", utterance.file, words.errors(), words.said)?;
+    let (errors, said) = (words.errors(), words.said);
+    let s = |count| if count == 1 { "" } else { "s" };
+    let (file, of) = (&utterance.file, s(said));
+    writeln!(text, "{file}: {errors} error{} in {said} word{of}", s(errors))?;
     let mut lines = ["  said ".to_owned(), "  heard".to_owned(), "       ".to_owned()];
     for Step { kind, said, heard } in &utterance.alignment {
         let mark = match kind {
@@ -228,7 +231,7 @@ a/1.wav: 2 errors in 3 words
   said  one two   four ****
   heard one seven four five
             S          I
-a/2.wav: 1 errors in 2 words
+a/2.wav: 1 error in 2 words
   said  one two
   heard *** two
         D
