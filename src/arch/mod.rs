@@ -30,8 +30,8 @@ pub use import::{
 pub use measure::Timed;
 use teamed::teams;
 pub use train::{
-    EpochReport, EvalJob, EvalReport, Event, Goal, Learner, Lesson, OnBadSample, Recipe,
-    StepReport, TrainError, TrainJob, TrainReport, run,
+    EpochReport, EvalJob, EvalReport, Event, Goal, Learner, Lesson, OnBadSample, Outputs, Parent,
+    Recipe, StepReport, TrainError, TrainJob, TrainReport, adopt, run,
 };
 
 /// Why a package does not open.

@@ -59,6 +59,7 @@ pub fn manifest(
             data_seed: data.seed,
             seed: job.seed,
             epochs: recipe.fit.epochs,
+            parent: job.parent.as_ref().map(|parent| parent.package.digest),
             command: job.command.clone(),
             recipe: job.recipe_text.clone(),
             source_revision: job.source_revision.clone(),

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod config;
 mod eval;
+mod events;
 mod health;
 mod import;
 mod key;

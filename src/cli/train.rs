@@ -1,13 +1,16 @@
 //! `maas train RECIPE.toml --out DIR`
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use crate::arch::{self, OnBadSample, Recipe, TrainJob};
+use crate::arch::{self, OnBadSample, Parent, Recipe, TrainJob};
+use crate::cli::events::Events;
 use crate::cli::progress::Progress;
 use crate::cli::{Outcome, say_left_out};
 use crate::compute::device;
-use crate::domain::DeviceChoice;
-use crate::package::PackageError;
+use crate::domain::{DeviceChoice, ModelName, Version};
+use crate::package::{Package, PackageError};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -22,6 +25,15 @@ pub struct Args {
     /// One seed gives the same weights on the same machine
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Begin with the weights of a package of --store instead of fresh ones
+    #[arg(long, value_name = "MODEL@VERSION")]
+    from: Option<Parentage>,
+    /// Where --from looks
+    #[arg(long, default_value = "models", requires = "from")]
+    store: PathBuf,
+    /// Do not learn the parameters whose names begin so; may be given several times
+    #[arg(long, value_name = "NAME")]
+    freeze: Vec<String>,
     /// What a corrupt file or an unknown label does: fail, or skip, which lists what it left out
     #[arg(long, default_value_t = OnBadSample::Fail)]
     on_bad_sample: OnBadSample,
@@ -34,9 +46,36 @@ pub struct Args {
     /// auto, cpu or cuda:N
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
+    /// Write each step's loss and learning rate to this file, as comma-separated values
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
     /// Print one JSON line an epoch
     #[arg(long)]
     json: bool,
+}
+
+/// A version of a model, as a command names it.
+#[derive(Debug, Clone)]
+struct Parentage {
+    name: ModelName,
+    version: Version,
+}
+
+impl FromStr for Parentage {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("{text:?}: expected MODEL@VERSION, such as fashion@1");
+        let (name, version) = text.split_once('@').ok_or_else(expected)?;
+        let name = name.parse().map_err(|_| expected())?;
+        Ok(Self { name, version: version.parse().map_err(|_| expected())? })
+    }
+}
+
+impl fmt::Display for Parentage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.name, self.version)
+    }
 }
 
 pub fn run(args: Args) -> Outcome {
@@ -55,6 +94,20 @@ pub fn run(args: Args) -> Outcome {
     let architecture = arch::find(&recipe.architecture.name)?;
     let device = device::open(args.device)?;
     let mut progress = Progress::new(args.json, recipe.fit.epochs);
+    let parent = match &args.from {
+        Some(Parentage { name, version }) => {
+            let place = args.store.join(name.as_str()).join(version.to_string());
+            Some(Parent { package: Package::open(&place)? })
+        }
+        None => None,
+    };
+    let mut events = match &args.events {
+        Some(path) => {
+            let opened = Events::new(path, args.resume);
+            Some(opened.map_err(|error| format!("{}: {error}", path.display()))?)
+        }
+        None => None,
+    };
     let mut job = TrainJob {
         command: command(&args, recipe.fit.epochs),
         recipe,
@@ -64,8 +117,15 @@ pub fn run(args: Args) -> Outcome {
         seed: args.seed,
         on_bad_sample: args.on_bad_sample,
         out: args.out,
+        parent,
+        freeze: args.freeze,
         resume: args.resume,
-        report: &mut |event| progress.show(event),
+        report: &mut |event| {
+            progress.show(event);
+            if let Some(events) = &mut events {
+                events.write(event);
+            }
+        },
     };
     let report = (architecture.train)(&mut job, &device)?;
     say_left_out(&report.left_out);
@@ -75,11 +135,15 @@ pub fn run(args: Args) -> Outcome {
 
 /// The command that makes this package again, for its receipt.
 fn command(args: &Args, epochs: usize) -> String {
-    let recipe = args.recipe.display();
-    let (seed, out) = (args.seed, args.out.display());
-    let skip = match args.on_bad_sample {
-        OnBadSample::Fail => "",
-        OnBadSample::Skip => " --on-bad-sample skip",
-    };
-    format!("maas train {recipe} --epochs {epochs} --seed {seed}{skip} --out {out}")
+    let mut words = vec![format!("maas train {} --epochs {epochs}", args.recipe.display())];
+    words.push(format!("--seed {}", args.seed));
+    words.extend(args.data.as_ref().map(|data| format!("--data {}", data.display())));
+    let from = args.from.as_ref();
+    words.extend(from.map(|from| format!("--from {from} --store {}", args.store.display())));
+    words.extend(args.freeze.iter().map(|name| format!("--freeze {name}")));
+    if args.on_bad_sample == OnBadSample::Skip {
+        words.push("--on-bad-sample skip".to_owned());
+    }
+    words.push(format!("--out {}", args.out.display()));
+    words.join(" ")
 }

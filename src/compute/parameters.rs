@@ -81,6 +81,8 @@ pub struct Trainable {
     device: Device,
     parameters: BTreeMap<String, Var>,
     buffers: BTreeMap<String, Var>,
+    /// Beginnings of the names of parameters that no optimiser updates.
+    frozen: Vec<String>,
 }
 
 impl Trainable {
@@ -91,13 +93,30 @@ impl Trainable {
             device: device.clone(),
             parameters: BTreeMap::new(),
             buffers: BTreeMap::new(),
+            frozen: Vec::new(),
         }
+    }
+
+    /// The parameters' names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parameters.keys().map(String::as_str)
+    }
+
+    /// Keeps the parameters whose names begin so as they are; says whether there are any. Running statistics go on.
+    pub fn freeze(&mut self, beginning: &str) -> bool {
+        let any = self.names().any(|name| name.starts_with(beginning));
+        if any {
+            self.frozen.push(beginning.to_owned());
+        }
+        any
     }
 
     /// What the optimiser updates, in the order of names.
     #[must_use]
     pub fn variables(&self) -> Vec<Var> {
-        self.parameters.values().cloned().collect()
+        let learns = |name: &str| !self.frozen.iter().any(|frozen| name.starts_with(frozen));
+        let learned = self.parameters.iter().filter(|(name, _)| learns(name));
+        learned.map(|(_, var)| var.clone()).collect()
     }
 
     /// The variable that is updated without a gradient, by name.
@@ -120,7 +139,16 @@ impl Trainable {
     /// # Errors
     /// [`WeightError`] naming the first tensor that is missing or of another shape.
     pub fn restore(&self, values: &Named) -> Result<(), WeightError> {
-        for (name, var) in self.parameters.iter().chain(&self.buffers) {
+        self.adopt(values, |_| false)
+    }
+
+    /// As [`restore`](Self::restore), but for tensors that stay `fresh`, by name.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore).
+    pub fn adopt(&self, values: &Named, fresh: impl Fn(&str) -> bool) -> Result<(), WeightError> {
+        let all = self.parameters.iter().chain(&self.buffers);
+        for (name, var) in all.filter(|(name, _)| !fresh(name)) {
             let expected = var.dims().to_vec();
             let value = values.get(name).ok_or_else(|| WeightError::Missing {
                 name: name.clone(),

@@ -68,6 +68,9 @@ pub struct TrainingReceipt {
     pub data_seed: Option<u64>,
     pub seed: u64,
     pub epochs: usize,
+    /// The digest of the package whose weights the run began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Digest>,
     pub command: String,
     /// The recipe, whole, so that the command can be run again.
     pub recipe: String,

@@ -28,8 +28,10 @@ const RECIPE: &str = r#"
 fn directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("recipe.toml"), RECIPE).unwrap();
-    let text: String = (0..12_000)
-        .map(|i| if i % 27 == 26 { '\n' } else { char::from(b'a' + (i % 27) as u8) })
+    let text: String = (0..27_u8)
+        .cycle()
+        .take(12_000)
+        .map(|i| if i == 26 { '\n' } else { char::from(b'a' + i) })
         .collect();
     std::fs::write(directory.path().join("text.txt"), text).unwrap();
     directory
@@ -90,4 +92,64 @@ fn a_recipe_with_a_fault_is_refused_with_its_name() {
         assert!(!said.contains("panicked"), "{said}");
         assert!(!directory.path().join("out/abc/1").exists());
     }
+}
+
+/// The text of a package's manifest.
+fn manifest(directory: &Path, out: &str) -> String {
+    std::fs::read_to_string(directory.join(out).join("abc/1/manifest.toml")).unwrap()
+}
+
+fn tensor(directory: &Path, out: &str, name: &str) -> Vec<u8> {
+    let bytes = std::fs::read(directory.join(out).join("abc/1/weights.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    file.tensor(name).unwrap().data().to_vec()
+}
+
+#[test]
+fn a_run_goes_on_from_another_package_and_says_so() {
+    let directory = directory();
+    let at = directory.path();
+    assert!(train(at, &["--epochs", "3"]).output().unwrap().status.success());
+    let child = |out: &str, from: &str, more: &[&str]| {
+        let from = ["--from", from, "--store", "out", "--epochs", "1", "--out", out];
+        let mut command = maas();
+        command.current_dir(at).args(["train", "recipe.toml"]).args(from).args(more);
+        command.output().unwrap()
+    };
+    let tuned = child("tuned", "abc@1", &["--freeze", "rnn.weight_ih_l0", "--seed", "5"]);
+    assert!(tuned.status.success(), "{tuned:?}");
+    let frozen = "rnn.weight_ih_l0";
+    assert_eq!(tensor(at, "tuned", frozen), tensor(at, "out", frozen));
+    assert_ne!(tensor(at, "tuned", "head.weight"), tensor(at, "out", "head.weight"));
+    let parent = maas().current_dir(at).args(["check", "out/abc/1"]).output().unwrap();
+    let parent = String::from_utf8_lossy(&parent.stdout).into_owned();
+    let said = manifest(at, "tuned");
+    let digest = said.lines().find_map(|line| line.strip_prefix("parent = ")).unwrap();
+    assert!(parent.contains(digest.trim_matches('"')), "{digest}: {parent}");
+
+    // Another alphabet: the tensors that speak of it are fresh, the rest is the parent's.
+    let text = std::fs::read_to_string(at.join("text.txt")).unwrap().replace('z', "!");
+    std::fs::write(at.join("text.txt"), text).unwrap();
+    let other = child("other", "abc@1", &["--freeze", "rnn.", "--seed", "5"]);
+    assert!(other.status.success(), "{other:?}");
+    let kept = "rnn.weight_hh_l1";
+    assert_eq!(tensor(at, "other", kept), tensor(at, "out", kept));
+    assert_ne!(tensor(at, "other", "embedding.weight"), tensor(at, "out", "embedding.weight"));
+
+    for (from, more, named) in [
+        ("abc@1", &["--freeze", "layer.7"][..], "rnn.weight_ih_l0"),
+        ("abc", &[], "MODEL@VERSION"),
+        ("abc@9", &[], "abc/9"),
+    ] {
+        let refused = child("refused", from, more);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains(named), "{more:?}: {said}");
+    }
+    let wider = RECIPE.replace("hidden = 16", "hidden = 17");
+    std::fs::write(at.join("recipe.toml"), wider).unwrap();
+    let said = child("refused", "abc@1", &[]);
+    assert!(
+        String::from_utf8_lossy(&said.stderr).contains("another than the recipe's"),
+        "{said:?}"
+    );
 }

@@ -6,13 +6,15 @@ use candle_core::Tensor;
 
 use crate::arch::cnn::augment::Augmentation;
 use crate::arch::cnn::codec::CnnCodec;
+use crate::arch::cnn::config::Layer;
 use crate::arch::cnn::data::{Batch, Data, Draw};
 use crate::arch::cnn::evaluate::score;
 use crate::arch::cnn::net::{self, Graph, Head};
 use crate::arch::cnn::{config, head, samples, signature};
 use crate::arch::pack::{self, Signature};
 use crate::arch::{
-    Goal, Learner, Lesson, OpenError, TrainError, TrainJob, TrainReport, run, section,
+    Goal, Learner, Lesson, OpenError, Outputs, TrainError, TrainJob, TrainReport, adopt, run,
+    section,
 };
 use crate::compute::fit::cross_entropy;
 use crate::compute::layers::Mode;
@@ -72,9 +74,25 @@ fn fresh(
         let reason = format!("expected {} labels, one per output of the last layer", cnn.outputs());
         return Err(OpenError::Config { section: "data.labels", reason }.into());
     }
+    let outputs = Outputs {
+        file: super::LABELS_FILE,
+        bytes: &labels_file(&data.labels),
+        tensors: &[output_layer(&layers)],
+    };
+    adopt(job, &mut made, &outputs, device)?;
     let labels = data.labels.clone();
     let codec = CnnCodec { preprocessing, media: MediaLimits::default(), head, labels };
     Ok((made, Graph { cnn, head, device: device.clone() }, codec))
+}
+
+/// How the names of the tensors begin that make the scores.
+fn output_layer(layers: &[Layer]) -> String {
+    let makes = |layer: &Layer| matches!(layer, Layer::Linear { .. } | Layer::Convolution(_));
+    format!("layers.{}.", layers.iter().rposition(makes).unwrap_or_default())
+}
+
+fn labels_file(labels: &[String]) -> Vec<u8> {
+    (labels.join("\n") + "\n").into_bytes()
 }
 
 /// What is learned from and measured on.
@@ -132,7 +150,7 @@ fn package(
 ) -> Result<TrainReport, TrainError> {
     let mut files = BTreeMap::from([
         (WEIGHTS_FILE.to_owned(), made.to_safetensors()?),
-        (super::LABELS_FILE.to_owned(), (data.labels.join("\n") + "\n").into_bytes()),
+        (super::LABELS_FILE.to_owned(), labels_file(&data.labels)),
     ]);
     let golden = samples::make(network, codec, &data.test, &mut files)?;
     let (input, output) =
@@ -228,6 +246,8 @@ mod tests {
             seed,
             on_bad_sample: OnBadSample::Fail,
             out: directory.join(format!("out-{seed}")),
+            parent: None,
+            freeze: Vec::new(),
             resume: false,
             report: &mut |event| epochs.extend(event.epoch().map(|report| report.epoch)),
         };

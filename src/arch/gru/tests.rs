@@ -173,6 +173,8 @@ fn learn(dir: &Path, recipe: Recipe) -> (Result<TrainReport, TrainError>, Vec<f6
         seed: 1,
         on_bad_sample: OnBadSample::Fail,
         out: dir.join("store"),
+        parent: None,
+        freeze: Vec::new(),
         resume: false,
         report: &mut |event| losses.extend(event.epoch().map(|epoch| epoch.train_loss)),
     };

@@ -11,7 +11,9 @@ use crate::arch::gru::packed::PackedModel;
 use crate::arch::gru::plan::{Data, Plan, encode};
 use crate::arch::gru::{golden_figure, load};
 use crate::arch::pack::{self, DataReceipt, Signature};
-use crate::arch::{EvalJob, EvalReport, TrainError, TrainJob, TrainReport, run, section};
+use crate::arch::{
+    EvalJob, EvalReport, Outputs, TrainError, TrainJob, TrainReport, adopt, run, section,
+};
 use crate::compute::{Loader, Trainable, kernels};
 use crate::dataset::BadSamples;
 use crate::domain::{Datatype, MediaLimits, TensorSpec};
@@ -34,6 +36,12 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     job.recipe.architecture.config.insert("vocabulary".to_owned(), rows);
     let mut parameters = Trainable::new(job.seed, device);
     let model = RecurrentModel::new(&mut parameters, &plan.config, plan.rows)?;
+    let outputs = Outputs {
+        file: plan.vocabulary_file.0,
+        bytes: &plan.vocabulary_file.1,
+        tensors: &["embedding.".to_owned(), "head.".to_owned()],
+    };
+    adopt(job, &mut parameters, &outputs, device)?;
     let mut lesson = Texts::new(&plan, &model, job.recipe.fit.batch)?;
     run(job, &parameters, device, plan.text.digest, &mut lesson)?;
     pack(job, plan, parameters.to_safetensors()?, device)

@@ -86,9 +86,14 @@ pub fn run(
     course.finish(&fit, lesson)
 }
 
-/// A run goes on only as what it was: the same recipe, as long, from the same seed, on the same data.
+/// A run goes on only as what it was: the same recipe, as long, from the same weights and seed, on the same
+/// data.
 fn identity(job: &TrainJob<'_>, data: Digest) -> Digest {
-    let words = format!("{data}\n{}\n{}\n{}", job.seed, job.recipe.fit.epochs, job.recipe_text);
+    let parent = job.parent.as_ref().map(|parent| parent.package.digest.to_string());
+    let words = format!(
+        "{data}\n{}\n{}\n{parent:?}\n{:?}\n{}",
+        job.seed, job.recipe.fit.epochs, job.freeze, job.recipe_text
+    );
     sha256(words.as_bytes())
 }
 
@@ -107,7 +112,7 @@ impl Course<'_> {
     fn resume(&mut self, device: &Device) -> Result<(), TrainError> {
         let Checkpoint { note, weights, moments, best } = Checkpoint::read(&self.path, device)?;
         if note.run != self.identity {
-            let reason = "it is of another recipe, seed, number of epochs or data: give what the run was \
+            let reason = "it is of another recipe, seed, parent, number of epochs or data: give what the run was \
                           begun with, or remove the file";
             return Err(TrainError::Checkpoint {
                 path: self.path.clone(),
@@ -271,6 +276,8 @@ mod tests {
                 command: String::new(),
                 source_revision: String::new(),
                 data: None,
+                parent: None,
+                freeze: Vec::new(),
                 seed: self.seed,
                 on_bad_sample: OnBadSample::Fail,
                 out: self.out.path().to_owned(),

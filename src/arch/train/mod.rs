@@ -4,6 +4,7 @@
 pub mod checkpoint;
 mod course;
 mod learner;
+mod parent;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::package::{ArchitectureSection, PackageError};
 
 pub use course::{Goal, Lesson, run};
 pub use learner::Learner;
+pub use parent::{Outputs, Parent, adopt};
 
 /// A recipe: a TOML file that says what to train, on what, and how.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -85,6 +87,10 @@ pub struct TrainJob<'a> {
     pub on_bad_sample: OnBadSample,
     /// The store that gets `<name>/<version>/`.
     pub out: PathBuf,
+    /// Whose weights the run begins with, instead of fresh ones.
+    pub parent: Option<Parent>,
+    /// Beginnings of the names of parameters that are not learned.
+    pub freeze: Vec<String>,
     /// Goes on from the checkpoint of a run that was cut off.
     pub resume: bool,
     /// Told of each step and each epoch.
@@ -176,6 +182,10 @@ pub enum TrainError {
     Diverged { step: usize, loss: f64, learning_rate: f64 },
     #[error("checkpoint {}: {reason}", path.display())]
     Checkpoint { path: PathBuf, reason: String },
+    #[error("{package} cannot be gone on from: {reason}")]
+    Parent { package: String, reason: String },
+    #[error("{0}")]
+    Freeze(String),
     #[error("the arithmetic failed: {0}")]
     Arithmetic(#[from] candle_core::Error),
     #[error(transparent)]

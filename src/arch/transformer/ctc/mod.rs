@@ -231,6 +231,8 @@ mod tests {
             seed: 5,
             on_bad_sample: OnBadSample::Fail,
             out: out.to_owned(),
+            parent: None,
+            freeze: Vec::new(),
             resume: false,
             report: &mut |event| {
                 let Some(report) = event.epoch() else { return };

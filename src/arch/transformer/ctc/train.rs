@@ -16,7 +16,9 @@ use crate::arch::transformer::ctc::golden_answer;
 use crate::arch::transformer::ctc::loss::batch_loss;
 use crate::arch::transformer::ctc::net::Transformer;
 use crate::arch::transformer::ctc::transcript::CHARACTERS_FILE;
-use crate::arch::{Goal, Learner, Lesson, TrainError, TrainJob, TrainReport, run, section};
+use crate::arch::{
+    Goal, Learner, Lesson, Outputs, TrainError, TrainJob, TrainReport, adopt, run, section,
+};
 use crate::compute::layers::Mode;
 use crate::compute::{Device, Trainable};
 use crate::domain::{Datatype, TensorSpec};
@@ -50,6 +52,12 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     let classes = corpus.characters.classes();
     let network =
         Transformer::new(&mut parameters, &config, preprocessing.mel.mels, classes, device)?;
+    let outputs = Outputs {
+        file: CHARACTERS_FILE,
+        bytes: &corpus.characters.to_json(),
+        tensors: &["output.".to_owned()],
+    };
+    adopt(job, &mut parameters, &outputs, device)?;
     let mut lesson = Clips {
         positions_max: config.positions_max,
         batch: recipe.fit.batch,
