@@ -159,11 +159,16 @@ impl Preprocessing {
     #[must_use]
     pub fn normalise(&self, pixels: &[u8]) -> Vec<f32> {
         let Table { channels, mean, std, .. } = &self.table;
-        let planes = mean.iter().zip(std).enumerate().flat_map(|(channel, (mean, std))| {
-            let plane = pixels.iter().skip(channel).step_by(*channels);
-            plane.map(move |&pixel| (f32::from(pixel) - mean) / std)
-        });
-        planes.collect()
+        let mut planes = Vec::with_capacity(pixels.len());
+        for (channel, (mean, std)) in mean.iter().zip(std).enumerate() {
+            let value = |pixel: u8| (f32::from(pixel) - mean) / std;
+            if *channels == 1 {
+                planes.extend(pixels.iter().map(|&pixel| value(pixel)));
+            } else {
+                planes.extend(pixels.chunks_exact(*channels).map(|pixel| value(pixel[channel])));
+            }
+        }
+        planes
     }
 }
 

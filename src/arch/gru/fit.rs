@@ -6,11 +6,13 @@ use candle_core::Tensor;
 
 use crate::arch::gru::language::TextLanguage;
 use crate::arch::gru::net::RecurrentModel;
+use crate::arch::gru::packed::PackedModel;
 use crate::arch::gru::plan::{Plan, too_little};
 use crate::arch::gru::score::{Score, score};
 use crate::arch::gru::streams::Streams;
 use crate::arch::{Goal, Learner, Lesson, TrainError};
 use crate::compute::fit::cross_entropy;
+use crate::compute::kernels;
 use crate::compute::layers::{LayerState, Mode};
 use crate::engine::{Generator, TokenId};
 
@@ -40,16 +42,13 @@ impl<'a> Texts<'a> {
         states: &mut [LayerState],
         learner: &mut Learner<'_>,
     ) -> Result<f64, TrainError> {
-        let folded = self.model.fold()?;
-        let mut outputs = Vec::new();
-        for tokens in self.streams.inputs(window) {
-            let tokens = Tensor::new(tokens, folded.device())?;
-            let mut mode = Mode::Training(&mut learner.rng);
-            outputs.push(folded.advance(&tokens, states, &mut mode)?);
-        }
+        let mode = &mut Mode::Training(&mut learner.rng);
+        // Truncated backpropagation through time: values flow on, gradients do not.
+        let inputs: Vec<_> = self.streams.inputs(window).collect();
+        let outputs = self.model.window(&inputs, states, mode)?;
         // One product for all steps; time-major, as the targets are.
-        let logits = folded.logits(&Tensor::cat(&outputs, 0)?)?;
-        let targets = Tensor::new(self.streams.targets(window), folded.device())?;
+        let logits = self.model.logits(&outputs)?;
+        let targets = Tensor::new(self.streams.targets(window), logits.device())?;
         learner.descend(&cross_entropy(&logits, &targets, 0.0)?)
     }
 }
@@ -64,8 +63,6 @@ impl Lesson for Texts<'_> {
         let mut states = self.model.fold()?.zeros(self.streams.rows())?;
         let mut sum = 0.0;
         for window in 0..self.streams.windows() {
-            // Truncated backpropagation through time: values flow on, gradients do not.
-            states = states.iter().map(LayerState::detach).collect();
             sum += self.window(window, &mut states, learner)?;
         }
         #[expect(clippy::cast_precision_loss, reason = "a count of windows is small")]
@@ -74,8 +71,13 @@ impl Lesson for Texts<'_> {
     }
 
     fn measure(&mut self) -> Result<BTreeMap<String, f64>, TrainError> {
-        let score =
-            measure(&self.model.detach().fold()?, &self.plan.language, self.plan.watched())?;
+        let (model, plan) = (self.model.detach(), self.plan);
+        let score = if model.embedding().device().is_cpu() {
+            let packed = PackedModel::new(&model, kernels::best())?;
+            measure(&packed, &plan.language, plan.watched())?
+        } else {
+            measure(&model.fold()?, &plan.language, plan.watched())?
+        };
         Ok(BTreeMap::from([
             ("bits_per_char".to_owned(), score.bits_per_character),
             ("perplexity".to_owned(), score.nats_per_token.exp()),

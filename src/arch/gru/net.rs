@@ -5,7 +5,9 @@ use std::cmp::Reverse;
 use candle_core::{Device, Result, Tensor};
 
 use crate::arch::gru::config::Config;
-use crate::compute::layers::{Dropout, FoldedLayer, LayerState, Mode, RecurrentLayer, rows_matmul};
+use crate::compute::layers::{
+    Dropout, FoldedLayer, LayerState, Mode, RecurrentLayer, Sequence, affine, rows_matmul,
+};
 use crate::compute::{Init, Parameters, WeightError};
 use crate::engine::{Generator, Row, RunError, Stepwise, TokenId};
 
@@ -75,6 +77,41 @@ impl RecurrentModel {
     #[must_use]
     pub fn head(&self) -> (&Tensor, &Tensor) {
         (&self.head_weight, &self.head_bias)
+    }
+
+    /// What the last layer gives to the head for all steps of a window, [steps × rows, hidden]; `steps` holds a
+    /// token for every row. Replaces `states`, through which gradients do not flow on.
+    ///
+    /// # Errors
+    /// When a token is outside the vocabulary.
+    pub fn window(
+        &self,
+        steps: &[Vec<TokenId>],
+        states: &mut [LayerState],
+        mode: &mut Mode<'_>,
+    ) -> Result<Tensor> {
+        if !self.layers.iter().all(RecurrentLayer::has_window) {
+            return self.fold()?.window(steps, states, mode);
+        }
+        let count = steps.len();
+        let mut tokens = Some(steps.concat());
+        let mut output = self.embedding.clone();
+        for (layer, state) in self.layers.iter().zip(states) {
+            let sequence = Sequence { steps: count, tokens: tokens.take() };
+            (output, *state) = layer.window(&layer.project(&output)?, sequence, state)?;
+            if let Some(dropout) = self.dropout {
+                output = dropout.forward(&output, mode)?;
+            }
+        }
+        Ok(output)
+    }
+
+    /// One score per token of the vocabulary, as [`FoldedModel::logits`].
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn logits(&self, outputs: &Tensor) -> Result<Tensor> {
+        affine(outputs, &self.head_weight, Some(&self.head_bias))
     }
 
     /// The network in the form that candle runs. Gradients flow through it to the parameters, so training
@@ -153,6 +190,23 @@ impl FoldedModel {
             });
         }
         Ok(output.unwrap_or(projected))
+    }
+
+    /// As [`RecurrentModel::window`], a step after the other.
+    fn window(
+        &self,
+        steps: &[Vec<TokenId>],
+        states: &mut [LayerState],
+        mode: &mut Mode<'_>,
+    ) -> Result<Tensor> {
+        let outputs = steps.iter().map(|tokens| {
+            self.advance(&Tensor::new(tokens.as_slice(), self.device())?, states, mode)
+        });
+        let outputs = Tensor::cat(&outputs.collect::<Result<Vec<_>>>()?, 0)?;
+        for state in states {
+            *state = state.detach();
+        }
+        Ok(outputs)
     }
 
     /// One score per token of the vocabulary: [rows, hidden] to [rows, vocabulary].

@@ -2,12 +2,20 @@
 
 use candle_core::{D, Result, Tensor};
 
+use crate::compute::ops::{self, CrossEntropy};
+
 /// The mean cross entropy of logits `[N, classes]` against targets `[N]` (u32), in nats. With `smoothing`
 /// above 0 that part of each target is spread over all classes (Szegedy and others 2016).
 ///
 /// # Errors
 /// When the shapes do not belong together, or the arithmetic fails.
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor, smoothing: f64) -> Result<Tensor> {
+    if ops::runs(logits) {
+        #[expect(clippy::cast_possible_truncation, reason = "a share below 1")]
+        let smoothing = smoothing as f32;
+        let targets = targets.to_vec1()?;
+        return logits.contiguous()?.apply_op1(CrossEntropy::new(targets, smoothing));
+    }
     let scores = candle_nn::ops::log_softmax(logits, D::Minus1)?;
     let right = scores.gather(&targets.unsqueeze(1)?, 1)?.mean_all()?;
     let loss = if smoothing > 0.0 {

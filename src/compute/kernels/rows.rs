@@ -13,7 +13,7 @@ pub fn softmax_row(level: Level, row: &mut [f32]) {
 
 /// Turns scores into `exp(scale · (score − largest))` and returns their sum: a softmax that is still to
 /// be divided. Powers below e^−87 are as good as 0.
-pub(super) fn exp_row(level: Level, row: &mut [f32], scale: f32) -> f32 {
+pub fn exp_row(level: Level, row: &mut [f32], scale: f32) -> f32 {
     let all = &mut Powers { row, scale, total: 0.0 };
     // SAFETY: the slice is valid; `dispatch` runs only what the processor has.
     unsafe { dispatch!(level, powers(all: &mut Powers<'_>)) };

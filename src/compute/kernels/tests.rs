@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod learning;
 mod pictures;
 
 const POISON: f32 = f32::NAN;

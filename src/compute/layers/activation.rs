@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::compute::kernels;
+use crate::compute::{kernels, ops};
 
 /// A non-linearity by the name that a manifest gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,7 @@ impl Activation {
     /// When the arithmetic fails.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
         match self {
+            Self::Relu if x.track_op() && ops::runs(x) => x.contiguous()?.apply_op1(ops::Relu),
             Self::Relu => x.relu(),
             Self::Relu6 => relu6(x),
             Self::Silu => x.silu(),

@@ -3,7 +3,7 @@
 use candle_core::{D, Result, Tensor};
 
 use crate::compute::layers::Linear;
-use crate::compute::layers::fused::MaskedSoftmax;
+use crate::compute::ops::MaskedSoftmax;
 use crate::compute::{Parameters, WeightError};
 
 /// Sizes of one attention layer; `heads` divides `width`.

@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 
 use crate::compute::layers::window::Edge;
 use crate::compute::layers::{Mode, Window};
+use crate::compute::ops::{self, Convolve};
 use crate::compute::{Init, Parameters, WeightError};
 
 /// What a convolution's parameters are sized by.
@@ -67,8 +68,22 @@ impl Convolution {
     /// # Errors
     /// When the window does not fit, or the arithmetic fails.
     pub fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
-        let evaluates = matches!(mode, Mode::Evaluation);
-        if evaluates && self.size.window.is_square() { self.native(x) } else { self.by_windows(x) }
+        match mode {
+            Mode::Evaluation if self.size.window.is_square() => self.native(x),
+            Mode::Training(_) if ops::runs(x) => self.by_lines(x),
+            _ => self.by_windows(x),
+        }
+    }
+
+    /// In one operation, on a CPU.
+    fn by_lines(&self, x: &Tensor) -> Result<Tensor> {
+        let (_, _, rows, columns) = x.dims4()?;
+        let at = place(&self.size.window, rows, columns)?;
+        let bias = match &self.bias {
+            Some(bias) => bias.clone(),
+            None => Tensor::zeros(self.size.output, x.dtype(), x.device())?,
+        };
+        x.contiguous()?.apply_op3(&self.weight, &bias, Convolve::new(self.size, at))
     }
 
     /// candle's own operation: fast forward, slow backward.

@@ -3,7 +3,7 @@
 use candle_core::{D, Result, Tensor};
 
 use crate::compute::kernels::Norm;
-use crate::compute::layers::fused::NormaliseRows;
+use crate::compute::ops::NormaliseRows;
 use crate::compute::{Init, Parameters, WeightError};
 
 /// Layer normalisation over the last dimension (Ba et al. 2016).

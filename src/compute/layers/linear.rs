@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use crate::compute::kernels::Packed;
+use crate::compute::ops;
 use crate::compute::{Init, Parameters, Values, WeightError};
 
 /// y = x · Wᵀ + b over the last dimension.
@@ -75,11 +76,22 @@ impl Linear {
     /// # Errors
     /// When the arithmetic fails.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = x.matmul(&self.weight.t()?)?;
-        match &self.bias {
-            Some(bias) => y.broadcast_add(bias),
-            None => Ok(y),
-        }
+        affine(x, &self.weight, self.bias.as_ref())
+    }
+}
+
+/// x · Wᵀ + b: [N, input] and [output, input] to [N, output].
+///
+/// # Errors
+/// When the arithmetic fails.
+pub fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    if weight.track_op() && x.rank() == 2 && ops::runs(x) {
+        return ops::affine(x, weight, bias);
+    }
+    let y = x.matmul(&weight.t()?)?;
+    match bias {
+        Some(bias) => y.broadcast_add(bias),
+        None => Ok(y),
     }
 }
 

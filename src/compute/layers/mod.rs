@@ -6,7 +6,6 @@ mod attention;
 mod batch_norm;
 mod convolution;
 mod dropout;
-mod fused;
 mod layer_norm;
 mod linear;
 mod pool;
@@ -21,9 +20,11 @@ pub use batch_norm::BatchNorm;
 pub use convolution::{Convolution, ConvolutionSize};
 pub use dropout::Dropout;
 pub use layer_norm::LayerNorm;
-pub use linear::Linear;
+pub use linear::{Linear, affine};
 pub use pool::{AveragePool, MaxPool, global_average_pool};
-pub use recurrent::{Cell, FoldedLayer, LayerState, PackedLayer, RecurrentLayer, rows_matmul};
+pub use recurrent::{
+    Cell, FoldedLayer, LayerState, PackedLayer, RecurrentLayer, Sequence, rows_matmul,
+};
 pub use window::{Padding, Placement, Window};
 
 /// What a forward pass is for.

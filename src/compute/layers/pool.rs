@@ -5,6 +5,7 @@ use candle_core::{D, Result, Tensor};
 use crate::compute::layers::convolution::place;
 use crate::compute::layers::window::Edge;
 use crate::compute::layers::{Mode, Window};
+use crate::compute::ops;
 
 /// The largest value under each window; padding never wins. The dilation is 1.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +23,9 @@ impl MaxPool {
         if matches!(mode, Mode::Evaluation) && at.before == [0, 0] && at.after == [0, 0] {
             let [kernel, stride] = [self.0.kernel, self.0.stride].map(|[a, b]| (a, b));
             return x.max_pool2d_with_stride(kernel, stride);
+        }
+        if ops::runs(x) {
+            return x.contiguous()?.apply_op1(ops::MaxPool::new(self.0, at));
         }
         // The gradient goes to one largest value a window; candle's own max-pool spreads it wrongly.
         let windows = windows(x, &self.0)?;

@@ -5,8 +5,10 @@ mod packed;
 use candle_core::{D, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::compute::ops::{self, Recurrence};
 use crate::compute::{Init, Parameters, WeightError};
 
+pub use crate::compute::ops::Sequence;
 pub use packed::PackedLayer;
 
 /// Which gates a layer has.
@@ -118,7 +120,31 @@ impl RecurrentLayer {
     /// # Errors
     /// When the shapes do not fit.
     pub fn project(&self, inputs: &Tensor) -> Result<Tensor> {
+        if self.weight_ih.track_op() && ops::runs(inputs) {
+            return ops::affine(inputs, &self.weight_ih, Some(&self.bias_ih));
+        }
         rows_matmul(inputs, &self.weight_ih.t()?)?.broadcast_add(&self.bias_ih)
+    }
+
+    /// Whether [`RecurrentLayer::window`] can be used.
+    #[must_use]
+    pub fn has_window(&self) -> bool {
+        ops::runs(&self.weight_hh)
+    }
+
+    /// All steps of a window in one operation, on a CPU: `projected` holds the rows that `sequence` names. Gives the
+    /// outputs [steps × rows, hidden] and the state after the last step, through which no gradient flows.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn window(
+        &self,
+        projected: &Tensor,
+        sequence: Sequence,
+        state: &LayerState,
+    ) -> Result<(Tensor, LayerState)> {
+        let window = Recurrence::new(self.cell, sequence, state)?;
+        window.apply(projected, &self.weight_hh, &self.bias_hh)
     }
 
     /// The same parameters without gradients.

@@ -311,7 +311,11 @@ mod tests {
         let again = Transformer::new(&mut loader, &config, 4, 4, &Device::Cpu).unwrap();
         loader.finish().unwrap();
         let sound = sound(20, 3);
-        assert_eq!(network.run(&[&sound]).unwrap(), again.run(&[&sound]).unwrap());
+        // What is learned runs by other kernels than what was read.
+        let [got, read] = [&network, &again].map(|network| network.run(&[&sound]).unwrap());
+        for (a, b) in got[0].log_probabilities.iter().zip(&read[0].log_probabilities) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
         let other = Transformer::new(
             &mut Trainable::new(5, &Device::Cpu),
             &Config::tiny(),

@@ -1,7 +1,8 @@
-//! Operations that a CPU runs in one pass, with their gradients: made of candle's own, each is eight to
-//! ten passes over memory, and training spends most of its time there.
+//! Normalisation and softmax of rows.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Error, Layout, Result, Shape, Tensor};
+
+use super::values;
 
 /// Normalises every row of `width` values; arguments are the rows, the weights and the biases.
 pub struct NormaliseRows {
@@ -136,13 +137,6 @@ fn softmax(row: &mut [f32], scale: f32) {
 #[expect(clippy::cast_precision_loss, reason = "a row is far shorter than 2^24")]
 fn count(row: &[f32]) -> f32 {
     row.len() as f32
-}
-
-fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    let (from, to) = layout
-        .contiguous_offsets()
-        .ok_or_else(|| Error::Msg("a fused operation needs contiguous values".to_owned()))?;
-    Ok(&storage.as_slice::<f32>()?[from..to])
 }
 
 fn host(tensor: &Tensor) -> Result<Vec<f32>> {
