@@ -91,6 +91,8 @@ pub fn run(args: Args) -> Outcome {
         // Found out now, and not when the training is over.
         return Err(PackageError::Exists { place: place.display().to_string() }.into());
     }
+    let parent = args.out.join(recipe.name.as_str());
+    std::fs::create_dir_all(&parent).map_err(|error| format!("{}: {error}", parent.display()))?;
     let architecture = arch::find(&recipe.architecture.name)?;
     let device = device::open(args.device)?;
     let mut progress = Progress::new(args.json, recipe.fit.epochs);

@@ -101,7 +101,8 @@ fn a_folder_of_pictures_is_learned_and_its_bad_ones_are_named_or_left_out() {
     assert_eq!(count(&receipt, "left_out"), Some(1));
     assert_eq!(receipt["data_seed"].as_integer(), Some(3));
 
-    let evaluate = ["eval", "--json", "out/colours/1", "--state", "state", "--on-bad-sample", "skip"];
+    let evaluate =
+        ["eval", "--json", "out/colours/1", "--state", "state", "--on-bad-sample", "skip"];
     let measured = run(directory.path(), &evaluate);
     assert!(measured.status.success(), "{measured:?}");
     let figures: serde_json::Value = serde_json::from_slice(&measured.stdout).unwrap();
