@@ -1,13 +1,14 @@
-//! One failure, one face: RFC 9457 `application/problem+json`.
+//! One failure, and a body for each [`Face`](crate::http::face::Face).
 //!
 //! A [`Failure`] becomes a response that carries its [`Problem`] as an extension; the layer `explain`
-//! writes the body, because it knows the request's id and model. So does every fallback and panic.
+//! writes the body, because it knows the request's route, id and model. So does every fallback and panic.
 
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::domain::{Fault, Kind, Problem};
 
@@ -134,28 +135,93 @@ struct Document<'a> {
     example: Option<&'a str>,
 }
 
-/// The problem as JSON, below 4 KiB: long texts are cut, then faults dropped from the end.
-pub fn document(
-    problem: &Problem,
-    status: StatusCode,
-    request: &str,
-    example: Option<&str>,
-) -> String {
+/// What is told beside a problem.
+pub struct Shown<'a> {
+    pub status: StatusCode,
+    /// The request's id.
+    pub request: &'a str,
+    /// A command that works for the model that was asked.
+    pub example: Option<&'a str>,
+}
+
+/// The problem as RFC 9457 has it, below 4 KiB: long texts are cut, then faults dropped from the end.
+pub fn native(problem: &Problem, shown: &Shown<'_>) -> String {
     let (name, title) = name(problem.kind);
     let mut document = Document {
         r#type: format!("urn:maas:error:{name}"),
         title,
-        status: status.as_u16(),
+        status: shown.status.as_u16(),
         detail: cut(&problem.detail),
-        instance: format!("/requests/{request}"),
+        instance: format!("/requests/{}", shown.request),
         errors: problem.faults.iter().take(16).map(short).collect(),
-        example,
+        example: shown.example,
     };
     loop {
         let json = serde_json::to_string(&document).unwrap_or_default();
         if json.len() < BODY_BYTES_MAX || document.errors.pop().is_none() {
             return json;
         }
+    }
+}
+
+/// The problem as the Open Inference Protocol has it: one text, which says also how to mend the first fault.
+pub fn open_inference(problem: &Problem) -> String {
+    json!({ "error": sentence(problem) }).to_string()
+}
+
+/// The problem as OpenAI's clients read it: all four keys are always there.
+pub fn open_ai(problem: &Problem, status: StatusCode) -> String {
+    let (r#type, code) = open_ai_names(problem.kind, status);
+    let param = problem.faults.first().and_then(|fault| parameter(&fault.pointer));
+    let error = json!({
+        "message": sentence(problem), "type": r#type, "param": param, "code": code
+    });
+    json!({ "error": error }).to_string()
+}
+
+/// OpenAI's `type` and `code`.
+fn open_ai_names(kind: Kind, status: StatusCode) -> (&'static str, &'static str) {
+    const INVALID: &str = "invalid_request_error";
+    match kind {
+        Kind::Unsupported if status == StatusCode::METHOD_NOT_ALLOWED => {
+            (INVALID, "method_not_allowed")
+        }
+        Kind::InvalidInput => (INVALID, "invalid_value"),
+        Kind::Unsupported => (INVALID, "unsupported_parameter"),
+        Kind::UnsupportedMedia | Kind::Undecodable => (INVALID, "invalid_media"),
+        Kind::NotFound => (INVALID, "model_not_found"),
+        Kind::TooLarge => (INVALID, "input_too_large"),
+        Kind::Conflict => (INVALID, "conflict"),
+        Kind::Unauthenticated => ("authentication_error", "invalid_api_key"),
+        Kind::Forbidden => ("permission_error", "model_not_allowed"),
+        Kind::RateLimited => ("rate_limit_error", "rate_limit_exceeded"),
+        Kind::Overloaded => ("server_error", "overloaded"),
+        Kind::Unavailable => ("server_error", "model_unavailable"),
+        Kind::DeadlineExceeded => ("server_error", "deadline_exceeded"),
+        Kind::StorageFull => ("server_error", "storage_full"),
+        Kind::Internal => ("server_error", "inference_failed"),
+    }
+}
+
+/// A pointer as OpenAI names a parameter: `/messages/0/role` is `messages[0].role`. What is not a part of
+/// the document has no name.
+fn parameter(pointer: &str) -> Option<String> {
+    let pointer = pointer.strip_prefix("/parameters").unwrap_or(pointer);
+    let mut steps = pointer.strip_prefix('/')?.split('/');
+    let mut name = steps.next().filter(|&first| !matches!(first, "body" | "headers"))?.to_owned();
+    for step in steps {
+        let number = !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit());
+        name.push_str(&if number { format!("[{step}]") } else { format!(".{step}") });
+    }
+    Some(cut(&name))
+}
+
+/// The detail, and how to mend the first fault.
+fn sentence(problem: &Problem) -> String {
+    let detail = cut(&problem.detail);
+    match problem.faults.first() {
+        Some(fault) if !fault.hint.is_empty() => format!("{detail}; {}", cut(&fault.hint)),
+        _ => detail,
     }
 }
 
@@ -185,12 +251,33 @@ mod tests {
         let fault =
             Problem::fault(Kind::InvalidInput, "/a", "é".repeat(900), "\"".repeat(900), "h");
         problem.faults = vec![fault.faults[0].clone(); 40];
-        let json = document(&problem, StatusCode::BAD_REQUEST, "id", Some("curl"));
+        let shown = Shown { status: StatusCode::BAD_REQUEST, request: "id", example: Some("curl") };
+        let json = native(&problem, &shown);
         assert!(json.len() < 4096, "{}", json.len());
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["type"], "urn:maas:error:invalid-input");
         assert_eq!(value["instance"], "/requests/id");
         assert!(!value["errors"].as_array().unwrap().is_empty());
+    }
+
+    #[test]
+    fn each_family_has_its_own_shape() {
+        let problem =
+            Problem::fault(Kind::InvalidInput, "/messages/0/role", "a role", "none", "add it");
+        assert_eq!(
+            open_inference(&problem),
+            r#"{"error":"/messages/0/role: expected a role, got none; add it"}"#
+        );
+        let value: serde_json::Value =
+            serde_json::from_str(&open_ai(&problem, StatusCode::BAD_REQUEST)).unwrap();
+        assert_eq!(value["error"]["param"], "messages[0].role");
+        assert_eq!(value["error"]["type"], "invalid_request_error");
+        assert_eq!(value["error"]["code"], "invalid_value");
+        let other = Problem::new(Kind::RateLimited, "x".repeat(9000));
+        let value: serde_json::Value =
+            serde_json::from_str(&open_ai(&other, StatusCode::TOO_MANY_REQUESTS)).unwrap();
+        assert!(value["error"]["param"].is_null(), "{value}");
+        assert!(value["error"]["message"].as_str().unwrap().len() < 1300);
     }
 
     #[test]

@@ -7,9 +7,11 @@
 mod answer;
 mod app;
 mod body;
+mod call;
 mod coding;
 mod error;
 mod example;
+mod face;
 mod layers;
 pub mod parse;
 mod router;

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::domain::{Kind, Piece, Problem};
 use crate::http::App;
+use crate::http::error::Shown;
 use crate::http::ticket::Ticket;
 use crate::http::{answer, error};
 use crate::registry::Model;
@@ -104,8 +105,8 @@ fn render(piece: Result<Piece, Problem>, context: &Context) -> (String, bool) {
         Err(problem) => problem,
     };
     ticket.failed(problem.kind);
-    let status = error::status(problem.kind);
-    (error::document(&problem, status, ticket.id.as_str(), None), true)
+    let shown = Shown::plain(error::status(problem.kind), ticket.id.as_str());
+    (ticket.face.document(&problem, &shown), true)
 }
 
 pub fn too_late() -> Problem {

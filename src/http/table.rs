@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::access::{Need, Scope};
 use crate::http::App;
+use crate::http::face::Face::{self, OpenAi};
 use crate::http::routes::{admin, metrics, models, predict, probes};
 
 /// Which of the two doors a request came through.
@@ -23,6 +24,8 @@ pub struct Row {
     pub path: &'static str,
     pub main: Option<Need>,
     pub admin: Option<Need>,
+    /// How its failures look.
+    pub face: Face,
     pub handler: fn() -> MethodRouter<Arc<App>>,
 }
 
@@ -50,8 +53,8 @@ pub static TABLE: [Row; 11] = [
     row(Method::POST, "/v1/predict", INFERENCE, None, || post(predict::predict)),
     row(Method::POST, "/v1/predict/{model}", INFERENCE, None, || post(predict::predict)),
     row(Method::POST, "/v1/predict/{model}/versions/{version}", INFERENCE, None, || post(predict::predict)),
-    row(Method::GET, "/v1/models", INFERENCE, None, || get(models::list)),
-    row(Method::GET, "/v1/models/{model}", INFERENCE, None, || get(models::show)),
+    row(Method::GET, "/v1/models", INFERENCE, None, || get(models::list)).of(OpenAi),
+    row(Method::GET, "/v1/models/{model}", INFERENCE, None, || get(models::show)).of(OpenAi),
     row(Method::GET, "/livez", ANYONE, ANYONE, || get(probes::live)),
     row(Method::GET, "/readyz", ANYONE, ANYONE, || get(probes::ready)),
     row(Method::GET, "/startupz", ANYONE, ANYONE, || get(probes::started)),
@@ -67,7 +70,15 @@ const fn row(
     admin: Option<Need>,
     handler: fn() -> MethodRouter<Arc<App>>,
 ) -> Row {
-    Row { method, path, main, admin, handler }
+    Row { method, path, main, admin, face: Face::Native, handler }
+}
+
+impl Row {
+    /// For the clients of another protocol.
+    const fn of(mut self, face: Face) -> Self {
+        self.face = face;
+        self
+    }
 }
 
 /// The row that answers a method on a matched path. HEAD is a GET without its body.

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::access::Need;
 use crate::domain::{Kind, RequestId, Timings};
 use crate::http::App;
+use crate::http::face::Face;
 use crate::http::stream::Streamed;
 use crate::http::table::{self, Row};
 use crate::registry::Model;
@@ -21,6 +22,8 @@ use crate::telemetry::{Finished, Outcome};
 pub struct Ticket {
     pub id: RequestId,
     pub started: Instant,
+    /// How its failures look.
+    pub face: Face,
     app: Arc<App>,
     method: Method,
     /// The matched path, never the raw one: a path may hold what nobody should log.
@@ -50,6 +53,7 @@ impl Ticket {
         Self {
             id: request_id(request.headers()),
             started: Instant::now(),
+            face: row.map_or_else(|| Face::of_path(request.uri().path()), |row| row.face),
             app,
             method: request.method().clone(),
             route,

@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
 use crate::domain::{Kind, Problem};
-use crate::http::error::document;
+use crate::http::error::Shown;
 use crate::http::example;
 use crate::http::ticket::Ticket;
 
@@ -29,18 +29,19 @@ impl Asker {
     }
 }
 
-/// Turns the [`Problem`] that a response carries into `application/problem+json`.
+/// Turns the [`Problem`] that a response carries into the body that the route's clients read.
 pub fn explain(mut response: Response, ticket: &Ticket, asker: &Asker) -> Response {
     let Some(problem) = response.extensions().get::<Problem>() else { return response };
     let example = ticket
         .model()
         .filter(|_| example_helps(problem.kind))
         .map(|model| example::curl(&model.card, &asker.base()));
-    let json = document(problem, response.status(), ticket.id.as_str(), example.as_deref());
+    let (status, request) = (response.status(), ticket.id.as_str());
+    let shown = Shown { status, request, example: example.as_deref() };
+    let json = ticket.face.document(problem, &shown);
     ticket.failed(problem.kind);
     *response.body_mut() = Body::from(json);
-    let media_type = HeaderValue::from_static("application/problem+json");
-    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    response.headers_mut().insert(header::CONTENT_TYPE, ticket.face.media_type());
     response
 }
 

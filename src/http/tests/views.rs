@@ -27,8 +27,11 @@ async fn models_are_shown_with_their_state() {
     assert_eq!(one["versions"][0]["version"], 3);
     let example = "curl -d 'In the beginning' http://127.0.0.1:8080/v1/predict/talker";
     assert_eq!(one["example"], example);
-    server.get("/v1/models/nothing").await.problem(404);
-    server.get("/v1/models/%2e%2e").await.problem(404);
+    for unknown in ["/v1/models/nothing", "/v1/models/%2e%2e"] {
+        let got = server.get(unknown).await;
+        assert_eq!((got.status.as_u16(), got.header("content-type")), (404, "application/json"));
+        assert_eq!(got.value()["error"]["code"], "model_not_found", "{got:?}");
+    }
 }
 
 #[tokio::test]
