@@ -3,6 +3,7 @@
 mod answer;
 mod card;
 mod cpu;
+mod datatype;
 mod device;
 mod ids;
 mod limits;
@@ -11,9 +12,12 @@ mod payload;
 mod priority;
 mod problem;
 
-pub use answer::{Answer, Class, Finish, Outcome, Piece, Segment, Timings, TokenTimings, Word};
-pub use card::{Card, Datatype, State, Status, TensorSpec};
+pub use answer::{
+    Answer, Class, Finish, Outcome, Piece, Scores, Segment, Timings, TokenTimings, Word,
+};
+pub use card::{Card, State, Status, TensorSpec};
 pub use cpu::{CpuChoice, CpuLevel};
+pub use datatype::Datatype;
 pub use device::DeviceChoice;
 pub use ids::{Digest, IdError, ModelName, RequestId, Version};
 pub use limits::MediaLimits;
