@@ -42,6 +42,7 @@ pub mod access;
 pub mod config;
 pub mod telemetry;
 
+pub mod grpc;
 pub mod http;
 
 pub mod load;

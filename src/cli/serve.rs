@@ -17,6 +17,7 @@ use crate::cli::{Failure, Outcome};
 use crate::config::{DrainSettings, Settings};
 use crate::domain::ModelName;
 use crate::engine::Engine;
+use crate::grpc;
 use crate::http::{self, App, Listener, Parts, Stage};
 use crate::package::Store;
 use crate::registry::{Registry, Repository, Sources};
@@ -74,8 +75,14 @@ async fn serve(settings: &Settings, start: Start) -> Outcome {
     let Start { access, state, stores, engine, logging } = start;
     // Bound first: an address in use is told at once, and probes are answered while models load.
     let main = bind("http", settings.http).await?;
+    let grpc = bind("grpc", settings.grpc).await?;
     let admin = bind("admin", settings.admin).await?;
-    tracing::info!(http = %main.local_addr()?, admin = %admin.local_addr()?, "listening");
+    tracing::info!(
+        http = %main.local_addr()?,
+        grpc = %grpc.local_addr()?,
+        admin = %admin.local_addr()?,
+        "listening"
+    );
 
     let registry = Arc::new(Registry::default());
     let database = Arc::new(state);
@@ -101,18 +108,17 @@ async fn serve(settings: &Settings, start: Start) -> Outcome {
         stage: watched.clone(),
         live: Box::new(move || engine.alive()),
     }));
-    let serve = |listener, which| {
-        let router = http::router(Arc::clone(&app), which);
-        http::serve(listener, router, settings.limits, watched.clone())
-    };
-    let (main, admin) = (serve(main, Listener::Main), serve(admin, Listener::Admin));
+    let serve = |listener, router| http::serve(listener, router, settings.limits, watched.clone());
+    let main = serve(main, http::router(Arc::clone(&app), Listener::Main));
+    let grpc = serve(grpc, grpc::router(&app).map_err(|error| error.to_string())?);
+    let admin = serve(admin, http::router(app, Listener::Admin));
     let (terminate, interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let served = tokio::select! {
-        served = async { tokio::join!(main, admin) } => served,
+        served = async { tokio::join!(main, grpc, admin) } => served,
         never = lead(&stage, settings.drain, terminate, interrupt) => match never {},
     };
-    tracing::info!(connections_cut = served.0.cut + served.1.cut, "stopped");
+    tracing::info!(connections_cut = served.0.cut + served.1.cut + served.2.cut, "stopped");
     Ok(())
 }
 

@@ -74,7 +74,7 @@ impl FromArgMatches for SettingsArgs {
 /// The keys, when the addresses may be bound with them.
 pub fn keys(settings: &Settings) -> Result<Keys, Failure> {
     let keys = settings.keys.as_deref().map(Keys::read).transpose()?.unwrap_or_default();
-    for address in [settings.http, settings.admin] {
+    for address in [settings.http, settings.grpc, settings.admin] {
         check_bind(address, &keys, settings.insecure)?;
     }
     Ok(keys)

@@ -12,6 +12,8 @@ use crate::domain::{CpuChoice, DeviceChoice, MediaLimits, ModelName};
 pub struct Settings {
     /// The main listener.
     pub http: SocketAddr,
+    /// The gRPC listener.
+    pub grpc: SocketAddr,
     /// The admin listener.
     pub admin: SocketAddr,
     /// The read-only model store.
@@ -40,6 +42,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            grpc: SocketAddr::from(([127, 0, 0, 1], 9000)),
             admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
             store: PathBuf::from("models"),
             state: PathBuf::from("data"),

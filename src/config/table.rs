@@ -107,6 +107,7 @@ const COUNT: u64 = 1 << 20;
 /// Every key of the settings, in the order of the file: the top level first, then its sections.
 pub const KEYS: &[Key<Settings>] = &[
     text!("http", http, "Address of the main listener; port 0 takes a free one."),
+    text!("grpc", grpc, "Address of the gRPC listener."),
     text!("admin", admin, "Address of the admin listener: probes, metrics and administration."),
     text!("store", store, "Directory of the models, <name>/<version>/; it is only read."),
     text!("state", state, "Directory of what must survive a restart; created when missing."),

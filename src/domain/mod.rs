@@ -24,4 +24,4 @@ pub use limits::MediaLimits;
 pub use params::{ParamValue, Params, Reader};
 pub use payload::{Item, Media, Payload, Tensor};
 pub use priority::Priority;
-pub use problem::{Fault, Kind, Problem};
+pub use problem::{Fault, Kind, Problem, cut};

@@ -79,9 +79,30 @@ impl Problem {
         Self { kind, detail, faults: vec![fault], retry_after: None }
     }
 
+    /// All of it in one text: the detail, and how to mend the first fault. Of a bounded length.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let detail = cut(&self.detail);
+        match self.faults.first() {
+            Some(fault) if !fault.hint.is_empty() => format!("{detail}; {}", cut(&fault.hint)),
+            _ => detail,
+        }
+    }
+
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
+    }
+}
+
+const TEXT_CHARS_MAX: usize = 400;
+
+/// A text, or its beginning: names and values of a caller's may be long.
+#[must_use]
+pub fn cut(text: &str) -> String {
+    match text.char_indices().nth(TEXT_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }

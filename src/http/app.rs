@@ -82,7 +82,8 @@ impl App {
     }
 
     /// Why this server wants no traffic; empty when it is ready.
-    pub(super) fn unready(&self) -> Vec<String> {
+    #[must_use]
+    pub fn unready(&self) -> Vec<String> {
         let mut reasons = self.registry.unready();
         for (yes, reason) in [
             (self.registry.is_empty(), "there is no model"),
@@ -102,7 +103,7 @@ impl App {
     }
 
     /// Ends when requests in flight must.
-    pub(super) async fn cut(&self) {
+    pub async fn cut(&self) {
         reached(self.stage.clone(), Stage::Cut).await;
     }
 

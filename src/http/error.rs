@@ -10,11 +10,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::domain::{Fault, Kind, Problem};
+use crate::domain::{Fault, Kind, Problem, cut};
 
 /// What a body of ours never exceeds.
 const BODY_BYTES_MAX: usize = 4096;
-const TEXT_CHARS_MAX: usize = 400;
 
 /// A problem on its way to a response.
 #[derive(Debug)]
@@ -173,7 +172,7 @@ pub fn native(problem: &Problem, shown: &Shown<'_>) -> String {
 
 /// The problem as the Open Inference Protocol has it: one text, which says also how to mend the first fault.
 pub fn open_inference(problem: &Problem) -> String {
-    json!({ "error": sentence(problem) }).to_string()
+    json!({ "error": problem.sentence() }).to_string()
 }
 
 /// The problem as OpenAI's clients read it: all four keys are always there.
@@ -181,7 +180,7 @@ pub fn open_ai(problem: &Problem, status: StatusCode) -> String {
     let (r#type, code) = open_ai_names(problem.kind, status);
     let param = problem.faults.first().and_then(|fault| parameter(&fault.pointer));
     let error = json!({
-        "message": sentence(problem), "type": r#type, "param": param, "code": code
+        "message": problem.sentence(), "type": r#type, "param": param, "code": code
     });
     json!({ "error": error }).to_string()
 }
@@ -223,28 +222,12 @@ fn parameter(pointer: &str) -> Option<String> {
     Some(cut(&name))
 }
 
-/// The detail, and how to mend the first fault.
-fn sentence(problem: &Problem) -> String {
-    let detail = cut(&problem.detail);
-    match problem.faults.first() {
-        Some(fault) if !fault.hint.is_empty() => format!("{detail}; {}", cut(&fault.hint)),
-        _ => detail,
-    }
-}
-
 fn short(fault: &Fault) -> Fault {
     Fault {
         pointer: cut(&fault.pointer),
         expected: cut(&fault.expected),
         got: cut(&fault.got),
         hint: cut(&fault.hint),
-    }
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(TEXT_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }
 

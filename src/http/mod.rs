@@ -29,6 +29,6 @@ mod tests;
 
 pub use app::{App, Parts};
 pub use router::router;
-pub use server::{Served, serve};
+pub use server::{Peer, Served, serve};
 pub use stage::{Stage, conduct};
 pub use table::Listener;

@@ -20,7 +20,7 @@ pub use input::{Input, Values, check_shape, payload};
 pub use metadata::{EXTENSIONS, ModelMetadata, PLATFORM, TensorMetadata, versions};
 pub use numbers::rounded;
 pub use output::{Output, Receipt, Wanted, Written, check_wanted, tensors};
-pub use repository::{IndexEntry, index};
+pub use repository::{IndexEntry, check_unload, index, load_version};
 pub use request::{Asked, InferRequest};
 pub use statistics::{BatchStatistics, DurationStatistic, ModelStatistics, statistics};
 

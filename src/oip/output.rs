@@ -67,6 +67,18 @@ impl Receipt {
 }
 
 impl Output {
+    /// One text of one row.
+    #[must_use]
+    pub fn text(name: &str, text: String, binary: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            shape: vec![1, 1],
+            values: Written::Texts(vec![text]),
+            binary,
+            labels: Arc::default(),
+        }
+    }
+
     #[must_use]
     pub fn datatype(&self) -> Datatype {
         match self.values {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::domain::{ModelName, State};
+use crate::domain::{Fault, Kind, ModelName, Params, Problem, State, Version};
 use crate::registry::Registry;
 
 /// One version, as Triton's repository extension lists it.
@@ -37,4 +37,35 @@ pub fn index(registry: &Registry, only_ready: bool) -> Vec<IndexEntry> {
     };
     let entries = registry.list().into_iter().map(entry);
     entries.filter(|entry| !only_ready || entry.state == "READY").collect()
+}
+
+/// The one parameter of a load: the version, where it is not to be all of them.
+///
+/// # Errors
+/// [`Kind::Unsupported`] for content that a client sends along, [`Kind::InvalidInput`] for what is unknown.
+pub fn load_version(params: &Params) -> Result<Option<Version>, Problem> {
+    let mut reader = params.reader();
+    let number = reader.integer("version", 1..=999_999_999);
+    reader.finish().map_err(without_content)?;
+    Ok(number.and_then(|number| u32::try_from(number).ok()).and_then(|n| n.try_into().ok()))
+}
+
+fn without_content(problem: Problem) -> Problem {
+    let content = |fault: &Fault| fault.got == "config" || fault.got.starts_with("file:");
+    if !problem.faults.iter().any(content) {
+        return problem;
+    }
+    let detail = "a load takes a name, never content: put the package into the store, then load it";
+    Problem::new(Kind::Unsupported, detail)
+}
+
+/// Refuses unknown parameters of an unload.
+///
+/// # Errors
+/// [`Kind::InvalidInput`] for what is unknown.
+pub fn check_unload(params: &Params) -> Result<(), Problem> {
+    let mut reader = params.reader();
+    // No model depends on another here, so either value is honoured.
+    reader.flag("unload_dependents");
+    reader.finish()
 }

@@ -8,14 +8,14 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 
-use crate::domain::{Kind, Params, Problem, Version};
+use crate::domain::{Kind, Problem};
 use crate::http::App;
 use crate::http::call::Call;
 use crate::http::error::Failure;
 use crate::http::parse::oip::body::{self, Filter};
 use crate::http::routes::target::Target;
 use crate::http::ticket::Ticket;
-use crate::oip::{IndexEntry, index};
+use crate::oip::{IndexEntry, check_unload, index, load_version};
 
 /// `POST /v2/repository/index`.
 pub async fn list(
@@ -37,7 +37,7 @@ pub async fn load(
     request: Request,
 ) -> Result<StatusCode, Failure> {
     let bytes = read(&app, ticket, request).await?;
-    let version = version(&body::parameters(&bytes)?)?;
+    let version = load_version(&body::parameters(&bytes)?)?;
     let name = target.named()?;
     let repository = Arc::clone(&app.repository);
     blocking(move || repository.load(&name, version)).await?;
@@ -53,11 +53,7 @@ pub async fn unload(
     request: Request,
 ) -> Result<StatusCode, Failure> {
     let bytes = read(&app, ticket, request).await?;
-    let params = body::parameters(&bytes)?;
-    let mut reader = params.reader();
-    // Nothing depends on another model here, so either is honoured.
-    reader.flag("unload_dependents");
-    reader.finish()?;
+    check_unload(&body::parameters(&bytes)?)?;
     let name = target.named()?;
     let repository = Arc::clone(&app.repository);
     let longest = app.limits.deadline_max;
@@ -81,23 +77,4 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Problem> {
     let failed = |_| Problem::new(Kind::Internal, "the work on the model failed; it was logged");
     tokio::task::spawn_blocking(work).await.map_err(failed)?
-}
-
-/// The one parameter of a load.
-fn version(params: &Params) -> Result<Option<Version>, Problem> {
-    let mut reader = params.reader();
-    let number = reader.integer("version", 1..=999_999_999);
-    reader.finish().map_err(content)?;
-    Ok(number.and_then(|number| u32::try_from(number).ok()).and_then(|n| n.try_into().ok()))
-}
-
-/// Content that a client of Triton sends along.
-fn content(problem: Problem) -> Problem {
-    let sent =
-        |fault: &crate::domain::Fault| fault.got == "config" || fault.got.starts_with("file:");
-    if !problem.faults.iter().any(sent) {
-        return problem;
-    }
-    let detail = "a load takes a name, never content: put the package into the store, then load it";
-    Problem::new(Kind::Unsupported, detail)
 }

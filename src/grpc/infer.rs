@@ -1,0 +1,284 @@
+//! One prediction: its deadline, its model, the way to the engine and back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tonic::metadata::MetadataMap;
+
+use crate::domain::{Kind, ModelName, Outcome, Piece, Problem, Version};
+use crate::engine::{Reply, Request};
+use crate::grpc::gate::Asker;
+use crate::grpc::pb::infer_parameter::ParameterChoice;
+use crate::grpc::pb::{ModelInferRequest, ModelInferResponse};
+use crate::grpc::record::Record;
+use crate::grpc::{request, response};
+use crate::http::App;
+use crate::http::parse::{Schedule, schedule};
+use crate::oip::{Asked, InferRequest, Output, Receipt, check_wanted, payload, tensors};
+use crate::registry::Model;
+
+/// Asks for one more response, without outputs, that says it is the last.
+const EMPTY_FINAL: &str = "triton_enable_empty_final_response";
+
+/// What all predictions of one call share.
+#[derive(Clone)]
+pub struct Call {
+    pub app: Arc<App>,
+    pub method: &'static str,
+    pub asker: Asker,
+    /// How long the caller waits for each.
+    wait: Duration,
+}
+
+/// The responses to one request.
+pub type Responses = BoxStream<'static, Result<ModelInferResponse, Problem>>;
+
+impl Call {
+    /// # Errors
+    /// [`Kind::InvalidInput`] when the metadata `grpc-timeout` is not usable.
+    pub fn begin(
+        app: Arc<App>,
+        method: &'static str,
+        asker: Asker,
+        metadata: &MetadataMap,
+    ) -> Result<Self, Problem> {
+        let wait = timeout(metadata)?.unwrap_or(app.limits.deadline_default);
+        let wait = wait.min(app.limits.deadline_max);
+        Ok(Self { app, method, asker, wait })
+    }
+
+    /// Predicts, unless the deadline passes or the server stops first. A caller who goes away drops all of
+    /// this, and with it the rows that wait.
+    ///
+    /// # Errors
+    /// Whatever goes wrong before the first response.
+    pub async fn predict(self, message: ModelInferRequest) -> Result<Responses, Problem> {
+        let record = Arc::new(Record::open(Arc::clone(&self.app), self.method));
+        let deadline = record.started + self.wait;
+        let app = Arc::clone(&self.app);
+        let answered = tokio::select! {
+            biased;
+            answered = self.answer(message, &record, deadline) => answered,
+            () = tokio::time::sleep_until(deadline.into()) => Err(too_late()),
+            () = app.cut() => Err(stopping()),
+        };
+        answered.inspect_err(|problem| record.failed(problem.kind))
+    }
+
+    async fn answer(
+        self,
+        message: ModelInferRequest,
+        record: &Arc<Record>,
+        mut deadline: Instant,
+    ) -> Result<Responses, Problem> {
+        self.asker.take(&self.app)?;
+        let (name, version) = named(&message.model_name, &message.model_version)?;
+        let model = self.app.registry.get(&name, version)?;
+        record.set_model(&model);
+        let media = self.app.media;
+        let InferRequest { id, inputs, asked, mut params } = request::infer(message, &media)?;
+        check_wanted(&asked, &model.card)?;
+        let empty_final = flag(&params.split_off(&[EMPTY_FINAL]))?;
+        let Schedule { priority, timeout } = schedule(&mut params)?;
+        if let Some(wait) = timeout {
+            deadline = deadline.min(record.started + wait);
+        }
+        let payload = payload(inputs, &model.card, &media)?;
+        let request = Request { payload, params, deadline, priority };
+        let mut told = Told {
+            streams: false,
+            model: Arc::clone(&model),
+            record: Arc::clone(record),
+            asked,
+            id: id.unwrap_or_default(),
+        };
+        let responses = match model.endpoint.predict(request).await? {
+            Reply::Whole(answer) => {
+                let last = told.piece(Piece::End(answer), !empty_final);
+                stream::once(std::future::ready(last)).boxed()
+            }
+            Reply::Stream(pieces) => {
+                told.streams = true;
+                told.stream(pieces, !empty_final)
+            }
+        };
+        if !empty_final {
+            return Ok(responses);
+        }
+        let mut last = response::empty(&model.card, "");
+        last.parameters.insert(
+            response::FINAL.to_owned(),
+            response::parameter(ParameterChoice::BoolParam(true)),
+        );
+        Ok(with_last(responses, last))
+    }
+}
+
+/// The responses, and one more when none of them failed. It has their id.
+fn with_last(responses: Responses, last: ModelInferResponse) -> Responses {
+    let state = Some((responses, last));
+    let all = stream::unfold(state, |state| async {
+        let (mut responses, mut last) = state?;
+        match responses.next().await {
+            Some(Ok(response)) => {
+                last.id.clone_from(&response.id);
+                Some((Ok(response), Some((responses, last))))
+            }
+            Some(Err(problem)) => Some((Err(problem), None)),
+            None => Some((Ok(last), None)),
+        }
+    });
+    all.boxed()
+}
+
+/// How the pieces of one answer become responses.
+struct Told {
+    /// Whether text comes before the end.
+    streams: bool,
+    model: Arc<Model>,
+    record: Arc<Record>,
+    asked: Asked,
+    id: String,
+}
+
+impl Told {
+    fn stream(
+        self,
+        pieces: BoxStream<'static, Result<Piece, Problem>>,
+        final_too: bool,
+    ) -> Responses {
+        let told = pieces.map(move |piece| match piece {
+            Ok(piece) => self.piece(piece, final_too),
+            Err(problem) => {
+                self.record.failed(problem.kind);
+                Err(problem)
+            }
+        });
+        told.boxed()
+    }
+
+    /// A piece of text as the first output alone; the end as what the caller asked for, without the text
+    /// that was told already.
+    fn piece(&self, piece: Piece, final_too: bool) -> Result<ModelInferResponse, Problem> {
+        let card = &self.model.card;
+        let told = match piece {
+            Piece::Text(text) => {
+                let name = card.outputs.first().map_or("text_output", |output| &output.name);
+                let output = Output::text(name, text, self.asked.binary);
+                return Ok(with_final(response::infer(vec![output], card, &self.id, None), false));
+            }
+            Piece::End(mut answer) => {
+                let receipt = Receipt::of(&answer, card);
+                for outcome in &mut answer.outcomes {
+                    if let Outcome::Generated { text, .. } = outcome
+                        && self.streams
+                    {
+                        text.clear();
+                    }
+                }
+                let outputs = tensors(answer, card, &self.asked)?;
+                self.record.succeeded(receipt.timings);
+                response::infer(outputs, card, &self.id, Some(&receipt))
+            }
+        };
+        Ok(with_final(told, final_too))
+    }
+}
+
+fn with_final(mut response: ModelInferResponse, last: bool) -> ModelInferResponse {
+    let last = response::parameter(ParameterChoice::BoolParam(last));
+    response.parameters.insert(response::FINAL.to_owned(), last);
+    response
+}
+
+fn flag(params: &crate::domain::Params) -> Result<bool, Problem> {
+    let mut reader = params.reader();
+    let flag = reader.flag(EMPTY_FINAL).unwrap_or(false);
+    reader.finish()?;
+    Ok(flag)
+}
+
+/// The model, and the version where one is named.
+///
+/// # Errors
+/// [`Kind::NotFound`] for names that no model and no version can have.
+pub fn named(name: &str, version: &str) -> Result<(ModelName, Option<Version>), Problem> {
+    let unknown = |pointer: &str, expected: &str, got: &str| {
+        let got = format!("{:?}", got.chars().take(80).collect::<String>());
+        Problem::fault(Kind::NotFound, pointer, expected, got, "RepositoryIndex lists them")
+    };
+    let model = name.parse().map_err(|_| unknown("/model_name", "a model's name", name))?;
+    if version.is_empty() {
+        return Ok((model, None));
+    }
+    let version = version
+        .parse()
+        .map_err(|_| unknown("/model_version", "an integer from 1 to 999999999", version))?;
+    Ok((model, Some(version)))
+}
+
+/// The header `grpc-timeout`: at most eight digits and a unit.
+fn timeout(metadata: &MetadataMap) -> Result<Option<Duration>, Problem> {
+    let Some(value) = metadata.get("grpc-timeout") else { return Ok(None) };
+    let read = |text: &str| {
+        let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let number = digits.parse::<u64>().ok().filter(|_| (1..=8).contains(&digits.len()))?;
+        match unit {
+            "H" => Some(Duration::from_secs(number * 3600)),
+            "M" => Some(Duration::from_secs(number * 60)),
+            "S" => Some(Duration::from_secs(number)),
+            "m" => Some(Duration::from_millis(number)),
+            "u" => Some(Duration::from_micros(number)),
+            "n" => Some(Duration::from_nanos(number)),
+            _ => None,
+        }
+    };
+    value.to_str().ok().and_then(read).map(Some).ok_or_else(|| {
+        let expected = "at most eight digits and one of H, M, S, m, u, n";
+        let hint = "let the client set its deadline";
+        Problem::fault(Kind::InvalidInput, "/metadata/grpc-timeout", expected, "another", hint)
+    })
+}
+
+fn too_late() -> Problem {
+    Problem::new(Kind::DeadlineExceeded, "the deadline passed; the client sets it for each call")
+}
+
+fn stopping() -> Problem {
+    Problem::new(Kind::Unavailable, "the server stops; another one may answer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_digits_and_a_unit() {
+        let read = |text: &'static str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().unwrap());
+            timeout(&metadata)
+        };
+        assert_eq!(read("250m").unwrap(), Some(Duration::from_millis(250)));
+        assert_eq!(read("99999999H").unwrap(), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(read("7n").unwrap(), Some(Duration::from_nanos(7)));
+        for bad in ["", "m", "5", "-5S", "1.5S", "123456789S", "5x", "5é"] {
+            if let Ok(value) = bad.parse::<tonic::metadata::AsciiMetadataValue>() {
+                let mut metadata = MetadataMap::new();
+                metadata.insert("grpc-timeout", value);
+                assert!(timeout(&metadata).is_err(), "{bad}");
+            }
+        }
+        assert_eq!(timeout(&MetadataMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn names_and_versions_are_checked() {
+        assert_eq!(named("kjv", "").unwrap().1, None);
+        assert_eq!(named("kjv", "2").unwrap().1, Some(2.try_into().unwrap()));
+        for (name, version) in [("", ""), ("../kjv", ""), ("kjv", "-1"), ("kjv", "latest")] {
+            assert_eq!(named(name, version).unwrap_err().kind, Kind::NotFound, "{name} {version}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The one mapping of the vocabulary of failure to gRPC.
+
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+
+use crate::domain::{Kind, Problem};
+
+/// A problem as a status. Who may try again is told when, in milliseconds, as gRPC's retries read it.
+pub fn status(problem: &Problem) -> Status {
+    let mut status = Status::new(code(problem.kind), problem.sentence());
+    if let Some(wait) = problem.retry_after {
+        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        status.metadata_mut().insert("grpc-retry-pushback-ms", MetadataValue::from(wait));
+    }
+    status
+}
+
+fn code(kind: Kind) -> Code {
+    match kind {
+        Kind::InvalidInput | Kind::UnsupportedMedia | Kind::Undecodable => Code::InvalidArgument,
+        Kind::Unsupported => Code::Unimplemented,
+        Kind::NotFound => Code::NotFound,
+        Kind::Conflict => Code::FailedPrecondition,
+        Kind::Unauthenticated => Code::Unauthenticated,
+        Kind::Forbidden => Code::PermissionDenied,
+        Kind::TooLarge | Kind::RateLimited | Kind::StorageFull => Code::ResourceExhausted,
+        Kind::Overloaded | Kind::Unavailable => Code::Unavailable,
+        Kind::DeadlineExceeded => Code::DeadlineExceeded,
+        Kind::Internal => Code::Internal,
+    }
+}
