@@ -15,7 +15,8 @@ pub use file::File;
 pub use load::load;
 pub use read::{Overrides, ReadError, read};
 pub use settings::{
-    DrainSettings, EngineSettings, HttpSettings, LogFormat, Micros, ModelSettings, Settings,
+    Compat, DrainSettings, EngineSettings, HttpSettings, LogFormat, MetricsCompat, Micros,
+    ModelSettings, Settings,
 };
 pub use show::{defaults, show};
 pub use table::{KEYS, Key, MODEL_KEYS};

@@ -27,6 +27,10 @@ pub struct Settings {
     pub device: DeviceChoice,
     /// Which instructions the arithmetic on a CPU uses.
     pub cpu: CpuChoice,
+    /// Whose routes there are beside our own.
+    pub compat: Compat,
+    /// Whose metrics there are beside our own.
+    pub metrics_compat: MetricsCompat,
     pub log_format: LogFormat,
     /// A tracing filter: `info`, `maas=debug,info`.
     pub log_filter: String,
@@ -50,6 +54,8 @@ impl Default for Settings {
             insecure: false,
             device: DeviceChoice::Auto,
             cpu: CpuChoice::Auto,
+            compat: Compat::None,
+            metrics_compat: MetricsCompat::None,
             log_format: LogFormat::Pretty,
             log_filter: "info".to_owned(),
             limits: HttpSettings::default(),
@@ -188,6 +194,20 @@ impl Default for ModelSettings {
             required: true,
         }
     }
+}
+
+/// A server whose clients go on as they are, beside those of the protocols that are always served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compat {
+    None,
+    TorchServe,
+}
+
+/// A server whose dashboards go on as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsCompat {
+    None,
+    Triton,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

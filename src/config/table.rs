@@ -119,6 +119,8 @@ pub const KEYS: &[Key<Settings>] = &[
         cpu,
         "Instructions on a CPU: auto (the widest it has), portable, avx2, avx512 or neon."
     ),
+    text!("compat", compat, "Routes of another server to add: none or torchserve."),
+    text!("metrics_compat", metrics_compat, "Metrics of another server to add: none or triton."),
     text!("log_format", log_format, "pretty for people, json for machines."),
     text!("log_filter", log_filter, "What is logged: a level, or maas=debug,info and the like."),
     number!("limits.body_bytes_max", limits.body_bytes_max, 1..=BYTES, "Largest request body."),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{LogFormat, Micros};
+use crate::config::{Compat, LogFormat, MetricsCompat, Micros};
 use crate::domain::{CpuChoice, DeviceChoice};
 
 /// The TOML type of a setting.
@@ -105,6 +105,44 @@ impl Text for Option<DeviceChoice> {
 
     fn show(&self) -> Option<String> {
         self.map(|device| device.to_string())
+    }
+}
+
+impl Text for Compat {
+    const EXPECTED: &str = "none or torchserve";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "none" => Some(Self::None),
+            "torchserve" => Some(Self::TorchServe),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(match self {
+            Self::None => "none".to_owned(),
+            Self::TorchServe => "torchserve".to_owned(),
+        })
+    }
+}
+
+impl Text for MetricsCompat {
+    const EXPECTED: &str = "none or triton";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "none" => Some(Self::None),
+            "triton" => Some(Self::Triton),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(match self {
+            Self::None => "none".to_owned(),
+            Self::Triton => "triton".to_owned(),
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 use tokio::sync::{Semaphore, watch};
 
 use crate::access::{Access, Rates};
-use crate::config::HttpSettings;
+use crate::config::{Compat, HttpSettings};
 use crate::domain::{Kind, MediaLimits, Problem};
 use crate::http::stage::{Stage, reached};
 use crate::registry::{Registry, Repository};
@@ -28,6 +28,7 @@ pub struct Parts {
     pub logging: Logging,
     pub metrics: Metrics,
     pub limits: HttpSettings,
+    pub compat: Compat,
     pub media: MediaLimits,
     pub stage: watch::Receiver<Stage>,
     /// Whether the process makes progress. Never asks about models.
@@ -43,6 +44,7 @@ pub struct App {
     pub logging: Logging,
     pub metrics: Metrics,
     pub limits: HttpSettings,
+    pub compat: Compat,
     pub media: MediaLimits,
     pub live: Box<dyn Fn() -> bool + Send + Sync>,
     /// What each caller has asked for.
@@ -71,6 +73,7 @@ impl App {
             logging: parts.logging,
             metrics: parts.metrics,
             limits: parts.limits,
+            compat: parts.compat,
             media: parts.media,
             live: parts.live,
             rates: Rates::new(parts.limits.caller_requests_per_s_max),

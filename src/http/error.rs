@@ -185,6 +185,18 @@ pub fn open_ai(problem: &Problem, status: StatusCode) -> String {
     json!({ "error": error }).to_string()
 }
 
+/// The problem as TorchServe has it.
+pub fn torch_serve(problem: &Problem, status: StatusCode) -> String {
+    let r#type = match problem.kind {
+        Kind::NotFound => "ModelNotFoundException",
+        Kind::Overloaded | Kind::Unavailable | Kind::RateLimited => "ServiceUnavailableException",
+        Kind::Unauthenticated | Kind::Forbidden => "InvalidKeyException",
+        Kind::Internal | Kind::DeadlineExceeded | Kind::StorageFull => "InternalServerException",
+        _ => "BadRequestException",
+    };
+    json!({ "code": status.as_u16(), "type": r#type, "message": problem.sentence() }).to_string()
+}
+
 /// OpenAI's `type` and `code`.
 fn open_ai_names(kind: Kind, status: StatusCode) -> (&'static str, &'static str) {
     const INVALID: &str = "invalid_request_error";

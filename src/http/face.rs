@@ -12,6 +12,8 @@ pub enum Face {
     Native,
     /// The Open Inference Protocol: `{"error": text}`.
     OpenInference,
+    /// TorchServe's: `{code, type, message}`.
+    TorchServe,
     /// OpenAI's: `{"error": {message, type, param, code}}`.
     OpenAi,
 }
@@ -39,13 +41,14 @@ impl Face {
             Self::Native => error::native(problem, shown),
             Self::OpenInference => error::open_inference(problem),
             Self::OpenAi => error::open_ai(problem, shown.status),
+            Self::TorchServe => error::torch_serve(problem, shown.status),
         }
     }
 
     pub fn media_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Native => "application/problem+json",
-            Self::OpenInference | Self::OpenAi => "application/json",
+            Self::OpenInference | Self::OpenAi | Self::TorchServe => "application/json",
         })
     }
 }

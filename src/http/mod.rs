@@ -13,6 +13,7 @@ mod error;
 mod example;
 mod face;
 mod layers;
+mod openapi;
 pub mod parse;
 mod router;
 mod routes;

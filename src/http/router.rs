@@ -21,7 +21,7 @@ use crate::http::ticket::Ticket;
 pub fn router(app: Arc<App>, listener: Listener) -> Router {
     TABLE
         .iter()
-        .filter(|row| row.need(listener).is_some())
+        .filter(|row| row.need(listener).is_some() && row.is_on(app.compat))
         .fold(Router::new(), |routes, row| routes.route(row.path, (row.handler)()))
         // Also the fallbacks: what is not in the table ends in `refusal`.
         .layer(from_fn_with_state((Arc::clone(&app), listener), pass))

@@ -1,14 +1,16 @@
 //! Every route there is. What is not in this table is refused.
 
 use axum::http::Method;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use std::sync::Arc;
 
 use crate::access::{Need, Scope};
+use crate::config::Compat;
 use crate::http::App;
-use crate::http::face::Face::{self, OpenAi, OpenInference};
+use crate::http::face::Face::{self, OpenAi, OpenInference, TorchServe};
+use crate::http::openapi;
 use crate::http::routes::oip::{self, generate, infer, logging, repository, server};
-use crate::http::routes::{admin, metrics, models, predict, probes};
+use crate::http::routes::{admin, metrics, models, predict, probes, torchserve};
 
 /// Which of the two doors a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,12 @@ impl Row {
 
     /// Whether requests are predictions, which the metrics count.
     pub fn predicts(&self) -> bool {
-        self.method == Method::POST && self.main == INFERENCE
+        matches!(self.method, Method::POST | Method::PUT) && self.main == INFERENCE
+    }
+
+    /// Whether it is offered, where `compat` is what the settings say.
+    pub fn is_on(&self, compat: Compat) -> bool {
+        self.face != TorchServe || compat == Compat::TorchServe
     }
 }
 
@@ -50,7 +57,7 @@ const METRICS: Option<Need> = Some(Need::Key(Scope::Metrics));
 const ADMIN: Option<Need> = Some(Need::Key(Scope::Admin));
 
 #[rustfmt::skip]
-pub static TABLE: [Row; 47] = [
+pub static TABLE: [Row; 57] = [
     row(Method::POST, "/v1/predict", INFERENCE, None, || post(predict::predict)),
     row(Method::POST, "/v1/predict/{model}", INFERENCE, None, || post(predict::predict)),
     row(Method::POST, "/v1/predict/{model}/versions/{version}", INFERENCE, None, || post(predict::predict)),
@@ -92,9 +99,19 @@ pub static TABLE: [Row; 47] = [
     row(Method::POST, "/v2/systemsharedmemory/{*rest}", INFERENCE, None, || post(server::absent)).of(OpenInference),
     row(Method::GET, "/v2/cudasharedmemory/{*rest}", INFERENCE, None, || get(server::absent)).of(OpenInference),
     row(Method::POST, "/v2/cudasharedmemory/{*rest}", INFERENCE, None, || post(server::absent)).of(OpenInference),
+    row(Method::GET, "/ping", ANYONE, ANYONE, || get(torchserve::ping)).of(TorchServe),
+    row(Method::POST, "/predictions/{model}", INFERENCE, None, || post(torchserve::predictions)).of(TorchServe),
+    row(Method::PUT, "/predictions/{model}", INFERENCE, None, || put(torchserve::predictions)).of(TorchServe),
+    row(Method::POST, "/predictions/{model}/{version}", INFERENCE, None, || post(torchserve::predictions)).of(TorchServe),
+    row(Method::PUT, "/predictions/{model}/{version}", INFERENCE, None, || put(torchserve::predictions)).of(TorchServe),
+    row(Method::GET, "/models", INFERENCE, None, || get(torchserve::list)).of(TorchServe),
+    row(Method::GET, "/models/{model}", INFERENCE, None, || get(torchserve::describe)).of(TorchServe),
+    row(Method::GET, "/models/{model}/{version}", INFERENCE, None, || get(torchserve::describe)).of(TorchServe),
     row(Method::GET, "/livez", ANYONE, ANYONE, || get(probes::live)),
     row(Method::GET, "/readyz", ANYONE, ANYONE, || get(probes::ready)),
     row(Method::GET, "/startupz", ANYONE, ANYONE, || get(probes::started)),
+    row(Method::GET, "/openapi.json", INFERENCE, None, || get(openapi::show)),
+    row(Method::GET, "/docs", INFERENCE, None, || get(openapi::browse)),
     row(Method::GET, "/metrics", METRICS, ANYONE, || get(metrics::scrape)),
     row(Method::POST, "/v1/admin/drain", None, ADMIN, || post(admin::drain)),
     row(Method::DELETE, "/v1/admin/drain", None, ADMIN, || delete(admin::undrain)),
@@ -193,9 +210,19 @@ mod tests {
             "POST /v2/systemsharedmemory/{*rest} inference -",
             "GET /v2/cudasharedmemory/{*rest} inference -",
             "POST /v2/cudasharedmemory/{*rest} inference -",
+            "GET /ping anyone anyone",
+            "POST /predictions/{model} inference -",
+            "PUT /predictions/{model} inference -",
+            "POST /predictions/{model}/{version} inference -",
+            "PUT /predictions/{model}/{version} inference -",
+            "GET /models inference -",
+            "GET /models/{model} inference -",
+            "GET /models/{model}/{version} inference -",
             "GET /livez anyone anyone",
             "GET /readyz anyone anyone",
             "GET /startupz anyone anyone",
+            "GET /openapi.json inference -",
+            "GET /docs inference -",
             "GET /metrics metrics anyone",
             "POST /v1/admin/drain - admin",
             "DELETE /v1/admin/drain - admin",

@@ -14,10 +14,10 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::access::Access;
-use crate::config::HttpSettings;
+use crate::config::{Compat, HttpSettings};
 use crate::domain::{
-    Answer, Card, Class, Digest, Finish, Kind, MediaLimits, Outcome, Piece, Problem, Scores, State,
-    Status, Timings,
+    Answer, Card, Class, Datatype, Digest, Finish, Kind, MediaLimits, Outcome, Piece, Problem,
+    Scores, State, Status, Timings,
 };
 use crate::engine::{Batches, Endpoint, Engine, Limits, ModelStats, Reply, Request, Rest};
 use crate::http::{App, Listener, Parts, Stage, router};
@@ -177,6 +177,7 @@ impl Server {
             logging: Logging::default(),
             metrics: Metrics::default(),
             limits,
+            compat: Compat::TorchServe,
             media: media(),
             stage: watching,
             live: Box::new(|| true),
@@ -225,8 +226,8 @@ fn slot(name: &str, task: &str, deed: Deed) -> Slot {
         author: String::new(),
         licence: "MIT".into(),
         created: "2026-01-01T00:00:00Z".into(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
+        inputs: vec![spec("input", task, 2)],
+        outputs: vec![spec("output", task, 2)],
         metrics: std::iter::once(("accuracy".to_owned(), 0.9)).collect(),
     };
     let stats = ModelStats::default();
@@ -250,20 +251,28 @@ fn slot(name: &str, task: &str, deed: Deed) -> Slot {
     }
 }
 
+/// Numbers for models of pictures, else texts.
+fn spec(name: &str, task: &str, values: i64) -> TensorSpec {
+    let numbers = task.starts_with("image");
+    let (datatype, size) = if numbers { (Datatype::Fp32, values) } else { (Datatype::Bytes, 1) };
+    TensorSpec { name: name.to_owned(), datatype, shape: vec![size] }
+}
+
 /// A response, read whole.
 #[derive(Debug)]
 pub struct Got {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub text: String,
+    pub bytes: Vec<u8>,
 }
 
 impl Got {
     pub async fn from(response: axum::response::Response) -> Self {
         let (head, body) = response.into_parts();
         let bytes = to_bytes(body, 1 << 20).await.unwrap();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Self { status: head.status, headers: head.headers, text }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Self { status: head.status, headers: head.headers, text, bytes: bytes.to_vec() }
     }
 
     pub fn header(&self, name: &str) -> &str {

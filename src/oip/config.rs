@@ -1,13 +1,14 @@
 //! A model's configuration, in the shape of Triton's `ModelConfig`, as far as it says something here.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::ModelName;
 use crate::oip::metadata::{PLATFORM, TensorMetadata, outputs_of};
 use crate::registry::Model;
 
 /// A tensor, without the dimension of the batch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TensorConfig {
     pub name: String,
     /// Such as `TYPE_FP32`; texts are `TYPE_STRING`.
@@ -16,7 +17,7 @@ pub struct TensorConfig {
 }
 
 /// Where copies of a model run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct InstanceGroup {
     pub name: String,
     /// `KIND_CPU` or `KIND_GPU`.
@@ -25,31 +26,32 @@ pub struct InstanceGroup {
     pub gpus: Vec<usize>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct DynamicBatching {
     pub preferred_batch_size: Vec<usize>,
     pub max_queue_delay_microseconds: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TransactionPolicy {
     /// Whether one request may be answered by several responses.
     pub decoupled: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct VersionPolicy {
     pub specific: SpecificVersions,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SpecificVersions {
     pub versions: Vec<u32>,
 }
 
 /// The configuration of one version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ModelConfig {
+    #[schema(value_type = String)]
     pub name: ModelName,
     pub platform: &'static str,
     pub backend: &'static str,

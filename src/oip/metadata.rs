@@ -1,6 +1,7 @@
 //! What is said of a model: its tensors, with the dimension of the batch.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::{Card, Datatype, ModelName, TensorSpec};
 use crate::registry::Registry;
@@ -21,16 +22,18 @@ pub const EXTENSIONS: [&str; 8] = [
 ];
 
 /// A tensor of a model; the first dimension, −1, is that of the batch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TensorMetadata {
     pub name: String,
+    #[schema(value_type = String)]
     pub datatype: Datatype,
     pub shape: Vec<i64>,
 }
 
 /// A model as `GET /v2/models/{model}` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ModelMetadata {
+    #[schema(value_type = String)]
     pub name: ModelName,
     pub versions: Vec<String>,
     pub platform: &'static str,

@@ -1,13 +1,15 @@
 //! The index of the model repository.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::{Fault, Kind, ModelName, Params, Problem, State, Version};
 use crate::registry::Registry;
 
 /// One version, as Triton's repository extension lists it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct IndexEntry {
+    #[schema(value_type = String)]
     pub name: ModelName,
     pub version: String,
     pub state: &'static str,

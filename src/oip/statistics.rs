@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::ModelName;
 use crate::engine::{ModelStats, Spent};
 use crate::registry::Model;
 
 /// How often something was done, and how long all of it took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct DurationStatistic {
     pub count: u64,
     pub ns: u64,
@@ -23,7 +24,7 @@ impl From<Spent> for DurationStatistic {
 }
 
 /// Requests by how they ended, and where their time went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct InferStatistics {
     pub success: DurationStatistic,
     pub fail: DurationStatistic,
@@ -37,7 +38,7 @@ pub struct InferStatistics {
 }
 
 /// Forward passes of one size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct BatchStatistics {
     pub batch_size: u64,
     pub compute_input: DurationStatistic,
@@ -45,7 +46,7 @@ pub struct BatchStatistics {
     pub compute_output: DurationStatistic,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MemoryUsage {
     pub r#type: &'static str,
     pub id: i64,
@@ -54,8 +55,9 @@ pub struct MemoryUsage {
 }
 
 /// What one version has done since it became ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ModelStatistics {
+    #[schema(value_type = String)]
     pub name: ModelName,
     pub version: String,
     /// Milliseconds since 1970; 0 before the first.

@@ -9,11 +9,13 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry as Table;
 
+use crate::config::MetricsCompat;
 use crate::domain::{Kind, Timings};
 use crate::engine::Traffic;
 use crate::registry::{Model, Registry};
 use crate::telemetry::exposition::{self, prometheus_text};
 use crate::telemetry::models::Models;
+use crate::telemetry::triton;
 use crate::telemetry::workers::Workers;
 
 /// Seconds. The lowest bounds tell apart what happens inside one small network.
@@ -101,6 +103,7 @@ pub struct Metrics {
     inter_token: Seconds,
     inflight: Gauge,
     workers: Option<Workers>,
+    compat: MetricsCompat,
 }
 
 impl Default for Metrics {
@@ -118,6 +121,7 @@ impl Default for Metrics {
             inter_token: seconds(),
             inflight: Gauge::default(),
             workers: None,
+            compat: MetricsCompat::None,
         };
         metrics.register();
         metrics
@@ -156,6 +160,12 @@ impl Metrics {
         Self { workers: Some(Workers::new(traffic)), ..self }
     }
 
+    /// Adds what another server would call its metrics.
+    #[must_use]
+    pub fn in_words_of(self, compat: MetricsCompat) -> Self {
+        Self { compat, ..self }
+    }
+
     /// Counts a prediction as in progress.
     pub fn started(&self) {
         self.inflight.inc();
@@ -190,6 +200,13 @@ impl Metrics {
         }
     }
 
+    /// Requests to a model that ended so.
+    fn ended(&self, model: &Model, outcome: Outcome) -> u64 {
+        let (name, version) = (model.card.name.to_string(), model.card.version.to_string());
+        let labels = RequestLabels { model: name, version, outcome };
+        self.requests.get(&labels).map_or(0, |count| count.get())
+    }
+
     /// Everything there is to scrape, with its media type.
     #[must_use]
     pub fn render(&self, models: &Registry) -> (&'static str, String) {
@@ -203,7 +220,11 @@ impl Metrics {
         // Writing to a String does not fail.
         let _ = text::encode_registry(&mut open_metrics, &self.table)
             .and_then(|()| text::encode_registry(&mut open_metrics, &scrape));
-        (exposition::MEDIA_TYPE, prometheus_text(&open_metrics))
+        let mut text = prometheus_text(&open_metrics);
+        if self.compat == MetricsCompat::Triton {
+            triton::write(&mut text, &models.list(), |model, outcome| self.ended(model, outcome));
+        }
+        (exposition::MEDIA_TYPE, text)
     }
 }
 
@@ -214,6 +235,15 @@ fn observe(metric: &Seconds, labels: &ModelLabels, duration: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_servers_names_are_there_when_asked_for() {
+        let (_, text) = Metrics::default().render(&Registry::default());
+        assert!(!text.contains("nv_"), "{text}");
+        let metrics = Metrics::default().in_words_of(MetricsCompat::Triton);
+        let (_, text) = metrics.render(&Registry::default());
+        assert!(text.contains("# TYPE nv_inference_request_failure counter"), "{text}");
+    }
 
     #[test]
     fn what_ended_is_counted_once() {

@@ -5,6 +5,7 @@ mod levels;
 mod log;
 mod metrics;
 mod models;
+mod triton;
 mod workers;
 
 pub use levels::{Levels, Logging};

@@ -33,7 +33,8 @@ pub async fn read(
             return Err(too_large("/body", &format!("at most {PARTS_MAX} parts"), "more"));
         }
         match field.name().map(str::to_owned).as_deref() {
-            Some("file") => add_file(&mut said, field, limits).await?,
+            // `data` is what TorchServe's clients call it.
+            Some("file" | "data") => add_file(&mut said, field, limits).await?,
             Some(name) => add_field(&mut said, params, name, field).await?,
             None => return Err(malformed()),
         }

@@ -6,5 +6,6 @@ pub mod models;
 pub mod oip;
 pub mod predict;
 pub mod probes;
+pub mod torchserve;
 
 mod target;

@@ -48,7 +48,8 @@ async fn answer(mut call: Call, target: Target, request: Request) -> Result<Resp
     }
 }
 
-async fn parse(
+/// Reads what the native API reads.
+pub async fn parse(
     call: &Call,
     headers: &HeaderMap,
     uri: &Uri,

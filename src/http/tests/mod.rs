@@ -2,7 +2,9 @@
 
 mod access;
 mod codings;
+mod oip;
 mod refusals;
+mod torchserve;
 mod views;
 
 use axum::body::Body;
