@@ -7,7 +7,7 @@
 FROM rust:1.95-bookworm AS build
 ARG MAAS_REVISION=unknown
 WORKDIR /src
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY src src
 # With the target named, crt-static holds for the program and not for build scripts and macros.
 RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
@@ -21,14 +21,15 @@ COPY --from=build /image/maas /maas
 COPY --from=build --chown=65532:65532 /image/data /data
 COPY models /models
 USER 65532:65532
-# The address is one that others can reach, so the server asks for keys: mount a file of them and name it in MAAS_KEYS.
+# The addresses are ones that others can reach, so the server asks for keys: mount a file of them and name it in MAAS_KEYS.
 # The admin listener stays on the container's own loopback.
 ENV MAAS_HTTP=0.0.0.0:8080 \
+    MAAS_GRPC=0.0.0.0:9000 \
     MAAS_STORE=/models \
     MAAS_STATE=/data \
     MAAS_LOG_FORMAT=json
 VOLUME /data
-EXPOSE 8080
+EXPOSE 8080 9000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["/maas", "health"]
 ENTRYPOINT ["/maas"]
 CMD ["serve"]

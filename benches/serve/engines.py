@@ -40,7 +40,7 @@ class Maas:
             raise EngineError("not built")
         self.admin = free_port()
         command = [self.program, "serve", "--http", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{self.admin}"]
-        command += ["--store", self.store, "--state", self.target / "state", "--drain-grace-ms=0", "--log-filter=warn"]
+        command += ["--grpc=127.0.0.1:0", "--store", self.store, "--state", self.target / "state", "--drain-grace-ms=0", "--log-filter=warn"]
         return command, {}
 
 

@@ -127,7 +127,7 @@ mod tests {
         let environment = [("MAAS_HTTP", "8080"), ("MAAS_COLOUR", "red"), ("PATH", "/bin")];
         let faults = check(text, &environment, &[("drain.grace_ms", "5s")]).unwrap_err();
         let expected = [
-            "maas.toml, htttp: expected one of http, admin, store,",
+            "maas.toml, htttp: expected one of http, grpc, admin,",
             "maas.toml, insecure: expected true or false, got \"yes\"",
             "maas.toml, limits.body_bytes_max: expected a whole number from 1 to 1099511627776, got 0",
             "maas.toml, limits.body: expected one of body_bytes_max, connections_max,",

@@ -17,7 +17,7 @@ use crate::access::Access;
 use crate::config::{Compat, HttpSettings};
 use crate::domain::{
     Answer, Card, Class, Datatype, Digest, Finish, Kind, MediaLimits, Outcome, Piece, Problem,
-    Scores, State, Status, Timings,
+    Scores, State, Status, TensorSpec, Timings,
 };
 use crate::engine::{Batches, Endpoint, Engine, Limits, ModelStats, Reply, Request, Rest};
 use crate::http::{App, Listener, Parts, Stage, router};
@@ -123,7 +123,7 @@ fn streamed(request: &Request) -> Reply {
         completion_tokens: 2,
         seed: 7,
     };
-    let end = if request.params.is_empty() {
+    let end = if request.params.pointer("seed").is_none() {
         Ok(Piece::End(answer(vec![generated])))
     } else {
         Err(Problem::new(Kind::Internal, "the network failed"))

@@ -132,22 +132,21 @@ pub fn check_shape(
     if shape.is_empty() || shape.len() > super::DIMS_MAX {
         return Err(wrong(format!("{} sizes", shape.len())));
     }
-    let mut count = 1_usize;
-    let mut sizes = Vec::with_capacity(shape.len());
-    for &size in shape {
+    let size = |&size: &i64| {
         let usable = usize::try_from(size).ok().filter(|&size| size > 0);
-        let Some(size) = usable else { return Err(wrong(format!("a size of {size}"))) };
-        let most = limits.tensor_values_max;
-        count = count.checked_mul(size).filter(|&count| count <= most).ok_or_else(|| {
-            Problem::fault(
-                Kind::TooLarge,
-                pointer,
-                format!("at most {most} elements in a tensor"),
-                "more",
-                "send fewer; a picture may be sent as a file, in an element of BYTES",
-            )
-        })?;
-        sizes.push(size);
+        usable.ok_or_else(|| wrong(format!("a size of {size}")))
+    };
+    let sizes = shape.iter().map(size).collect::<Result<Vec<usize>, _>>()?;
+    let most = limits.tensor_values_max;
+    let count = sizes.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
+    if count.is_none_or(|count| count > most) {
+        return Err(Problem::fault(
+            Kind::TooLarge,
+            pointer,
+            format!("at most {most} elements in a tensor"),
+            "more",
+            "send fewer; a picture may be sent as a file, in an element of BYTES",
+        ));
     }
     Ok(sizes)
 }

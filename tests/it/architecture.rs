@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("registry", &["domain", "engine", "compute", "package", "arch", "state"]),
     ("oip", &["domain", "engine", "registry"]),
     ("telemetry", &["domain", "engine", "registry", "config"]),
+    ("grpc", &["domain", "engine", "registry", "oip", "access", "telemetry", "http"]),
     ("http", &["domain", "engine", "registry", "oip", "state", "access", "telemetry", "config"]),
     ("load", &["domain", "media", "plot", "package", "arch"]),
     (
@@ -36,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
             "config",
             "registry",
+            "grpc",
             "http",
             "load",
         ],
@@ -46,7 +48,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("candle_core", &["compute/", "arch/"]),
     ("candle_nn", &["compute/", "arch/"]),
-    ("axum", &["http/"]),
+    ("axum", &["http/", "grpc/"]),
+    ("tonic", &["grpc/"]),
+    ("utoipa", &["http/", "oip/"]),
     ("hyper", &["http/", "load/"]),
     ("StatusCode", &["http/"]),
     ("rusqlite", &["state/"]),

@@ -146,7 +146,7 @@ async fn an_address_in_use_is_told_and_health_asks_the_one_that_has_it() {
     let address = server.http.strip_prefix("http://").unwrap();
     let state = tempfile::TempDir::new().unwrap();
     let output = maas()
-        .args(["serve", &format!("--http={address}"), "--admin=127.0.0.1:0"])
+        .args(["serve", &format!("--http={address}"), "--admin=127.0.0.1:0", "--grpc=127.0.0.1:0"])
         .arg(format!("--store={}", models().display()))
         .arg(format!("--state={}", state.path().display()))
         .output()

@@ -120,7 +120,7 @@ async fn the_same_version_in_both_stores_is_an_error_at_start() {
     let own = copy(&["fashion/1"]);
     std::fs::rename(own.path(), state.path().join("store")).unwrap();
     let output = maas()
-        .args(["serve", "--http=127.0.0.1:0", "--admin=127.0.0.1:0"])
+        .args(["serve", "--http=127.0.0.1:0", "--admin=127.0.0.1:0", "--grpc=127.0.0.1:0"])
         .arg(format!("--store={}", store.path().display()))
         .arg(format!("--state={}", state.path().display()))
         .output()

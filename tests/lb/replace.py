@@ -77,7 +77,7 @@ class Replica:
 
     def start(self):
         self.process = subprocess.Popen(
-            [self.program, "serve", f"--http=127.0.0.1:{self.port}", "--admin=127.0.0.1:0", f"--state={self.state}",
+            [self.program, "serve", f"--http=127.0.0.1:{self.port}", "--admin=127.0.0.1:0", "--grpc=127.0.0.1:0", f"--state={self.state}",
              f"--store={self.store}", f"--drain-grace-ms={GRACE_MS}", "--engine-workers=1", "--log-filter=warn"],
             cwd=self.state,
         )

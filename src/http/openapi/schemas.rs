@@ -92,6 +92,7 @@ pub struct PredictionRequest {
 /// A string, a number, true, false, or a list of strings.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
+#[expect(dead_code, reason = "named in the document alone")]
 pub enum Parameter {
     Text(String),
     Number(f64),
@@ -109,7 +110,7 @@ pub struct Prediction {
     /// SHA-256 of the package that answered.
     digest: String,
     timing: Timing,
-    #[schema(minimum = 1)]
+    /// 0 where nothing had to be run.
     batch_rows: usize,
 }
 

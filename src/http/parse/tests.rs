@@ -139,7 +139,7 @@ fn faults_say_where_and_what() {
         ("{\"inputs\": []}", "/inputs", InvalidInput, "an empty list"),
         ("{\"inputs\": [[]]}", "/inputs/0", InvalidInput, "an empty list"),
         ("{\"inputs\": [[1,2],[3]]}", "/inputs/1", InvalidInput, "a list of 1"),
-        ("{\"inputs\": [[1,2],3]}", "/inputs/1", InvalidInput, "a number where"),
+        ("{\"inputs\": [[1,2],3]}", "/inputs/1", InvalidInput, "a value where"),
         ("{\"inputs\": [1,[2]]}", "/inputs/1", InvalidInput, "a list where"),
         ("{\"inputs\": [[1,\"x\"]]}", "/inputs/0/1", InvalidInput, "a string"),
         ("{\"inputs\": [[1,true]]}", "/inputs/0/1", InvalidInput, "a boolean"),

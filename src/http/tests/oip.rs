@@ -186,13 +186,15 @@ async fn what_is_not_usable_is_refused_in_the_protocols_shape() {
         (with("parameters", json!({"sequence_id": 1})), "top_k"),
         (with("parameters", json!({"priority": 9})), "0 to 3"),
         (with("id", json!(7)), "a string"),
+        (with("model_name", json!("talker")), "the path says it"),
+        (with("model_version", json!("4")), "the path says it"),
         (with("id", json!("x".repeat(300))), "256"),
         (with("colour", json!(1)), "outputs"),
         (r#"{"inputs": [], "inputs": []}"#.to_owned(), "at most once"),
         ("[".repeat(60_000), "an object"),
         (format!(r#"{{"inputs": [{}"#, "[".repeat(60_000)), "an object"),
         (r#"{"inputs": [{"name": "input", "data": [["#.to_owned() + &"[".repeat(50_000), "JSON"),
-        ("{\"inputs\": nul}".to_owned(), "JSON"),
+        ("{\"inputs\": [}".to_owned(), "JSON"),
     ] {
         let text = refused(&server.json(INFER, &body).await, 400);
         assert!(text.contains(word), "{word} in {text}");

@@ -35,7 +35,12 @@ impl Server {
         let state = TempDir::new().unwrap();
         // Without a verb: plain `maas` serves.
         let mut child = maas()
-            .args(["--http=127.0.0.1:0", "--admin=127.0.0.1:0", "--log-format=json"])
+            .args([
+                "--http=127.0.0.1:0",
+                "--admin=127.0.0.1:0",
+                "--grpc=127.0.0.1:0",
+                "--log-format=json",
+            ])
             .arg(format!("--store={}", store.display()))
             .arg(format!("--state={}", state.path().display()))
             .args(flags)

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::domain::{MediaLimits, Problem};
+use crate::domain::{Card, MediaLimits, Problem};
 use crate::http::parse::json::fault;
 use crate::http::parse::json::reader::{Next, Reader};
 use crate::http::parse::json::{strings, values};
@@ -12,14 +12,19 @@ use crate::http::parse::{Collected, clip, step};
 use crate::oip::{Asked, InferRequest, NAME_BYTES_MAX, TENSORS_MAX, Wanted};
 
 /// Reads a whole request; `binary` are the bytes behind the JSON.
-pub fn read(json: &[u8], binary: Bytes, limits: &MediaLimits) -> Result<InferRequest, Problem> {
+pub fn read(
+    json: &[u8],
+    binary: Bytes,
+    card: &Card,
+    limits: &MediaLimits,
+) -> Result<InferRequest, Problem> {
     let mut reader = Reader::new(json);
     if reader.next()? != Next::Object {
         let hint = "such as {\"inputs\": [{\"name\", \"shape\", \"datatype\", \"data\"}]}";
         return Err(fault("", "an object", reader.shown()?, hint));
     }
     let mut said = Said::default();
-    reader.object(|reader, key| said.member(reader, key))?;
+    reader.object(|reader, key| said.member(reader, key, card))?;
     reader.end()?;
     let Some(drafts) = said.inputs else {
         return Err(fault("/inputs", "a list of tensors", "none", "say what to predict on"));
@@ -42,8 +47,11 @@ struct Said {
 }
 
 impl Said {
-    fn member(&mut self, reader: &mut Reader<'_>, key: &str) -> Result<(), Problem> {
+    fn member(&mut self, reader: &mut Reader<'_>, key: &str, card: &Card) -> Result<(), Problem> {
         match key {
+            // KServe's client says in the body, too, what the path says.
+            "model_name" => same(reader, "/model_name", card.name.as_str())?,
+            "model_version" => same(reader, "/model_version", &card.version.to_string())?,
             "id" if self.id.is_none() => self.id = Some(name(reader, "/id")?),
             "parameters" if self.params.is_none() => {
                 let mut params = Collected::default();
@@ -63,6 +71,16 @@ impl Said {
 }
 
 const KEYS: &str = "id, parameters, inputs and outputs, each at most once";
+
+/// A text that must be what is known already.
+fn same(reader: &mut Reader<'_>, pointer: &str, known: &str) -> Result<(), Problem> {
+    let said = name(reader, pointer)?;
+    if said == known {
+        return Ok(());
+    }
+    let hint = "leave it out: the path says it";
+    Err(fault(pointer, known, format!("{:?}", clip(&said)), hint))
+}
 
 /// A key that is not known, or that came before.
 pub fn refused(pointer: &str, key: &str, known: &str) -> Problem {

@@ -50,7 +50,7 @@ impl Wire {
             length => {
                 let mut binary = self.body.clone();
                 let json = binary.split_to(length.unwrap_or(binary.len()));
-                json::read(&json, binary, limits)
+                json::read(&json, binary, card, limits)
             }
         }
     }
