@@ -11,7 +11,9 @@ mod payload;
 mod priority;
 mod problem;
 
-pub use answer::{Answer, Class, Finish, Outcome, Piece, Segment, Timings, TokenTimings, Word};
+pub use answer::{
+    Answer, Class, Evidence, Finish, Outcome, Piece, Segment, Timings, TokenTimings, Word,
+};
 pub use card::{Card, Datatype, State, Status, TensorSpec};
 pub use cpu::{CpuChoice, CpuLevel};
 pub use device::DeviceChoice;

@@ -20,7 +20,7 @@ use crate::registry::Model;
 /// Proxies close a connection on which nothing is sent for a minute or so.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-type Pieces = BoxStream<'static, Result<Piece, Problem>>;
+pub type Pieces = BoxStream<'static, Result<Piece, Problem>>;
 
 /// Marks a response whose end is yet to come.
 #[derive(Debug, Clone, Copy)]
@@ -40,11 +40,28 @@ pub struct Context {
 ///
 /// # Errors
 /// Whatever the first piece is, when it is a problem.
-pub async fn respond(mut pieces: Pieces, context: Context) -> Result<Response, Problem> {
+pub async fn respond(pieces: Pieces, context: Context) -> Result<Response, Problem> {
+    let (id, card, list) = (context.ticket.id.clone(), context.model.card.clone(), context.list);
+    respond_with(pieces, context, move |piece| match piece {
+        Piece::Text(text) => Ok(json!({ "text": text }).to_string()),
+        Piece::End(whole) => answer::json(whole, id.as_str(), &card, list),
+    })
+    .await
+}
+
+/// As [`respond`], each piece written as `write` does.
+///
+/// # Errors
+/// As [`respond`].
+pub async fn respond_with(
+    mut pieces: Pieces,
+    context: Context,
+    write: impl Fn(&Piece) -> Result<String, Problem> + Send + 'static,
+) -> Result<Response, Problem> {
     let first = next(&mut pieces, &context).await?;
     let card = context.model.card.clone();
-    let events =
-        Sse::new(events(first, pieces, context)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    let events = Sse::new(events(first, pieces, context, write))
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     let mut response = events.into_response();
     let headers = response.headers_mut();
     let utf8 = HeaderValue::from_static("text/event-stream; charset=utf-8");
@@ -61,16 +78,17 @@ fn events(
     first: Piece,
     pieces: Pieces,
     context: Context,
+    write: impl Fn(&Piece) -> Result<String, Problem>,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    let start = Some((Some(Ok(first)), pieces, context));
+    let start = Some((Some(Ok(first)), pieces, context, write));
     stream::unfold(start, |state| async {
-        let (ready, mut pieces, context) = state?;
+        let (ready, mut pieces, context, write) = state?;
         let piece = match ready {
             Some(piece) => piece,
             None => next(&mut pieces, &context).await,
         };
-        let (data, last) = render(piece, &context);
-        let state = (!last).then_some((None, pieces, context));
+        let (data, last) = render(piece, &context, &write);
+        let state = (!last).then_some((None, pieces, context, write));
         Some((Ok(Event::default().data(data)), state))
     })
 }
@@ -87,20 +105,19 @@ async fn next(pieces: &mut Pieces, context: &Context) -> Result<Piece, Problem> 
     }
 }
 
-/// A piece as JSON, and whether it is the last.
-fn render(piece: Result<Piece, Problem>, context: &Context) -> (String, bool) {
-    let Context { ticket, model, list, .. } = context;
-    let problem = match piece {
-        Ok(Piece::Text(text)) => return (json!({ "text": text }).to_string(), false),
-        Ok(Piece::End(whole)) => {
-            match answer::json(&whole, ticket.id.as_str(), &model.card, *list) {
-                Ok(json) => {
-                    ticket.set_timings(whole.timings);
-                    ticket.succeeded();
-                    return (json, true);
-                }
-                Err(problem) => problem,
-            }
+/// A piece as it is written, and whether it is the last.
+fn render(
+    piece: Result<Piece, Problem>,
+    context: &Context,
+    write: impl Fn(&Piece) -> Result<String, Problem>,
+) -> (String, bool) {
+    let ticket = &context.ticket;
+    let problem = match piece.and_then(|piece| write(&piece).map(|data| (data, piece))) {
+        Ok((data, Piece::Text(_))) => return (data, false),
+        Ok((data, Piece::End(whole))) => {
+            ticket.set_timings(whole.timings);
+            ticket.succeeded();
+            return (data, true);
         }
         Err(problem) => problem,
     };

@@ -262,6 +262,15 @@ proptest! {
             memory.push(&k[..cut], &v[..cut], width, cut / width);
             memory.push(&k[cut..], &v[cut..], width, positions - cut / width);
             prop_assert_eq!(memory.len(), positions);
+            // Shown alone, the scores of the last head are its queries against its keys.
+            let head = (heads - 1) * depth;
+            let score = |row: usize, at: usize| {
+                let (q, k) = (&q[row * width + head..][..depth], &k[at * width + head..][..depth]);
+                q.iter().zip(k).map(|(q, k)| q * k).sum::<f32>() / (depth as f32).sqrt()
+            };
+            let rows = (0..positions).flat_map(|row| (0..positions).map(move |at| (row, at)));
+            let expected: Vec<f32> = rows.map(|(row, at)| score(row, at)).collect();
+            near(&memory.scores(heads - 1, &q), &expected, 1e-5);
             for causal in [None, Some(1)] {
                 let mut out = vec![POISON; positions * width];
                 let all = Attention {
