@@ -266,10 +266,11 @@ proptest! {
             let head = (heads - 1) * depth;
             let score = |row: usize, at: usize| {
                 let (q, k) = (&q[row * width + head..][..depth], &k[at * width + head..][..depth]);
-                q.iter().zip(k).map(|(q, k)| q * k).sum::<f32>() / (depth as f32).sqrt()
+                let products = q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k));
+                products.sum::<f64>() / (depth as f64).sqrt()
             };
             let rows = (0..positions).flat_map(|row| (0..positions).map(move |at| (row, at)));
-            let expected: Vec<f32> = rows.map(|(row, at)| score(row, at)).collect();
+            let expected: Vec<f64> = rows.map(|(row, at)| score(row, at)).collect();
             near(&memory.scores(heads - 1, &q), &expected, 1e-5);
             for causal in [None, Some(1)] {
                 let mut out = vec![POISON; positions * width];

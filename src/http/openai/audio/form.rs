@@ -136,15 +136,12 @@ impl Wanted {
     /// Asks a model for what the answer needs. The text of one that does not stream is told by its segments.
     pub fn ask(self, params: &mut Params, streams: bool) {
         let stream = self.stream && streams;
-        let timed = self.segments || matches!(self.format, Format::Srt | Format::Vtt);
-        let times = match (self.words, timed || (self.stream && !streams)) {
-            (true, _) => Some("word"),
-            (false, true) => Some("segment"),
-            (false, false) => None,
-        };
-        if let Some(times) = times {
+        let cues = matches!(self.format, Format::Srt | Format::Vtt);
+        let segments = self.segments || cues || (self.stream && !streams);
+        if segments || self.words {
+            let finest = if self.words { "word" } else { "segment" };
             let pointer = format!("/{GRANULARITIES}");
-            params.insert("timestamps", ParamValue::Text(times.to_owned()), pointer);
+            params.insert("timestamps", ParamValue::Text(finest.to_owned()), pointer);
         }
         if stream {
             params.insert("stream", ParamValue::Bool(true), "/stream".to_owned());

@@ -29,7 +29,7 @@ impl Piece {
         let mut words: Vec<Self> = Vec::new();
         for part in Self::characters(vocabulary, tokens) {
             match words.last_mut() {
-                Some(word) if spaces && !part.begins() => word.join(part),
+                Some(word) if spaces && !part.begins() => word.join(&part),
                 _ => words.push(part),
             }
         }
@@ -56,7 +56,7 @@ impl Piece {
         self.text.starts_with(' ') || (mark && characters.next().is_none())
     }
 
-    fn join(&mut self, next: Self) {
+    fn join(&mut self, next: &Self) {
         self.text.push_str(&next.text);
         self.tokens.end = next.tokens.end;
     }
