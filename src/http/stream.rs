@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use serde_json::json;
 
-use crate::domain::{Kind, Piece, Problem};
+use crate::domain::{Kind, Piece, Problem, Timings};
 use crate::http::App;
 use crate::http::error::Shown;
 use crate::http::ticket::Ticket;
@@ -20,7 +20,7 @@ use crate::registry::Model;
 /// Proxies close a connection on which nothing is sent for a minute or so.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-pub type Pieces = BoxStream<'static, Result<Piece, Problem>>;
+type Pieces = BoxStream<'static, Result<Piece, Problem>>;
 
 /// Marks a response whose end is yet to come.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +31,24 @@ pub struct Context {
     pub app: Arc<App>,
     pub ticket: Arc<Ticket>,
     pub model: Arc<Model>,
-    pub list: bool,
     pub deadline: Instant,
+}
+
+/// What a piece is told as.
+pub enum Told {
+    Event(String),
+    /// The end: the answer's timings go to the log and the metrics.
+    Last(String, Timings),
+}
+
+/// How a protocol tells a piece.
+type Teller = Box<dyn Fn(Piece) -> Result<Told, Problem> + Send>;
+
+/// A stream under way.
+struct Flow {
+    pieces: Pieces,
+    context: Context,
+    tell: Teller,
 }
 
 /// Answers with a stream. The first piece is awaited before the status is sent, so that a request
@@ -40,28 +56,15 @@ pub struct Context {
 ///
 /// # Errors
 /// Whatever the first piece is, when it is a problem.
-pub async fn respond(pieces: Pieces, context: Context) -> Result<Response, Problem> {
-    let (id, card, list) = (context.ticket.id.clone(), context.model.card.clone(), context.list);
-    respond_with(pieces, context, move |piece| match piece {
-        Piece::Text(text) => Ok(json!({ "text": text }).to_string()),
-        Piece::End(whole) => answer::json(whole, id.as_str(), &card, list),
-    })
-    .await
-}
-
-/// As [`respond`], each piece written as `write` does.
-///
-/// # Errors
-/// As [`respond`].
-pub async fn respond_with(
+pub async fn respond(
     mut pieces: Pieces,
     context: Context,
-    write: impl Fn(&Piece) -> Result<String, Problem> + Send + 'static,
+    tell: impl Fn(Piece) -> Result<Told, Problem> + Send + 'static,
 ) -> Result<Response, Problem> {
     let first = next(&mut pieces, &context).await?;
     let card = context.model.card.clone();
-    let events = Sse::new(events(first, pieces, context, write))
-        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    let flow = Flow { pieces, context, tell: Box::new(tell) };
+    let events = Sse::new(events(first, flow)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     let mut response = events.into_response();
     let headers = response.headers_mut();
     let utf8 = HeaderValue::from_static("text/event-stream; charset=utf-8");
@@ -74,21 +77,15 @@ pub async fn respond_with(
 }
 
 /// One event a piece. Ends after the first end or problem, whatever the model still sends.
-fn events(
-    first: Piece,
-    pieces: Pieces,
-    context: Context,
-    write: impl Fn(&Piece) -> Result<String, Problem>,
-) -> impl Stream<Item = Result<Event, Infallible>> {
-    let start = Some((Some(Ok(first)), pieces, context, write));
-    stream::unfold(start, |state| async {
-        let (ready, mut pieces, context, write) = state?;
+fn events(first: Piece, flow: Flow) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold(Some((Some(Ok(first)), flow)), |state| async {
+        let (ready, mut flow) = state?;
         let piece = match ready {
             Some(piece) => piece,
-            None => next(&mut pieces, &context).await,
+            None => next(&mut flow.pieces, &flow.context).await,
         };
-        let (data, last) = render(piece, &context, &write);
-        let state = (!last).then_some((None, pieces, context, write));
+        let (data, last) = flow.render(piece);
+        let state = (!last).then_some((None, flow));
         Some((Ok(Event::default().data(data)), state))
     })
 }
@@ -105,25 +102,40 @@ async fn next(pieces: &mut Pieces, context: &Context) -> Result<Piece, Problem> 
     }
 }
 
-/// A piece as it is written, and whether it is the last.
-fn render(
-    piece: Result<Piece, Problem>,
-    context: &Context,
-    write: impl Fn(&Piece) -> Result<String, Problem>,
-) -> (String, bool) {
-    let ticket = &context.ticket;
-    let problem = match piece.and_then(|piece| write(&piece).map(|data| (data, piece))) {
-        Ok((data, Piece::Text(_))) => return (data, false),
-        Ok((data, Piece::End(whole))) => {
-            ticket.set_timings(whole.timings);
-            ticket.succeeded();
-            return (data, true);
+impl Flow {
+    /// A piece as its event's data, and whether it is the last.
+    fn render(&self, piece: Result<Piece, Problem>) -> (String, bool) {
+        let ticket = &self.context.ticket;
+        match piece.and_then(&self.tell) {
+            Ok(Told::Event(data)) => (data, false),
+            Ok(Told::Last(data, timings)) => {
+                ticket.set_timings(timings);
+                ticket.succeeded();
+                (data, true)
+            }
+            Err(problem) => {
+                ticket.failed(problem.kind);
+                let shown = Shown::plain(error::status(problem.kind), ticket.id.as_str());
+                (ticket.face.document(&problem, &shown), true)
+            }
         }
-        Err(problem) => problem,
-    };
-    ticket.failed(problem.kind);
-    let shown = Shown::plain(error::status(problem.kind), ticket.id.as_str());
-    (ticket.face.document(&problem, &shown), true)
+    }
+}
+
+/// Pieces as the native API tells them: each with its text, the last is the whole answer.
+pub fn native(
+    ticket: &Arc<Ticket>,
+    model: &Arc<Model>,
+    list: bool,
+) -> impl Fn(Piece) -> Result<Told, Problem> + Send + 'static {
+    let (id, model) = (ticket.id.clone(), Arc::clone(model));
+    move |piece| match piece {
+        Piece::Text(text) => Ok(Told::Event(json!({ "text": text }).to_string())),
+        Piece::End(whole) => {
+            let json = answer::json(&whole, id.as_str(), &model.card, list)?;
+            Ok(Told::Last(json, whole.timings))
+        }
+    }
 }
 
 pub fn too_late() -> Problem {

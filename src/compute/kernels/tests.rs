@@ -267,7 +267,7 @@ proptest! {
             let score = |row: usize, at: usize| {
                 let (q, k) = (&q[row * width + head..][..depth], &k[at * width + head..][..depth]);
                 let products = q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k));
-                products.sum::<f64>() / (depth as f64).sqrt()
+                products.sum::<f64>() / f64::from(u8::try_from(depth).unwrap()).sqrt()
             };
             let rows = (0..positions).flat_map(|row| (0..positions).map(move |at| (row, at)));
             let expected: Vec<f64> = rows.map(|(row, at)| score(row, at)).collect();

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod metrics;
 pub mod models;
+pub mod oip;
 pub mod predict;
 pub mod probes;
 

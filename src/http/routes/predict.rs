@@ -42,7 +42,8 @@ async fn answer(mut call: Call, target: Target, request: Request) -> Result<Resp
     match call.predict(&model, parsed.payload, parsed.params).await? {
         Reply::Whole(whole) => Ok(answer::respond(&whole, call.ticket.id.as_str(), &model, list)?),
         Reply::Stream(pieces) => {
-            Ok(stream::respond(pieces, call.into_stream(Arc::clone(&model), list)).await?)
+            let told = stream::native(&call.ticket, &model, list);
+            Ok(stream::respond(pieces, call.into_stream(model), told).await?)
         }
     }
 }

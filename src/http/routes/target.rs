@@ -32,7 +32,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
         for (name, value) in &params {
             match name {
                 "model" => target.model = Some(parse::model_name(value, "/model")?),
-                _ => target.version = Some(version(value)?),
+                "version" => target.version = Some(version(value)?),
+                // A repository of Triton's: this server has one, whatever it is called.
+                _ => {}
             }
         }
         Ok(target)

@@ -5,12 +5,10 @@ use std::convert::Infallible;
 use axum::http::{HeaderValue, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
 use serde::Serialize;
 
 use crate::domain::{Answer, Outcome, Piece, Problem, Segment};
-use crate::http::answer;
-use crate::http::stream::{self as pieces, Context, Pieces};
+use crate::http::{answer, stream};
 
 #[derive(Serialize)]
 #[serde(tag = "type")]
@@ -21,19 +19,20 @@ enum Told<'a> {
     Done { text: &'a str },
 }
 
-/// An event a piece as it comes.
+/// A piece as an event.
 ///
 /// # Errors
-/// Whatever the first piece is, when it is a problem.
-pub async fn follow(pieces: Pieces, context: Context) -> Result<Response, Problem> {
-    pieces::respond_with(pieces, context, |piece| match piece {
-        Piece::Text(text) => answer::text(&Told::Delta { delta: text }),
-        Piece::End(Answer { outcomes, .. }) => match outcomes.first() {
-            Some(Outcome::Transcript { text, .. }) => answer::text(&Told::Done { text }),
+/// [`Kind::Internal`](crate::domain::Kind::Internal) when the outcome is no transcript.
+pub fn piece(piece: Piece) -> Result<stream::Told, Problem> {
+    match piece {
+        Piece::Text(text) => answer::text(&Told::Delta { delta: &text }).map(stream::Told::Event),
+        Piece::End(Answer { outcomes, timings, .. }) => match outcomes.first() {
+            Some(Outcome::Transcript { text, .. }) => {
+                Ok(stream::Told::Last(answer::text(&Told::Done { text })?, timings))
+            }
             _ => Err(answer::unusable()),
         },
-    })
-    .await
+    }
 }
 
 /// An event a segment of an answer that came whole, and one for all.
@@ -42,7 +41,7 @@ pub async fn follow(pieces: Pieces, context: Context) -> Result<Response, Proble
 /// [`Kind::Internal`](crate::domain::Kind::Internal) when the outcome is no transcript.
 pub fn respond(heard: &Outcome) -> Result<Response, Problem> {
     let events = events(heard)?.into_iter().map(|data| Ok(Event::default().data(data)));
-    let events = stream::iter(events.collect::<Vec<Result<Event, Infallible>>>());
+    let events = futures_util::stream::iter(events.collect::<Vec<Result<Event, Infallible>>>());
     let mut response = Sse::new(events).into_response();
     let utf8 = HeaderValue::from_static("text/event-stream; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, utf8);

@@ -17,7 +17,7 @@ use crate::engine::Reply;
 use crate::http::call::{Call, INLINE_BYTES_MAX};
 use crate::http::error::Failure;
 use crate::http::ticket::Ticket;
-use crate::http::{App, answer, parse};
+use crate::http::{App, answer, parse, stream};
 use crate::registry::Model;
 
 use form::{Asked, Wanted};
@@ -86,7 +86,9 @@ async fn answer(mut call: Call, request: Request, task: Task) -> Result<Response
     })?;
     match reply {
         Reply::Whole(whole) => Ok(written(&whole, wanted, task, &model)?),
-        Reply::Stream(pieces) => Ok(events::follow(pieces, call.into_stream(model, false)).await?),
+        Reply::Stream(pieces) => {
+            Ok(stream::respond(pieces, call.into_stream(model), events::piece).await?)
+        }
     }
 }
 

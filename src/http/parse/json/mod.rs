@@ -13,10 +13,10 @@
 
 mod items;
 mod number;
-mod reader;
-mod strings;
-mod tensor;
-mod values;
+pub mod reader;
+pub mod strings;
+pub mod tensor;
+pub mod values;
 
 use crate::domain::{Kind, MediaLimits, ModelName, Payload, Problem};
 use crate::http::parse::{Collected, Said, clip, params, step};
@@ -26,7 +26,7 @@ use strings::Media;
 const INPUTS: &str = "exactly one of inputs, instances, image, text, audio";
 
 /// Items, and whether the caller sent them as a list.
-struct Found {
+pub struct Found {
     payload: Payload,
     list: bool,
 }
@@ -107,6 +107,6 @@ fn twice(key: &str) -> Problem {
 }
 
 /// One fault of form.
-fn fault(pointer: &str, expected: &str, got: impl Into<String>, hint: &str) -> Problem {
+pub fn fault(pointer: &str, expected: &str, got: impl Into<String>, hint: &str) -> Problem {
     Problem::fault(Kind::InvalidInput, pointer, expected, got, hint)
 }

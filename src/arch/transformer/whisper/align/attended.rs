@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(smooth(&[3.0, 1.0, 2.0]), [3.0, 1.0, 2.0]);
         // One outlier is gone; four in a row are kept.
         assert_eq!(smooth(&[0.0, 0.0, 0.0, 0.0, 8.0, 0.0, 0.0, 0.0]), [0.0; 8]);
-        assert_eq!(smooth(&[0.0, 0.0, 4.0, 4.0, 4.0, 4.0, 0.0, 0.0, 0.0])[3], 4.0);
+        assert_eq!(smooth(&[0.0, 0.0, 4.0, 4.0, 4.0, 4.0, 0.0, 0.0, 0.0])[3..4], [4.0]);
     }
 
     #[test]
