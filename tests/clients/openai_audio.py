@@ -91,7 +91,7 @@ def refused(param, **more):
     try:
         transcribe(more.pop("model"), more.pop("sound", CODE), **more)
     except openai.APIStatusError as error:
-        assert error.status_code in (400, 404, 422), error
+        assert error.status_code in (400, 404, 415, 422), error
         assert error.param == param, (error.param, error.message)
         return error
     raise AssertionError(f"{param} was not refused")

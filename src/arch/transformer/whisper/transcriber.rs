@@ -81,7 +81,7 @@ impl<S: Speech> Transcriber<S> {
         let onsets = attended.onsets(before..tokens.len() - 1);
         let spaces = self.tokens.parts_words(manner.language);
         let pieces = Piece::split(&self.vocabulary, &text, spaces);
-        align::place(segments, pieces, &onsets, window);
+        align::place(segments, pieces, spaces, &onsets, window);
         Ok(())
     }
 }

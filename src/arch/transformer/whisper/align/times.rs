@@ -36,11 +36,26 @@ impl Timed {
     fn frames(&self) -> usize {
         self.end.saturating_sub(self.start)
     }
+
+    /// Adds what goes on without a space. A mark at the end takes no time.
+    fn add(&mut self, next: &Self) {
+        if !next.piece.closes() {
+            self.end = self.end.max(next.end);
+        }
+        self.piece.text.push_str(&next.piece.text);
+        self.piece.tokens.end = next.piece.tokens.end;
+    }
 }
 
 /// Gives the segments of one window their words. `onsets` are the frames at which the tokens of all segments
-/// begin, and the end after them.
-pub fn place(segments: &mut [Segment], pieces: Vec<Piece>, onsets: &[usize], window: Window) {
+/// begin, and the end after them; `spaces` says whether the language has any between its words.
+pub fn place(
+    segments: &mut [Segment],
+    pieces: Vec<Piece>,
+    spaces: bool,
+    onsets: &[usize],
+    window: Window,
+) {
     let onset = |at: usize| onsets.get(at).or(onsets.last()).copied().unwrap_or(0);
     let timed = |piece: Piece| {
         let (start, end) = (onset(piece.tokens.start), onset(piece.tokens.end));
@@ -49,7 +64,7 @@ pub fn place(segments: &mut [Segment], pieces: Vec<Piece>, onsets: &[usize], win
     let mut timed: Vec<Timed> = pieces.into_iter().map(timed).collect();
     let usual = twice_usual(&timed);
     shorten(&mut timed, usual);
-    let mut words = merge(timed).into_iter().peekable();
+    let mut words = merge(timed, spaces).into_iter().peekable();
     let mut silent_since = window.silent_since;
     let mut end = 0;
     let chances: Vec<f32> =
@@ -88,19 +103,20 @@ fn shorten(words: &mut [Timed], most: usize) {
     }
 }
 
-/// Gives marks to the words that they belong to.
-fn merge(words: Vec<Timed>) -> Vec<Timed> {
+/// Gives marks to the words that they belong to, and where there are spaces between words, joins what no space
+/// parts: a word with a hyphen is one.
+fn merge(words: Vec<Timed>, spaces: bool) -> Vec<Timed> {
     let mut merged: Vec<Timed> = Vec::new();
     let mut opening: Option<Timed> = None;
     for mut word in words {
+        let goes_on = word.piece.closes() || (spaces && !word.piece.text.starts_with(' '));
         match (opening.take(), merged.last_mut()) {
             (Some(mark), _) => {
                 word.piece.text.insert_str(0, &mark.piece.text);
                 word.piece.tokens.start = mark.piece.tokens.start;
             }
-            (None, Some(last)) if word.piece.closes() && !last.piece.text.ends_with(' ') => {
-                last.piece.text.push_str(&word.piece.text);
-                last.piece.tokens.end = word.piece.tokens.end;
+            (None, Some(last)) if goes_on => {
+                last.add(&word);
                 continue;
             }
             _ => {}
@@ -192,17 +208,20 @@ mod tests {
             (".", 6, 7),
             ("\"", 7, 8),
         ]);
-        let merged = merge(words);
+        let merged = merge(words, true);
         let expected = [(" He", 0, 1), (" said,", 1, 3), (" \"no.\"", 5, 6)];
         assert_eq!(shown(&merged), expected);
         assert_eq!(merged[2].piece.tokens, 3..7);
-        assert_eq!(shown(&merge(timed(&[(".", 0, 1)]))), [(".", 0, 1)]);
+        assert_eq!(shown(&merge(timed(&[(".", 0, 1)]), true)), [(".", 0, 1)]);
+        let hyphen = timed(&[(" cold", 0, 3), ("-hearted", 3, 6), (".", 6, 9)]);
+        assert_eq!(shown(&merge(hyphen.clone(), true)), [(" cold-hearted.", 0, 6)]);
+        assert_eq!(shown(&merge(hyphen, false)), [(" cold", 0, 3), ("-hearted.", 3, 6)]);
     }
 
     #[test]
     fn a_mark_that_opens_nothing_is_a_word_still() {
         assert_eq!(
-            shown(&merge(timed(&[(" a", 0, 1), (" -", 1, 2)]))),
+            shown(&merge(timed(&[(" a", 0, 1), (" -", 1, 2)]), true)),
             [(" a", 0, 1), (" -", 1, 2)]
         );
     }
@@ -242,7 +261,7 @@ mod tests {
         let pieces = [" a", "b", " c"].into_iter().zip([0..1, 1..2, 2..4]);
         let pieces = pieces.map(|(text, tokens)| Piece { text: text.to_owned(), tokens }).collect();
         let window = Window { start: 1000, length: 950, frame: 10, silent_since: 990 };
-        place(&mut segments, pieces, &[0, 10, 30, 50, 99], window);
+        place(&mut segments, pieces, false, &[0, 10, 30, 50, 99], window);
         let words: Vec<(&str, usize, usize)> = segments
             .iter()
             .flat_map(|segment| &segment.words)
