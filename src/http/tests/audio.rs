@@ -177,7 +177,6 @@ async fn fields_that_are_not_understood_are_refused_by_name() {
         (vec![("beam_size", "5")], "beam_size"),
         (vec![("timestamps", "word")], "timestamps"),
         (vec![("task", "translate")], "task"),
-        (vec![("parameters", "{}")], "parameters"),
         (vec![("language", "")], "language"),
         (vec![("language", "much too long")], "language"),
         (vec![("language", "en"), ("language", "de")], "language"),
