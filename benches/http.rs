@@ -121,6 +121,10 @@ impl Endpoint for Instant {
         &self.0
     }
 
+    fn streams(&self) -> bool {
+        false
+    }
+
     fn rest(&self) -> Option<Rest> {
         None
     }

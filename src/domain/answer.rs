@@ -28,7 +28,7 @@ pub struct Word {
     pub word: String,
     pub start: f32,
     pub end: f32,
-    /// Geometric mean of the word's character probabilities, 0 to 1.
+    /// Geometric mean of the probabilities of the word's characters or tokens, 0 to 1.
     pub confidence: f32,
 }
 
@@ -38,6 +38,26 @@ pub struct Segment {
     pub start: f32,
     pub end: f32,
     pub text: String,
+    /// Told only by protocols that have a place for it.
+    #[serde(skip)]
+    pub evidence: Evidence,
+}
+
+/// What a segment's text rests on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Evidence {
+    /// Where the window begins that it was heard in, in hundredths of a second.
+    pub seek: u64,
+    /// The network's own names for what was said: tokens, or characters.
+    pub tokens: Vec<u32>,
+    /// At which it was drawn; 0 is the likeliest text.
+    pub temperature: f32,
+    /// Mean over the tokens, as a natural logarithm.
+    pub log_probability: f32,
+    /// How many times smaller zlib makes the text: much, where it repeats itself.
+    pub compression: f32,
+    /// The probability that nobody speaks.
+    pub no_speech: f32,
 }
 
 /// Why a generation ended.

@@ -13,7 +13,7 @@ mod priority;
 mod problem;
 
 pub use answer::{
-    Answer, Class, Finish, Outcome, Piece, Scores, Segment, Timings, TokenTimings, Word,
+    Answer, Class, Evidence, Finish, Outcome, Piece, Scores, Segment, Timings, TokenTimings, Word,
 };
 pub use card::{Card, State, Status, TensorSpec};
 pub use cpu::{CpuChoice, CpuLevel};

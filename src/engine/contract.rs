@@ -153,6 +153,10 @@ pub trait Decoding: Sequence {
     /// When the arithmetic fails; the sample is then lost, and nothing else.
     fn encode(&mut self) -> Result<(), RunError>;
 
+    /// What the last window says, for a reader who does not wait for the end. With those of all other windows it is
+    /// the whole text, but for space at its ends.
+    fn said(&self) -> String;
+
     /// What was made of all windows.
     fn finish(self) -> Self::Output;
 }
@@ -195,6 +199,9 @@ pub enum Reply {
 pub trait Endpoint: Send + Sync {
     fn predict(&self, request: Request) -> BoxFuture<'_, Result<Reply, Problem>>;
     fn stats(&self) -> &ModelStats;
+
+    /// Whether it honours the parameter `stream`.
+    fn streams(&self) -> bool;
 
     /// Why it takes no requests for now, where it does not.
     fn rest(&self) -> Option<Rest>;

@@ -120,6 +120,10 @@ where
         &self.places.control.stats
     }
 
+    fn streams(&self) -> bool {
+        false
+    }
+
     fn rest(&self) -> Option<Rest> {
         self.places.control.rest()
     }

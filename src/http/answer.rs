@@ -58,11 +58,10 @@ enum Results<'a> {
 /// # Errors
 /// [`Kind::Internal`] when a model answered with no outcome, or with something that is no JSON.
 pub fn json(answer: &Answer, id: &str, card: &Card, list: bool) -> Result<String, Problem> {
-    let broken = || Problem::new(Kind::Internal, "the model's answer is not usable");
     let results = match answer.outcomes.first() {
         Some(outcome) if !list => Results::One(outcome),
         Some(_) => Results::List { results: &answer.outcomes },
-        None => return Err(broken()),
+        None => return Err(unusable()),
     };
     let body = Body {
         id,
@@ -73,7 +72,20 @@ pub fn json(answer: &Answer, id: &str, card: &Card, list: bool) -> Result<String
         timing: answer.timings.into(),
         batch_rows: answer.batch_rows,
     };
-    serde_json::to_string(&body).map_err(|_| broken())
+    text(&body)
+}
+
+/// What a model's fault is to its caller.
+pub fn unusable() -> Problem {
+    Problem::new(Kind::Internal, "the model's answer is not usable")
+}
+
+/// What a body or an event is written as.
+///
+/// # Errors
+/// [`Kind::Internal`] when it is no JSON: a number that is none.
+pub fn text(body: &impl Serialize) -> Result<String, Problem> {
+    serde_json::to_string(body).map_err(|_| unusable())
 }
 
 /// A whole answer.
@@ -83,16 +95,21 @@ pub fn json(answer: &Answer, id: &str, card: &Card, list: bool) -> Result<String
 pub fn respond(answer: &Answer, id: &str, model: &Model, list: bool) -> Result<Response, Problem> {
     let json = json(answer, id, &model.card, list)?;
     let mut response = ([(header::CONTENT_TYPE, "application/json")], json).into_response();
-    receipt(response.headers_mut(), &model.card);
-    let timing = Timing::from(answer.timings);
+    label(response.headers_mut(), answer.timings, &model.card);
+    Ok(response)
+}
+
+/// The headers of a whole answer: which package gave it, and where the time went.
+pub fn label(headers: &mut HeaderMap, timings: Timings, card: &Card) {
+    receipt(headers, card);
+    let timing = Timing::from(timings);
     let timing = format!(
         "queue;dur={}, pre;dur={}, infer;dur={}, post;dur={}",
         timing.queue, timing.pre, timing.infer, timing.post
     );
     if let Ok(timing) = HeaderValue::try_from(timing) {
-        response.headers_mut().insert("server-timing", timing);
+        headers.insert("server-timing", timing);
     }
-    Ok(response)
 }
 
 /// The headers that say which package answered.

@@ -16,8 +16,8 @@ use tower::ServiceExt;
 use crate::access::Access;
 use crate::config::{Compat, HttpSettings};
 use crate::domain::{
-    Answer, Card, Class, Datatype, Digest, Finish, Kind, MediaLimits, Outcome, Piece, Problem,
-    Scores, State, Status, TensorSpec, Timings,
+    Answer, Card, Class, Datatype, Digest, Evidence, Finish, Kind, MediaLimits, Outcome, Piece,
+    Problem, Scores, Segment, State, Status, TensorSpec, Timings, Word,
 };
 use crate::engine::{Batches, Endpoint, Engine, Limits, ModelStats, Reply, Request, Rest};
 use crate::http::{App, Listener, Parts, Stage, router};
@@ -50,6 +50,10 @@ enum Deed {
     Stick,
     Panic,
     Refuse,
+    /// Hears the same in everything; honours `timestamps`, `temperature`, `language` and `prompt`.
+    Hear,
+    /// As it hears, in two pieces and an end; with `temperature`, a problem instead of the end.
+    HearOn,
     /// Streams two pieces and an end; with `seed`, a problem instead of the end.
     Stream,
 }
@@ -65,6 +69,8 @@ impl Endpoint for Fake {
         async move {
             match deed {
                 Deed::Echo => echo(request),
+                Deed::Hear => hear(&request),
+                Deed::HearOn => hear_on(&request),
                 Deed::Stick => std::future::pending().await,
                 Deed::Panic => panic!("told to"),
                 Deed::Refuse => Err(Problem::new(Kind::Overloaded, "the queue is full")
@@ -77,6 +83,10 @@ impl Endpoint for Fake {
 
     fn stats(&self) -> &ModelStats {
         &self.stats
+    }
+
+    fn streams(&self) -> bool {
+        matches!(self.deed, Deed::Stream | Deed::HearOn)
     }
 
     fn rest(&self) -> Option<Rest> {
@@ -102,6 +112,61 @@ fn echo(request: Request) -> Result<Reply, Problem> {
         all: Scores { values: vec![0.25, 0.5], labels: ["no", "yes"].map(str::to_owned).into() },
     });
     Ok(Reply::Whole(answer(outcomes.collect())))
+}
+
+/// Two segments, the words of the first, and what was asked in place of the second's text.
+fn hear(request: &Request) -> Result<Reply, Problem> {
+    let mut reader = request.params.reader();
+    let level = reader.choice("timestamps", &["segment", "word"]);
+    reader.choice("task", &["transcribe"]);
+    let warm = reader.number("temperature", 0.0..=1.0);
+    let language = reader.texts("language", 1, 9);
+    let prompt = reader.texts("prompt", 1, 99);
+    reader.finish()?;
+    let asked = format!("{level:?} {warm:?} {language:?} {prompt:?}");
+    let evidence = Evidence {
+        seek: 150,
+        tokens: vec![7, 9],
+        temperature: 0.5,
+        log_probability: -0.25,
+        compression: 0.75,
+        no_speech: 0.125,
+    };
+    let segment = |start, end, text: &str| Segment {
+        start,
+        end,
+        text: text.to_owned(),
+        evidence: evidence.clone(),
+    };
+    let word = Word { word: "one".into(), start: 0.5, end: 1.0, confidence: 0.875 };
+    let outcome = Outcome::Transcript {
+        text: format!("one {asked}"),
+        words: vec![word],
+        segments: if level.is_some() {
+            vec![segment(0.5, 1.0, "one"), segment(1.5, 2.25, &asked)]
+        } else {
+            Vec::new()
+        },
+        language: None,
+        duration: 2.5,
+    };
+    Ok(Reply::Whole(answer(vec![outcome])))
+}
+
+fn hear_on(request: &Request) -> Result<Reply, Problem> {
+    let mut reader = request.params.reader();
+    let streams = reader.flag("stream");
+    let warm = reader.number("temperature", 0.0..=1.0);
+    reader.finish()?;
+    assert_eq!(streams, Some(true));
+    let (words, segments, language, duration) = (Vec::new(), Vec::new(), None, 1.0);
+    let heard = Outcome::Transcript { text: "a b".into(), words, segments, language, duration };
+    let end = match warm {
+        None => Ok(Piece::End(answer(vec![heard]))),
+        Some(_) => Err(Problem::new(Kind::Internal, "the network failed")),
+    };
+    let pieces = vec![Ok(Piece::Text("a".into())), Ok(Piece::Text(" b".into())), end];
+    Ok(Reply::Stream(stream::iter(pieces).boxed()))
 }
 
 fn answer(outcomes: Vec<Outcome>) -> Answer {
@@ -155,6 +220,8 @@ impl Server {
             ("stuck", "image-classification", Deed::Stick),
             ("panics", "image-classification", Deed::Panic),
             ("full", "speech-recognition", Deed::Refuse),
+            ("hears", "speech-recognition", Deed::Hear),
+            ("follows", "speech-recognition", Deed::HearOn),
             ("talker", "text-generation", Deed::Stream),
         ] {
             registry.put(slot(name, task, deed));

@@ -23,3 +23,5 @@ mod predictions;
 mod support;
 #[cfg(test)]
 mod training;
+#[cfg(test)]
+mod transcriptions;

@@ -182,8 +182,49 @@ fn a_recording_of_several_windows_is_heard_to_its_end_and_its_times_grow() {
     assert!(errors * 10 <= said.len(), "{errors} of {} words differ: {text}", said.len());
     assert!(segments.len() >= 5);
     let mut end = 0.0;
-    for Segment { start, end: stop, text } in segments {
+    for Segment { start, end: stop, text, evidence } in segments {
         assert!(end <= *start && start < stop && stop <= duration && !text.is_empty());
+        assert!(!evidence.tokens.is_empty() && evidence.log_probability < 0.0);
+        assert!(evidence.compression < 2.4 && evidence.no_speech < 0.6, "{evidence:?}");
         end = *stop;
     }
+}
+
+#[test]
+fn words_are_those_of_the_text_and_none_is_said_in_a_pause() {
+    let (model, expected) = (model(), expected());
+    let clips: Vec<&Expected> =
+        expected.iter().filter(|clip| plain(&clip.said).len() > 6).collect();
+    let wanted = Wanted { sample_rate: 16_000, seconds_max: 60 };
+    let mut sure = 0;
+    for pair in clips.chunks_exact(2).take(6) {
+        let sound = |clip: &Expected| {
+            let bytes = fs::read(data("speech").join(&clip.file)).unwrap();
+            audio::decode(bytes.into(), wanted, "/body").unwrap()
+        };
+        // Two clips, and two seconds of silence between them.
+        let (mut all, second) = (sound(pair[0]), sound(pair[1]));
+        let silence = all.len() as f32 / 16_000.0;
+        all.resize(all.len() + 32_000, 0.0);
+        all.extend(second);
+        let sound = Item::Tensor(Tensor::new(vec![all.len()], all).unwrap());
+        let answer = model.answer(vec![sound], params(&[("timestamps", text("word"))]));
+        let [Outcome::Transcript { text, words, duration, .. }] = &answer[..] else {
+            panic!("{answer:?}")
+        };
+        let joined: Vec<&str> = words.iter().map(|word| word.word.as_str()).collect();
+        assert_eq!(joined, text.split_whitespace().collect::<Vec<_>>());
+        let mut end = 0.0;
+        for word in words {
+            println!("{:6.2} {:6.2} {:.2} {}", word.start, word.end, word.confidence, word.word);
+            assert!(end <= word.start && word.start <= word.end && word.end <= *duration);
+            assert!((0.0..=1.0).contains(&word.confidence));
+            end = word.end;
+        }
+        let silent = silence + 0.4..silence + 1.6;
+        sure += usize::from(
+            words.iter().all(|word| !silent.contains(&word.start) && !silent.contains(&word.end)),
+        );
+    }
+    assert!(sure >= 5, "{sure} of 6 pauses are silent");
 }

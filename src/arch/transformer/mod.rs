@@ -3,6 +3,7 @@
 
 mod bert;
 mod block;
+mod compression;
 mod ctc;
 mod waveform;
 mod whisper;

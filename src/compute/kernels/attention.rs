@@ -110,6 +110,34 @@ impl KeyValues {
         *self = larger;
     }
 
+    /// `q · kᵀ / √depth` of one head, before softmax: [rows, positions]. `queries` are rows of heads · depth values.
+    /// Nothing in a forward needs it alone; it shows where attention lies.
+    ///
+    /// # Panics
+    /// When there is no such head.
+    #[must_use]
+    pub fn scores(&self, head: usize, queries: &[f32]) -> Vec<f32> {
+        assert!(head < self.heads, "a head of those there are");
+        #[expect(clippy::cast_precision_loss, reason = "a head's depth is small")]
+        let scale = 1.0 / (self.depth as f32).sqrt();
+        let region = &self.keys[head * self.capacity * self.depth..][..self.capacity * self.depth];
+        let mut all = Vec::new();
+        for row in queries.chunks_exact(self.heads * self.depth) {
+            let query = &row[head * self.depth..][..self.depth];
+            let line = region.chunks_exact(self.depth * WIDTH).flat_map(|panel| {
+                let mut sums = [0.0_f32; WIDTH];
+                for (&value, keys) in query.iter().zip(panel.chunks_exact(WIDTH)) {
+                    for (sum, &key) in sums.iter_mut().zip(keys) {
+                        *sum += value * key;
+                    }
+                }
+                sums.map(|sum| sum * scale)
+            });
+            all.extend(line.take(self.length));
+        }
+        all
+    }
+
     fn key_panels(&self, head: usize, seen: usize) -> Panels {
         Panels {
             data: self.keys[head * self.capacity * self.depth..].as_ptr(),

@@ -262,6 +262,16 @@ proptest! {
             memory.push(&k[..cut], &v[..cut], width, cut / width);
             memory.push(&k[cut..], &v[cut..], width, positions - cut / width);
             prop_assert_eq!(memory.len(), positions);
+            // Shown alone, the scores of the last head are its queries against its keys.
+            let head = (heads - 1) * depth;
+            let score = |row: usize, at: usize| {
+                let (q, k) = (&q[row * width + head..][..depth], &k[at * width + head..][..depth]);
+                let products = q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k));
+                products.sum::<f64>() / f64::from(u8::try_from(depth).unwrap()).sqrt()
+            };
+            let rows = (0..positions).flat_map(|row| (0..positions).map(move |at| (row, at)));
+            let expected: Vec<f64> = rows.map(|(row, at)| score(row, at)).collect();
+            near(&memory.scores(heads - 1, &q), &expected, 1e-5);
             for causal in [None, Some(1)] {
                 let mut out = vec![POISON; positions * width];
                 let all = Attention {

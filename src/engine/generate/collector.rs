@@ -34,8 +34,13 @@ pub struct Collected<T> {
     pub batch_rows: usize,
 }
 
-enum Step<T> {
-    Text(String),
+/// What comes next.
+pub enum Step<T> {
+    /// Of one item.
+    Text {
+        index: usize,
+        text: String,
+    },
     End(Collected<T>),
 }
 
@@ -60,7 +65,7 @@ impl<T> Collector<T> {
     }
 
     /// The next piece of text, or the end.
-    async fn next(&mut self) -> Result<Step<T>, Problem> {
+    pub async fn next(&mut self) -> Result<Step<T>, Problem> {
         loop {
             if self.outputs.iter().all(Option::is_some) {
                 return Ok(Step::End(self.end()));
@@ -72,7 +77,7 @@ impl<T> Collector<T> {
                 return Err(Problem::new(Kind::Unavailable, "the server is stopping"));
             };
             match what {
-                What::Text(text) => return Ok(Step::Text(text)),
+                What::Text(text) => return Ok(Step::Text { index, text }),
                 What::Ended(ended) => self.put(index, ended),
                 What::Failed(problem) => return Err(problem),
             }
@@ -86,6 +91,11 @@ impl<T> Collector<T> {
         self.pace = pace;
         self.batch_rows = self.batch_rows.max(batch_rows);
         self.outputs[index] = Some(output);
+    }
+
+    /// The first item that is not over.
+    pub fn open(&self) -> Option<usize> {
+        self.outputs.iter().position(Option::is_none)
     }
 
     /// Waits for every item.
@@ -123,7 +133,7 @@ impl Collector<Outcome> {
     pub async fn piece(state: Option<Self>) -> Option<(Result<Piece, Problem>, Option<Self>)> {
         let mut collector = state?;
         let piece = collector.next().await.map(|step| match step {
-            Step::Text(text) => Piece::Text(text),
+            Step::Text { text, .. } => Piece::Text(text),
             Step::End(collected) => Piece::End(collected.into()),
         });
         let more = matches!(piece, Ok(Piece::Text(_)));

@@ -105,7 +105,7 @@ impl<N: Generator, L: Language> Generation<N, L> {
     }
 }
 
-fn one_item_when_streaming(got: usize) -> Problem {
+pub fn one_item_when_streaming(got: usize) -> Problem {
     Problem::fault(
         Kind::Unsupported,
         "/parameters/stream",
@@ -122,6 +122,10 @@ impl<N: Generator, L: Language> Endpoint for Generation<N, L> {
 
     fn stats(&self) -> &ModelStats {
         &self.places.control.stats
+    }
+
+    fn streams(&self) -> bool {
+        true
     }
 
     fn rest(&self) -> Option<Rest> {

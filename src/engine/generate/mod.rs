@@ -5,6 +5,7 @@ mod collector;
 mod drive;
 mod generation;
 mod options;
+mod pieces;
 mod recognition;
 mod running;
 mod sampler;

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::domain::{Answer, Problem};
+use crate::domain::{Params, Problem};
 use crate::engine::admission::Place;
 use crate::engine::batch::Urgency;
 use crate::engine::control::{Control, Rest};
 use crate::engine::cpu::Where;
 use crate::engine::generate::caller::{Ended, What};
-use crate::engine::generate::collector::{Collected, Collector};
+use crate::engine::generate::collector::Collector;
+use crate::engine::generate::generation::one_item_when_streaming;
+use crate::engine::generate::pieces::{self, Encoder};
 use crate::engine::generate::steps::Steps;
 use crate::engine::generate::windows::{Listening, Windows};
 use crate::engine::lanes::{Again, Flow, Job};
@@ -78,7 +80,8 @@ where
     }
 
     async fn answer(&self, request: Request) -> Result<Reply, Problem> {
-        let Request { payload, params, deadline, priority } = request;
+        let Request { payload, mut params, deadline, priority } = request;
+        let streams = streams(&mut params, payload.items.len())?;
         let mut place = self.places.control.enter(priority, deadline)?;
         let began = Instant::now();
         let (codec, network) = (Arc::clone(&self.codec), Arc::clone(&self.network));
@@ -88,16 +91,15 @@ where
             Ok((opened.collect::<Vec<_>>(), ask))
         };
         let (decodings, ask) = self.places.cpu.run(Where::Pool, open).await?;
-        place.counts(decodings.len());
+        let items = decodings.len();
+        place.counts(items);
         let urgency = Urgency { priority, deadline };
         let collector = self.begin(decodings, urgency, began, place)?;
-        let Collected { outputs, mut timings, batch_rows } = collector.all().await?;
-
-        let began = Instant::now();
-        let (codec, at) = (Arc::clone(&self.codec), Where::Pool);
-        let outcomes = self.places.cpu.run(at, move || codec.encode(outputs, &ask)).await?;
-        timings.post = began.elapsed();
-        Ok(Reply::Whole(Answer { outcomes, timings, batch_rows }))
+        let encoder = Encoder { codec: Arc::clone(&self.codec), ask, cpu: self.places.cpu.clone() };
+        if streams {
+            return Ok(Reply::Stream(pieces::stream(collector, items, encoder)));
+        }
+        encoder.answer(collector.all().await?).await.map(Reply::Whole)
     }
 
     /// All samples of a request wait for the encoder, or none.
@@ -160,6 +162,10 @@ impl<E: EncoderDecoder> Stages<E> {
 
     /// A window is done: the next one of the sample waits, or the sample is answered.
     fn over(&self, mut sample: Listening<E::Decoding>, widest: usize, work: Duration) {
+        let text = sample.decoding.said();
+        if !text.is_empty() {
+            sample.caller.tell(What::Text(text));
+        }
         sample.leave_place();
         sample.batch_rows = sample.batch_rows.max(widest);
         sample.work += work;
@@ -170,6 +176,18 @@ impl<E: EncoderDecoder> Stages<E> {
         self.control.admission.served(sample.work, service);
         finish(sample);
     }
+}
+
+/// Whether the answer is told as it comes.
+fn streams(params: &mut Params, items: usize) -> Result<bool, Problem> {
+    let own = params.split_off(&["stream"]);
+    let mut reader = own.reader();
+    let streams = reader.flag("stream").unwrap_or(false);
+    reader.finish()?;
+    if streams && items != 1 {
+        return Err(one_item_when_streaming(items));
+    }
+    Ok(streams)
 }
 
 fn finish<D: Decoding>(sample: Listening<D>) {
@@ -231,6 +249,10 @@ where
 
     fn stats(&self) -> &ModelStats {
         &self.places.control.stats
+    }
+
+    fn streams(&self) -> bool {
+        true
     }
 
     fn rest(&self) -> Option<Rest> {

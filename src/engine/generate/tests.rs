@@ -8,12 +8,13 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::domain::{Answer, Kind, Problem};
+use crate::domain::{Answer, Kind, ParamValue, Piece, Problem};
 use crate::engine::tests::{manner, request, whole};
-use crate::engine::{Endpoint, Engine, Limits, Request};
+use crate::engine::{Endpoint, Engine, Limits, Reply, Request};
 use counter::{Counter, Gate, Words, said};
 
 struct Bench {
@@ -108,6 +109,32 @@ async fn windows_of_a_sample_follow_one_another_and_none_has_no_answer_but_silen
     assert_eq!(bench.encoded().chars().filter(|&letter| letter == 'a').count(), 2);
     let silent = ended(bench.send(&["d"]).await);
     assert_eq!((silent.outcomes, silent.batch_rows), (vec![said("d")], 0));
+}
+
+#[tokio::test]
+async fn texts_are_streamed_item_by_item_as_windows_end() {
+    let mut bench = bench(8);
+    let mut request = request(&["a12"]);
+    request.params.insert("stream", ParamValue::Bool(true), "/stream".to_owned());
+    let Ok(Reply::Stream(mut pieces)) = bench.endpoint.predict(request).await else {
+        panic!("a stream")
+    };
+    bench.entered().await;
+    // The first window is told while the second is still to come.
+    bench.step().await;
+    assert_eq!(pieces.next().await.unwrap().unwrap(), Piece::Text("a1".to_owned()));
+    for _ in 0..4 {
+        let _ = bench.go.send(());
+    }
+    assert_eq!(pieces.next().await.unwrap().unwrap(), Piece::Text(" a2".to_owned()));
+    let Some(Ok(Piece::End(answer))) = pieces.next().await else { panic!("an end") };
+    assert_eq!(answer.outcomes, [said("a12")]);
+    assert!(pieces.next().await.is_none());
+
+    let mut two = self::request(&["a1", "b1"]);
+    two.params.insert("stream", ParamValue::Bool(true), "/stream".to_owned());
+    let refused = bench.endpoint.predict(two).await.err().unwrap();
+    assert_eq!(refused.kind, Kind::Unsupported);
 }
 
 #[tokio::test]

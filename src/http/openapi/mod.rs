@@ -65,7 +65,7 @@ fn document(app: &App) -> OpenApi {
         .collect();
     let mut schemas = Schemas::default();
     let mut paths = PathsBuilder::new();
-    for row in &TABLE {
+    for row in TABLE {
         let Some(need) = row.need(Listener::Main).filter(|_| row.is_on(app.compat)) else {
             continue;
         };

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use crate::domain::{Item, Kind, MediaLimits, ModelName, Params, Payload, Problem};
 
 use media::Form;
-use params::Collected;
-pub(super) use params::model_name;
+pub(super) use multipart::{Part, without_file};
+pub(super) use params::{Collected, model_name, reference};
 pub use schedule::{Schedule, schedule};
 
 /// What a request asks, with its form checked.
@@ -97,6 +97,28 @@ pub async fn parse(wire: Wire, limits: &MediaLimits) -> Result<Parsed, Problem> 
     Ok(Parsed { model, payload: said.payload, list: said.list, params: params.finish() })
 }
 
+/// The fields of a body that must be a form.
+///
+/// # Errors
+/// [`Kind::UnsupportedMedia`] when it says that it is none, and as a form's.
+pub(super) async fn form(
+    content_type: Option<&HeaderValue>,
+    body: Bytes,
+) -> Result<Vec<Part>, Problem> {
+    match Form::of(content_type) {
+        Ok(Form::Multipart(content_type)) => multipart::parts(content_type, body).await,
+        _ => Err(Problem::fault(
+            Kind::UnsupportedMedia,
+            "/headers/content-type",
+            "multipart/form-data",
+            content_type
+                .and_then(|said| said.to_str().ok())
+                .map_or_else(|| "none".to_owned(), clip),
+            "let the client write the form: curl -F file=@FILE",
+        )),
+    }
+}
+
 /// The one place where a model's name given twice is judged: it must be the same.
 pub(super) fn once(
     known: Option<ModelName>,
@@ -129,7 +151,7 @@ fn text(text: String, pointer: &str, limits: &MediaLimits) -> Result<Item, Probl
 }
 
 /// A piece of what came, short enough for an error text.
-fn clip(text: &str) -> String {
+pub(super) fn clip(text: &str) -> String {
     text.chars().take(80).collect()
 }
 

@@ -1,7 +1,7 @@
 //! `multipart/form-data`: the field `file`, and beside it `model`, `parameters` or parameters by name.
 
 use axum::body::Body;
-use axum::extract::multipart::{Field, Multipart};
+use axum::extract::multipart::Multipart;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{HeaderValue, header};
 use bytes::Bytes;
@@ -14,83 +14,139 @@ const PARTS_MAX: usize = 16;
 /// Of every field but `file`, which the limit of the body bounds.
 const FIELD_BYTES_MAX: usize = 1 << 20;
 
-/// Reads a form. The body is whole and bounded already, so nothing here waits for a socket.
+/// The field that holds the item.
+const FILE: &str = "file";
+
+/// One field of a form.
+#[derive(Debug)]
+pub struct Part {
+    pub name: String,
+    content_type: Option<String>,
+    bytes: Bytes,
+}
+
+/// The fields of a form, in order. The body is whole and bounded already, so nothing here waits for a socket.
+///
+/// # Errors
+/// [`Kind::InvalidInput`] when this is no form, [`Kind::TooLarge`] when it has too many fields or one is too large.
+pub async fn parts(content_type: &HeaderValue, body: Bytes) -> Result<Vec<Part>, Problem> {
+    let mut request = Request::new(Body::from(body));
+    request.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
+    DefaultBodyLimit::disable().apply(&mut request);
+    let mut form = Multipart::from_request(request, &()).await.map_err(|_| malformed())?;
+    let mut parts = Vec::new();
+    while let Some(field) = form.next_field().await.map_err(|_| malformed())? {
+        if parts.len() == PARTS_MAX {
+            return Err(too_large("/body", &format!("at most {PARTS_MAX} parts"), "more"));
+        }
+        let name = field.name().map(str::to_owned).ok_or_else(malformed)?;
+        let content_type = field.content_type().map(str::to_owned);
+        let bytes = field.bytes().await.map_err(|_| malformed())?;
+        let part = Part { name, content_type, bytes };
+        if !part.is_file() && part.bytes.len() > FIELD_BYTES_MAX {
+            let expected = format!("at most {FIELD_BYTES_MAX} bytes in this field");
+            let got = format!("{} bytes", part.bytes.len());
+            return Err(too_large(&part.pointer(), &expected, &got));
+        }
+        parts.push(part);
+    }
+    Ok(parts)
+}
+
+impl Part {
+    pub fn is_file(&self) -> bool {
+        // The other one is what TorchServe's clients call it.
+        self.name == FILE || self.name == "data"
+    }
+
+    /// Where it stands, as an error names it.
+    pub fn pointer(&self) -> String {
+        format!("/{}", step(&self.name))
+    }
+
+    /// Its bytes as text.
+    ///
+    /// # Errors
+    /// [`Kind::Undecodable`] when they are not UTF-8.
+    pub fn text(&self) -> Result<&str, Problem> {
+        utf8(&self.bytes, &self.pointer())
+    }
+
+    /// Takes it for the one item of a request.
+    ///
+    /// # Errors
+    /// When there is one already, it has no bytes, or its media type is not read here.
+    pub fn put(self, payload: &mut Payload, limits: &MediaLimits) -> Result<(), Problem> {
+        let pointer = self.pointer();
+        if !payload.items.is_empty() {
+            return Err(Problem::fault(
+                Kind::InvalidInput,
+                pointer,
+                "one field called file",
+                "two",
+                "send one request a file, or a list in JSON",
+            ));
+        }
+        let media = ItemMedia::of(self.content_type.as_deref().unwrap_or_default(), &pointer)?;
+        if self.bytes.is_empty() {
+            return Err(Problem::fault(
+                Kind::InvalidInput,
+                pointer,
+                "bytes",
+                "none",
+                "send the file",
+            ));
+        }
+        *payload = Payload::single(item(media, self.bytes, &pointer, limits)?, pointer);
+        Ok(())
+    }
+}
+
+/// A form without its file.
+pub fn without_file(fields: usize) -> Problem {
+    Problem::fault(
+        Kind::InvalidInput,
+        "/file",
+        "a field called file",
+        format!("{fields} other fields"),
+        "with curl: -F file=@FILE",
+    )
+}
+
+/// Reads a form.
 pub async fn read(
     content_type: &HeaderValue,
     body: Bytes,
     limits: &MediaLimits,
     params: &mut Collected,
 ) -> Result<Said, Problem> {
-    let mut request = Request::new(Body::from(body));
-    request.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
-    DefaultBodyLimit::disable().apply(&mut request);
-    let mut form = Multipart::from_request(request, &()).await.map_err(|_| malformed())?;
+    let parts = parts(content_type, body).await?;
+    let count = parts.len();
     let mut said = Said::default();
-    let mut parts = 0;
-    while let Some(field) = form.next_field().await.map_err(|_| malformed())? {
-        parts += 1;
-        if parts > PARTS_MAX {
-            return Err(too_large("/body", &format!("at most {PARTS_MAX} parts"), "more"));
-        }
-        match field.name().map(str::to_owned).as_deref() {
-            // `data` is what TorchServe's clients call it.
-            Some("file" | "data") => add_file(&mut said, field, limits).await?,
-            Some(name) => add_field(&mut said, params, name, field).await?,
-            None => return Err(malformed()),
+    for part in parts {
+        if part.is_file() {
+            part.put(&mut said.payload, limits)?;
+        } else {
+            add_field(&mut said, params, &part)?;
         }
     }
     if said.payload.items.is_empty() {
-        return Err(Problem::fault(
-            Kind::InvalidInput,
-            "/file",
-            "a field called file",
-            format!("{parts} other fields"),
-            "with curl: -F file=@FILE",
-        ));
+        return Err(without_file(count));
     }
     Ok(said)
 }
 
-async fn add_file(said: &mut Said, field: Field<'_>, limits: &MediaLimits) -> Result<(), Problem> {
-    if !said.payload.items.is_empty() {
-        return Err(Problem::fault(
-            Kind::InvalidInput,
-            "/file",
-            "one field called file",
-            "two",
-            "send one request a file, or a list in JSON",
-        ));
-    }
-    let media = ItemMedia::of(field.content_type().unwrap_or_default(), "/file")?;
-    let bytes = field.bytes().await.map_err(|_| malformed())?;
-    if bytes.is_empty() {
-        return Err(Problem::fault(Kind::InvalidInput, "/file", "bytes", "none", "send the file"));
-    }
-    said.payload = Payload::single(item(media, bytes, "/file", limits)?, "/file");
-    Ok(())
-}
-
-async fn add_field(
-    said: &mut Said,
-    params: &mut Collected,
-    name: &str,
-    field: Field<'_>,
-) -> Result<(), Problem> {
-    let pointer = format!("/{}", step(name));
-    let bytes = field.bytes().await.map_err(|_| malformed())?;
-    if bytes.len() > FIELD_BYTES_MAX {
-        let expected = format!("at most {FIELD_BYTES_MAX} bytes in this field");
-        return Err(too_large(&pointer, &expected, &format!("{} bytes", bytes.len())));
-    }
-    match name {
+fn add_field(said: &mut Said, params: &mut Collected, part: &Part) -> Result<(), Problem> {
+    let pointer = part.pointer();
+    match part.name.as_str() {
         "model" => {
-            let name = params::model_name(utf8(&bytes, &pointer)?, &pointer)?;
+            let name = params::model_name(part.text()?, &pointer)?;
             said.model = once(said.model.take(), name)?;
             Ok(())
         }
-        "parameters" => json::parameters(&bytes, params),
-        _ => {
-            let text = utf8(&bytes, &pointer)?.to_owned();
+        "parameters" => json::parameters(&part.bytes, params),
+        name => {
+            let text = part.text()?.to_owned();
             params.add(name, ParamValue::Text(text), pointer)
         }
     }

@@ -1,6 +1,7 @@
 //! The router from outside: what clients send, and what they get.
 
 mod access;
+mod audio;
 mod codings;
 mod oip;
 mod refusals;

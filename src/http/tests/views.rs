@@ -14,7 +14,7 @@ async fn models_are_shown_with_their_state() {
     server.registry.put(unready("broken", State::Failed, false));
     let list = server.get("/v1/models").await.value();
     let entries = list["data"].as_array().unwrap();
-    assert_eq!(entries.len(), 6);
+    assert_eq!(entries.len(), 8);
     assert_eq!(entries[0]["id"], "broken");
     assert_eq!(entries[0]["state"], "failed");
     assert_eq!(entries[0]["reason"], "the weights are missing");

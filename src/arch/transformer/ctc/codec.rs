@@ -4,7 +4,7 @@ use crate::arch::OpenError;
 use crate::arch::transformer::ctc::config::{Config, Preprocessing};
 use crate::arch::transformer::ctc::lexicon::Lexicon;
 use crate::arch::transformer::ctc::net::Frames;
-use crate::arch::transformer::ctc::transcript::{self, Characters};
+use crate::arch::transformer::ctc::transcript::{self, Characters, Clock, Said, milliseconds};
 use crate::arch::transformer::waveform::Waveforms;
 use crate::domain::{Kind, MediaLimits, Outcome, Params, Payload, Problem, Word};
 use crate::engine::Codec;
@@ -18,6 +18,9 @@ const SILENCE: f32 = 1e-4;
 /// speech: such noise has 0.26 to 0.28, the quietest speech of the test data 0.86.
 const STEADY: f32 = 0.4;
 
+/// Words that are as far apart as this, in seconds, are of two segments.
+const PAUSE: f32 = 0.7;
+
 /// Reads speech for a [`Transformer`](crate::arch::transformer::ctc::net::Transformer).
 #[derive(Clone)]
 pub struct SpeechCodec {
@@ -29,6 +32,14 @@ pub struct SpeechCodec {
     /// Seconds from position to position of the network.
     position_seconds: f32,
     limits: MediaLimits,
+}
+
+/// What the answer needs to know of the request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ask {
+    segments: bool,
+    /// One an item.
+    recordings: Vec<Recording>,
 }
 
 /// One item of the payload: where its windows begin, and how long it is, in seconds.
@@ -104,25 +115,39 @@ impl SpeechCodec {
         (spectrograms, Recording { starts, duration: self.seconds(samples.len()) })
     }
 
+    /// What each window of one recording says.
+    fn said<'a>(
+        &'a self,
+        recording: &'a Recording,
+        outputs: &'a [Frames],
+    ) -> impl Iterator<Item = Said<'a>> {
+        recording.starts.iter().zip(outputs).map(|(&start, frames)| {
+            let path = match &self.lexicon {
+                Some(lexicon) => lexicon.path(frames),
+                None => transcript::best(frames),
+            };
+            let clock = Clock { start, step: self.position_seconds, end: recording.duration };
+            Said::new(frames, &path, &self.characters, clock)
+        })
+    }
+
     /// The words of one recording.
     #[must_use]
     pub fn words(&self, recording: &Recording, outputs: &[Frames]) -> Vec<Word> {
-        let heard = recording.starts.iter().zip(outputs);
-        let mut words: Vec<Word> = heard
-            .flat_map(|(&start, frames)| {
-                let path = match &self.lexicon {
-                    Some(lexicon) => lexicon.path(frames),
-                    None => transcript::best(frames),
-                };
-                let seconds = self.position_seconds;
-                transcript::words(frames, &path, &self.characters, start, seconds)
-            })
-            .collect();
-        for word in &mut words {
-            word.end = milliseconds(word.end.min(recording.duration));
-            word.start = milliseconds(word.start).min(word.end);
+        self.said(recording, outputs).flat_map(|said| said.words()).collect()
+    }
+
+    fn outcome(&self, recording: &Recording, outputs: &[Frames], segments: bool) -> Outcome {
+        let said: Vec<Said> = self.said(recording, outputs).collect();
+        let words: Vec<Word> = said.iter().flat_map(Said::words).collect();
+        let told = said.iter().filter(|_| segments).flat_map(|said| said.segments(PAUSE));
+        Outcome::Transcript {
+            text: transcript::text(&words),
+            words,
+            segments: told.collect(),
+            language: None,
+            duration: milliseconds(recording.duration),
         }
-        words
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a recording has hours at most")]
@@ -132,22 +157,20 @@ impl SpeechCodec {
     }
 }
 
-/// Seconds to the millisecond: a position lasts tens of them.
-fn milliseconds(seconds: f32) -> f32 {
-    (seconds * 1e3).round() / 1e3
-}
-
 impl Codec for SpeechCodec {
     type Sample = Spectrogram;
     type Output = Frames;
-    type Ask = Vec<Recording>;
+    type Ask = Ask;
 
     fn decode(
         &self,
         payload: Payload,
         params: &Params,
-    ) -> Result<(Vec<Spectrogram>, Vec<Recording>), Problem> {
-        params.reader().finish()?;
+    ) -> Result<(Vec<Spectrogram>, Ask), Problem> {
+        let mut reader = params.reader();
+        // Words have their times in any case.
+        let segments = reader.choice("timestamps", &["segment", "word"]).is_some();
+        reader.finish()?;
         let mut samples = Vec::new();
         let mut recordings = Vec::new();
         let sample_rate = self.mel.config().sample_rate;
@@ -156,31 +179,23 @@ impl Codec for SpeechCodec {
             samples.extend(windows);
             recordings.push(recording);
         }
-        Ok((samples, recordings))
+        Ok((samples, Ask { segments, recordings }))
     }
 
-    fn encode(
-        &self,
-        outputs: Vec<Frames>,
-        recordings: &Vec<Recording>,
-    ) -> Result<Vec<Outcome>, Problem> {
+    fn encode(&self, outputs: Vec<Frames>, ask: &Ask) -> Result<Vec<Outcome>, Problem> {
         let finite = |frames: &Frames| frames.log_probabilities.iter().all(|v| !v.is_nan());
         if !outputs.iter().all(finite) {
             let detail = "the network answered with a value that is not a number";
             return Err(Problem::new(Kind::Internal, detail));
         }
         let mut left = outputs.as_slice();
-        let mut outcomes = Vec::with_capacity(recordings.len());
-        for recording in recordings {
+        let mut outcomes = Vec::with_capacity(ask.recordings.len());
+        for recording in &ask.recordings {
             let (own, rest) = left.split_at_checked(recording.starts.len()).ok_or_else(|| {
                 Problem::new(Kind::Internal, "the network answered fewer windows than it was given")
             })?;
             left = rest;
-            let words = self.words(recording, own);
-            let text = transcript::text(&words);
-            let duration = milliseconds(recording.duration);
-            let (segments, language) = (Vec::new(), None);
-            outcomes.push(Outcome::Transcript { text, words, segments, language, duration });
+            outcomes.push(self.outcome(recording, own, ask.segments));
         }
         Ok(outcomes)
     }
@@ -293,7 +308,31 @@ mod tests {
     }
 
     #[test]
-    fn no_parameter_is_honoured() {
+    fn segments_are_told_where_they_are_asked_for() {
+        let codec = codec();
+        let asked = |level: Option<&str>| {
+            let mut params = Params::default();
+            if let Some(level) = level {
+                params.insert("timestamps", ParamValue::Text(level.into()), "/t".into());
+            }
+            let (samples, ask) = codec.decode(waveform(tone(4000)), &params)?;
+            let outputs = samples.iter().map(|s| says_a(s.frames().div_ceil(2))).collect();
+            let outcome = codec.encode(outputs, &ask)?.remove(0);
+            Ok::<_, Problem>(serde_json::to_value(outcome).unwrap())
+        };
+        let plain = asked(None).unwrap();
+        assert!(plain["words"][0]["word"] == "a" && plain.get("segments").is_none());
+        for level in ["segment", "word"] {
+            let told = asked(Some(level)).unwrap();
+            assert_eq!(told["segments"][0]["text"], "a");
+            assert_eq!(told["words"], plain["words"]);
+            assert!(told["segments"][0].get("evidence").is_none());
+        }
+        assert_eq!(asked(Some("letter")).unwrap_err().faults[0].pointer, "/t");
+    }
+
+    #[test]
+    fn no_other_parameter_is_honoured() {
         let mut params = Params::default();
         params.insert("top_k", ParamValue::Number(3.0), "/parameters/top_k".into());
         let problem = codec().decode(waveform(tone(800)), &params).unwrap_err();

@@ -128,7 +128,7 @@ impl Lexicon {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::transformer::ctc::transcript::{text, words};
+    use crate::arch::transformer::ctc::transcript::tests::read;
 
     /// Classes: 1 space, 2 a, 3 b.
     fn characters() -> Characters {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn heard(lexicon: &Lexicon, frames: &Frames) -> String {
-        text(&words(frames, &lexicon.path(frames), &characters(), 0.0, 1.0))
+        read(frames, &lexicon.path(frames), &characters())
     }
 
     #[test]

@@ -262,7 +262,8 @@ fn sinusoids(positions: usize, width: usize, device: &Device) -> Result<Tensor> 
 mod tests {
     use super::*;
     use crate::arch::transformer::ctc::loss::batch_loss;
-    use crate::arch::transformer::ctc::transcript::{Characters, best, text, words};
+    use crate::arch::transformer::ctc::transcript::tests::read;
+    use crate::arch::transformer::ctc::transcript::{Characters, best};
     use crate::compute::fit::{Method, Optimiser, OptimiserConfig};
     use crate::compute::{Loader, Trainable};
     use rand::SeedableRng;
@@ -369,8 +370,7 @@ mod tests {
             optimiser.step(&loss.surrogate.backward().unwrap(), 1.0).unwrap();
         }
         let heard = network.run(&[&first, &second]).unwrap();
-        let said =
-            heard.iter().map(|frames| text(&words(frames, &best(frames), &characters, 0.0, 0.02)));
+        let said = heard.iter().map(|frames| read(frames, &best(frames), &characters));
         assert_eq!(said.collect::<Vec<_>>(), ["ab ba", "b"]);
     }
 }

@@ -26,7 +26,15 @@ pub struct Config {
     /// Positions of the decoder, the prompt's included.
     pub text_positions: usize,
     pub vocabulary: usize,
+    /// Heads of the decoder's cross-attention that listen to the word that is being said; without it, all of the
+    /// upper half of its layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alignment_heads: Option<Vec<Head>>,
 }
+
+/// A layer, and a head of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head(pub usize, pub usize);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -92,8 +100,24 @@ impl Config {
             ((1..=8192).contains(&self.audio_positions), "audio_positions: expected 1 to 8192"),
             ((8..=8192).contains(&self.text_positions), "text_positions: expected 8 to 8192"),
             ((2..=1 << 20).contains(&self.vocabulary), "vocabulary: expected 2 to 1048576"),
+            (
+                self.heads().iter().all(|&head| self.has(head)),
+                "alignment_heads: expected layers and heads of the decoder",
+            ),
         ];
         refuse_first("architecture.config", &faults)
+    }
+
+    /// The heads that tell when a word was said.
+    #[must_use]
+    pub fn heads(&self) -> Vec<Head> {
+        let upper = (self.decoder_layers / 2)..self.decoder_layers;
+        let all = || upper.flat_map(|layer| (0..self.decoder_heads).map(move |at| Head(layer, at)));
+        self.alignment_heads.clone().unwrap_or_else(|| all().collect())
+    }
+
+    fn has(&self, Head(layer, at): Head) -> bool {
+        layer < self.decoder_layers && at < self.decoder_heads
     }
 
     /// Mel frames in a window.
@@ -142,6 +166,20 @@ impl Tokens {
             (times, "no_timestamps: expected audio_positions + 1 tokens after it"),
         ];
         refuse_first("preprocessing.tokens", &faults)
+    }
+
+    /// The ISO 639 code of a language's token, where the network knows several.
+    #[must_use]
+    pub fn language(&self, token: TokenId) -> Option<&str> {
+        let mut languages = self.multilingual.as_ref()?.languages.iter();
+        languages.find(|&(_, &known)| known == token).map(|(name, _)| name.as_str())
+    }
+
+    /// Whether a language has spaces between its words.
+    #[must_use]
+    pub fn parts_words(&self, language: Option<TokenId>) -> bool {
+        const WITHOUT: &[&str] = &["zh", "yue", "ja", "th", "lo", "my"];
+        !language.and_then(|token| self.language(token)).is_some_and(|name| WITHOUT.contains(&name))
     }
 
     /// The token of the time 0.

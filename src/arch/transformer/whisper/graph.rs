@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{D, Device, Result, Tensor};
 
-use crate::arch::transformer::whisper::config::Config;
+use crate::arch::transformer::whisper::config::{Config, Head};
 use crate::arch::transformer::whisper::speech::Speech;
 use crate::arch::transformer::whisper::weights::{Attention, Conv1d, Feed, Weights};
 use crate::engine::{Row, RunError, Stepwise, TokenId};
@@ -70,8 +70,29 @@ impl Graph {
         self.weights.decoder.blocks.iter().map(|block| memory(&block.cross)).collect()
     }
 
-    /// The logits of the rows that want them. Linear layers take all rows at once, attention one by one.
+    /// The logits of the rows that want them.
     fn decoder(&self, rows: &mut [Row<'_, State>]) -> Result<Vec<f32>> {
+        let x = self.read(rows, |_, _| Ok(()))?;
+        let decoder = &self.weights.decoder;
+        let counts = rows.iter().map(|row| row.tokens.len());
+        let ends = counts.scan(0, last_row);
+        let wanted = ends.zip(rows.iter()).filter(|(_, row)| row.want_logits);
+        let last: Vec<u32> = wanted.map(|(end, _)| end).collect();
+        if last.is_empty() {
+            return Ok(Vec::new());
+        }
+        let last = Tensor::new(last, &self.device)?;
+        let normal = decoder.norm.forward(&x.index_select(&last, 0)?)?;
+        normal.matmul(&decoder.tokens.t()?)?.flatten_all()?.to_vec1()
+    }
+
+    /// What the blocks make of the rows: [tokens, width]. Linear layers take all rows at once, attention one by one.
+    /// `see` is shown the queries of each layer's cross-attention, [tokens, width].
+    fn read(
+        &self,
+        rows: &mut [Row<'_, State>],
+        mut see: impl FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<Tensor> {
         let decoder = &self.weights.decoder;
         let counts: Vec<usize> = rows.iter().map(|row| row.tokens.len()).collect();
         let mut x = self.embed(rows)?;
@@ -88,6 +109,7 @@ impl Graph {
             })?;
             x = (x + block.attention.out.forward(&attended)?)?;
             let queries = block.cross.query.forward(&block.cross.norm.forward(&x)?)?;
+            see(layer, &queries)?;
             let attended = each(rows, &counts, |row, range| {
                 row.state.audio[layer].read(&self.heads_of(&queries, range)?, false)
             })?;
@@ -97,15 +119,7 @@ impl Graph {
         for row in rows.iter_mut() {
             row.state.length += row.tokens.len();
         }
-        let ends = counts.iter().scan(0, |end, &count| last_row(end, count));
-        let wanted = ends.zip(rows.iter()).filter(|(_, row)| row.want_logits);
-        let last: Vec<u32> = wanted.map(|(end, _)| end).collect();
-        if last.is_empty() {
-            return Ok(Vec::new());
-        }
-        let last = Tensor::new(last, &self.device)?;
-        let normal = decoder.norm.forward(&x.index_select(&last, 0)?)?;
-        normal.matmul(&decoder.tokens.t()?)?.flatten_all()?.to_vec1()
+        Ok(x)
     }
 
     /// Tokens and positions of all rows, one after the other: [tokens, width].
@@ -168,6 +182,27 @@ impl Speech for Graph {
         encoded.and_then(|encoded| self.hear(&encoded)).map_err(failed)
     }
 
+    fn attend(
+        &self,
+        audio: &Arc<Vec<Memory>>,
+        tokens: &[TokenId],
+        heads: &[Head],
+        show: &mut dyn FnMut(&[f32]),
+    ) -> std::result::Result<(), RunError> {
+        let state = &mut self.begin(audio);
+        let row = Row { state, tokens, want_logits: false };
+        self.check(&row)?;
+        let read = self.read(&mut [row], |layer, queries| {
+            let queries = self.heads_of(queries, [0, tokens.len()])?;
+            let scores = audio[layer].scores(&queries)?;
+            for &Head(_, at) in heads.iter().filter(|head| head.0 == layer) {
+                show(&scores.get(at)?.flatten_all()?.to_vec1::<f32>()?);
+            }
+            Ok(())
+        });
+        read.map(drop).map_err(failed)
+    }
+
     fn begin(&self, audio: &Arc<Vec<Memory>>) -> State {
         State { audio: Arc::clone(audio), layers: Vec::new(), length: 0 }
     }
@@ -212,15 +247,19 @@ impl State {
 }
 
 impl Memory {
+    /// How near queries [.., heads, tokens, depth] are to each key: [.., heads, tokens, time].
+    fn scores(&self, queries: &Tensor) -> Result<Tensor> {
+        #[expect(clippy::cast_precision_loss, reason = "a head's depth is small")]
+        let scale = 1.0 / (queries.dim(D::Minus1)? as f64).sqrt();
+        let keys = self.keys.transpose(D::Minus2, D::Minus1)?.contiguous()?;
+        (queries * scale)?.matmul(&keys)
+    }
+
     /// What queries [.., heads, tokens, depth] read. A `causal` memory ends in the queries' own tokens,
     /// and none of them sees those after it.
     fn read(&self, queries: &Tensor, causal: bool) -> Result<Tensor> {
-        let (tokens, depth) = (queries.dim(D::Minus2)?, queries.dim(D::Minus1)?);
-        let time = self.keys.dim(D::Minus2)?;
-        #[expect(clippy::cast_precision_loss, reason = "a head's depth is small")]
-        let scale = 1.0 / (depth as f64).sqrt();
-        let keys = self.keys.transpose(D::Minus2, D::Minus1)?.contiguous()?;
-        let mut scores = ((queries * scale)?.matmul(&keys))?;
+        let (tokens, time) = (queries.dim(D::Minus2)?, self.keys.dim(D::Minus2)?);
+        let mut scores = self.scores(queries)?;
         if causal && tokens > 1 {
             let before = time - tokens;
             let mask = |i: usize| {

@@ -4,6 +4,7 @@
 //! [`plan`]. Both are a [`speech::Speech`], which is all that decoding knows. A [`Transcriber`] makes it what the
 //! engine runs: an encoder, and a decoder whose windows join and leave between steps.
 
+mod align;
 mod codec;
 mod config;
 mod decode;
@@ -157,6 +158,7 @@ fn parts<S: Speech>(
     let waveforms = Waveforms { sample_rate, limits: MediaLimits::default() };
     let codec = WhisperCodec {
         longest: PART_WINDOWS * config.frames() * mel.config().hop,
+        before_max: (config.text_positions / 2).saturating_sub(1),
         waveforms,
         tokens: tokens.clone(),
         vocabulary: Arc::clone(&vocabulary),

@@ -1,8 +1,11 @@
 //! One recording: its windows one after the other, each beginning where the last one's words end.
 
+use std::sync::Arc;
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use crate::arch::transformer::compression;
 use crate::arch::transformer::whisper::config::Tokens;
 use crate::arch::transformer::whisper::decode::{Decoded, Fallback, Manner, Task, Verdict};
 use crate::engine::TokenId;
@@ -16,6 +19,8 @@ pub struct Recording {
     /// In about ±1 at the network's rate.
     pub samples: Vec<f32>,
     pub options: Options,
+    /// What the decoder reads before each window, as if it had been said before.
+    pub before: Arc<[TokenId]>,
 }
 
 /// What a request wants of its recordings.
@@ -24,8 +29,7 @@ pub struct Options {
     /// The token of the language, where the network knows several and it was told.
     pub language: Option<TokenId>,
     pub task: Task,
-    /// Whether the answer has segments with their times.
-    pub segments: bool,
+    pub times: Times,
     /// 1 or 0 is greedy.
     pub beams: usize,
     /// Without one, those of the reference, from 0 up until a text is good.
@@ -33,17 +37,56 @@ pub struct Options {
     pub seed: u64,
 }
 
+/// What an answer has the times of, from little to much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Times {
+    #[default]
+    None,
+    Segments,
+    /// And segments.
+    Words,
+}
+
 /// Some words, from the first to the last of their samples.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Segment {
     pub start: usize,
     pub end: usize,
     /// Without times.
     pub tokens: Vec<TokenId>,
+    /// Of each token.
+    pub log_probabilities: Vec<f32>,
+    pub heard: Heard,
+    /// Where they were asked for.
+    pub words: Vec<Word>,
+}
+
+/// How a window was understood.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Heard {
+    /// The first of its samples.
+    pub seek: usize,
+    pub temperature: f32,
+    /// Mean over the window's tokens.
+    pub log_probability: f32,
+    /// Of the window's text.
+    pub compression: f32,
+    pub no_speech: f32,
+}
+
+/// A word, from the first to the last of its samples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Word {
+    /// With its leading space, if any.
+    pub text: String,
+    pub start: usize,
+    pub end: usize,
+    /// Mean over its tokens.
+    pub log_probability: f32,
 }
 
 /// What was said in a recording.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Transcript {
     pub segments: Vec<Segment>,
     /// The language's token, where the network knows several.
@@ -66,6 +109,8 @@ pub struct Session {
     sizes: Sizes,
     /// Where the window begins.
     seek: usize,
+    /// Segments that were made of windows before the last one.
+    earlier: usize,
     fallback: Fallback,
     pub rng: ChaCha8Rng,
     made: Transcript,
@@ -79,6 +124,7 @@ impl Session {
             recording,
             sizes,
             seek: 0,
+            earlier: 0,
             fallback: Fallback::new(temperature),
             rng: ChaCha8Rng::seed_from_u64(seed),
             made: Transcript { language, ..Transcript::default() },
@@ -97,14 +143,25 @@ impl Session {
     /// How that window is to be decoded. Where there are several, times tell where each ends.
     #[must_use]
     pub fn manner(&self) -> Manner {
-        let Options { task, segments, beams, .. } = self.recording.options;
+        let Options { task, times, beams, .. } = self.recording.options;
         Manner {
             language: self.made.language,
             task,
-            timestamps: segments || self.recording.samples.len() > self.sizes.window,
+            timestamps: times > Times::None || self.recording.samples.len() > self.sizes.window,
             temperature: self.fallback.temperature(),
             beams,
         }
+    }
+
+    /// What is read before the window.
+    #[must_use]
+    pub fn before(&self) -> &[TokenId] {
+        &self.recording.before
+    }
+
+    #[must_use]
+    pub fn wants_words(&self) -> bool {
+        self.recording.options.times >= Times::Words
     }
 
     /// Takes what was made of the window; `text` are its words. `true` when the window is done, `false`
@@ -115,8 +172,16 @@ impl Session {
             return false;
         }
         let length = self.window().map_or(0, <[f32]>::len);
+        let heard = Heard {
+            seek: self.seek,
+            temperature: self.fallback.temperature(),
+            log_probability: decoded.log_probability,
+            compression: compression::ratio(text.trim()),
+            no_speech: decoded.no_speech,
+        };
+        self.earlier = self.made.segments.len();
         let used = match verdict {
-            Verdict::Kept => self.cut(&decoded.tokens, length, tokens),
+            Verdict::Kept => self.cut(decoded, heard, length, tokens),
             Verdict::Silence | Verdict::Retry => length,
         };
         self.made.language = self.made.language.or(decoded.language);
@@ -127,13 +192,27 @@ impl Session {
         true
     }
 
+    /// What was made of the last window that was taken, and where what was said before it ends.
+    pub fn latest(&mut self) -> (&mut [Segment], usize) {
+        let (earlier, latest) = self.made.segments.split_at_mut(self.earlier);
+        let end = |said: &Segment| said.words.last().map_or(said.end, |word| word.end);
+        (latest, earlier.last().map_or(0, end))
+    }
+
+    /// The same, to be read.
+    #[must_use]
+    pub fn told(&self) -> &[Segment] {
+        &self.made.segments[self.earlier..]
+    }
+
     #[must_use]
     pub fn finish(self) -> Transcript {
         self.made
     }
 
     /// Adds a window's segments; how many of its samples they use up.
-    fn cut(&mut self, tokens: &[TokenId], length: usize, special: &Tokens) -> usize {
+    fn cut(&mut self, decoded: &Decoded, heard: Heard, length: usize, special: &Tokens) -> usize {
+        let tokens = decoded.tokens.as_slice();
         let first = special.first_time();
         let is_time = |at: usize| tokens.get(at).is_some_and(|&token| token >= first);
         let step = self.sizes.time;
@@ -146,7 +225,7 @@ impl Session {
         if cuts.is_empty() {
             let last = tokens.iter().rfind(|&&token| token > first);
             let end = last.map_or(length, |&token| time(token));
-            self.add(0, end.min(length), tokens, special);
+            self.add((0, end.min(length)), decoded.parts(0..count), heard, special);
             return length;
         }
         if ends_in_one {
@@ -156,7 +235,8 @@ impl Session {
         for &to in &cuts {
             let part = &tokens[from..to];
             if let (Some(&start), Some(&end)) = (part.first(), part.last()) {
-                self.add(time(start).min(length), time(end).min(length), part, special);
+                let times = (time(start).min(length), time(end).min(length));
+                self.add(times, decoded.parts(from..to), heard, special);
             }
             from = to;
         }
@@ -166,12 +246,26 @@ impl Session {
     }
 
     /// Adds a segment, unless it says nothing or lasts no time.
-    fn add(&mut self, start: usize, end: usize, tokens: &[TokenId], special: &Tokens) {
-        let tokens: Vec<TokenId> =
-            tokens.iter().copied().filter(|&token| token < special.end).collect();
+    fn add<'a>(
+        &mut self,
+        (start, end): (usize, usize),
+        said: impl Iterator<Item = (&'a TokenId, &'a f32)>,
+        heard: Heard,
+        special: &Tokens,
+    ) {
+        let (tokens, log_probabilities): (Vec<TokenId>, Vec<f32>) =
+            said.filter(|&(&token, _)| token < special.end).unzip();
         if start < end && !tokens.is_empty() {
             let (start, end) = (self.seek + start, self.seek + end);
-            self.made.segments.push(Segment { start, end, tokens });
+            let words = Vec::new();
+            self.made.segments.push(Segment {
+                start,
+                end,
+                tokens,
+                log_probabilities,
+                heard,
+                words,
+            });
         }
     }
 
@@ -204,11 +298,18 @@ mod tests {
     }
 
     fn recording(samples: usize) -> Recording {
-        Recording { samples: vec![0.5; samples], options: Options::default() }
+        let (options, before) = (Options::default(), Arc::default());
+        Recording { samples: vec![0.5; samples], options, before }
     }
 
     fn said(tokens: &[TokenId]) -> Decoded {
-        Decoded { tokens: tokens.to_vec(), log_probability: -0.1, no_speech: 0.0, language: None }
+        Decoded {
+            tokens: tokens.to_vec(),
+            log_probabilities: (0_u8..).map(|at| -f32::from(at)).take(tokens.len()).collect(),
+            log_probability: -0.1,
+            no_speech: 0.25,
+            language: None,
+        }
     }
 
     const SIZES: Sizes = Sizes { window: 1000, time: 10 };
@@ -244,6 +345,21 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_knows_its_window_and_its_tokens() {
+        let mut session = Session::new(recording(1500), SIZES);
+        session.take(&said(&[12, 1, 52, 62, 2, 92, 92, 3]), "b c d", &tokens());
+        assert_eq!((session.latest().0.len(), session.latest().1), (2, 0));
+        session.take(&said(&[12, 3, 22]), "d", &tokens());
+        let (last, silent_since) = session.latest();
+        assert_eq!((last.len(), last[0].heard.seek, silent_since), (1, 800, 800));
+        assert_eq!(last[0].log_probabilities, [-1.0]);
+        let heard = session.made.segments[1].heard;
+        assert_eq!(session.made.segments[1].log_probabilities, [-4.0]);
+        assert_eq!((heard.seek, heard.temperature, heard.no_speech), (0, 0.0, 0.25));
+        assert!((heard.log_probability + 0.1).abs() < 1e-6 && heard.compression < 1.0);
+    }
+
+    #[test]
     fn a_window_without_pairs_is_one_segment_to_its_last_time() {
         let mut session = Session::new(recording(1500), SIZES);
         assert!(session.take(&said(&[12, 1, 42]), "", &tokens()));
@@ -265,7 +381,7 @@ mod tests {
         recording.samples[..1000].fill(0.0);
         let mut session = Session::new(recording.clone(), SIZES);
         assert_eq!(session.seek, 1000);
-        let guess = Decoded { log_probability: -3.0, ..said(&[1]) };
+        let guess = Decoded { log_probability: -3.0, no_speech: 0.0, ..said(&[1]) };
         assert!(!session.take(&guess, "", &tokens()));
         assert_eq!((session.seek, session.manner().temperature), (1000, 0.2));
         assert!(session.take(&Decoded { no_speech: 0.9, ..guess }, "", &tokens()));

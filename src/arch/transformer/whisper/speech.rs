@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::engine::{RunError, Stepwise};
+use crate::arch::transformer::whisper::config::Head;
+use crate::engine::{RunError, Stepwise, TokenId};
 use crate::media::mel::Spectrogram;
 
 /// An encoder of sound and a decoder of text that listens to it. A step is an error when a row has no token, more
@@ -24,6 +25,19 @@ pub trait Speech: Stepwise<State: Clone> {
     /// # Errors
     /// When the window has another size, or the arithmetic fails.
     fn encode(&self, window: &Spectrogram) -> Result<Self::Audio, RunError>;
+
+    /// Reads a whole text, and shows what some heads of the cross-attention listen to meanwhile: their scores before
+    /// softmax, [tokens, `audio_positions`], one head after the other.
+    ///
+    /// # Errors
+    /// As a step.
+    fn attend(
+        &self,
+        audio: &Arc<Self::Audio>,
+        tokens: &[TokenId],
+        heads: &[Head],
+        show: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), RunError>;
 
     /// The decoder's state before any token.
     fn begin(&self, audio: &Arc<Self::Audio>) -> Self::State;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::arch::transformer::whisper::align::{self, Attended, Piece};
 use crate::arch::transformer::whisper::config::{Config, Tokens};
-use crate::arch::transformer::whisper::decode::Attempt;
+use crate::arch::transformer::whisper::decode::{Attempt, Manner, rest_of_prompt};
 use crate::arch::transformer::whisper::recording::{Recording, Session, Sizes, Transcript};
 use crate::arch::transformer::whisper::speech::Speech;
 use crate::arch::transformer::whisper::vocabulary::Vocabulary;
-use crate::engine::{Decoding, EncoderDecoder, Row, RunError, Scores, Sequence, Stepwise};
+use crate::engine::{Decoding, EncoderDecoder, Row, RunError, Scores, Sequence, Stepwise, TokenId};
 use crate::media::mel::{Mel, Spectrogram};
 
 /// A network that listens. A sample is one recording, however long; where a window begins is known when the last
@@ -50,7 +51,38 @@ impl<S: Speech> Transcriber<S> {
     }
 
     fn attempt(&self, audio: &Arc<S::Audio>, session: &Session) -> Attempt<S::State> {
-        Attempt::new(self.speech.begin(audio), session.manner(), &self.tokens)
+        Attempt::new(self.speech.begin(audio), session.manner(), session.before(), &self.tokens)
+    }
+
+    /// Gives the last window's segments their words. The decoder reads its text once more, as the prompt of a text
+    /// without times has it.
+    fn align(
+        &self,
+        audio: &Arc<S::Audio>,
+        manner: Manner,
+        length: usize,
+        session: &mut Session,
+    ) -> Result<(), RunError> {
+        let (segments, silent_since) = session.latest();
+        let Some(first) = segments.first() else { return Ok(()) };
+        let Sizes { time: frame, .. } = self.sizes();
+        let window = align::Window { start: first.heard.seek, length, frame, silent_since };
+        let text: Vec<TokenId> = segments.iter().flat_map(|said| &said.tokens).copied().collect();
+        let manner = Manner { timestamps: false, ..manner };
+        let prompt = rest_of_prompt(&self.tokens, &manner, manner.language);
+        let mut tokens: Vec<TokenId> = [self.tokens.start].into_iter().chain(prompt).collect();
+        // What is listened to after a token is what comes next.
+        let before = tokens.len() - 1;
+        tokens.extend(text.iter().copied().chain([self.tokens.end]));
+        let frames = (length / frame).clamp(1, self.config.audio_positions);
+        let mut attended = Attended::new(tokens.len(), frames);
+        let heads = self.config.heads();
+        self.speech.attend(audio, &tokens, &heads, &mut |scores| attended.add(scores))?;
+        let onsets = attended.onsets(before..tokens.len() - 1);
+        let spaces = self.tokens.parts_words(manner.language);
+        let pieces = Piece::split(&self.vocabulary, &text, spaces);
+        align::place(segments, pieces, spaces, &onsets, window);
+        Ok(())
     }
 }
 
@@ -89,6 +121,11 @@ impl<S: Speech> Decoding for Listening<S> {
         Ok(())
     }
 
+    fn said(&self) -> String {
+        let segments = self.session.told().iter();
+        segments.map(|said| self.network.vocabulary.text(&said.tokens)).collect()
+    }
+
     fn finish(self) -> Transcript {
         self.session.finish()
     }
@@ -115,7 +152,12 @@ impl<S: Speech> Sequence for Listening<S> {
         let decoded = attempt.take(scores, &network.tokens, positions, &mut session.rng)?;
         let Some(decoded) = decoded else { return Ok(true) };
         let text = network.vocabulary.text(&decoded.tokens);
+        let length = session.window().map_or(0, <[f32]>::len);
+        let manner = Manner { language: decoded.language, ..session.manner() };
         if session.take(&decoded, &text, &network.tokens) {
+            if session.wants_words() {
+                network.align(audio, manner, length, session)?;
+            }
             self.window = None;
             return Ok(false);
         }

@@ -8,6 +8,9 @@ use crate::engine::TokenId;
 /// Where a package keeps its byte-pair tokens, as Hugging Face writes them.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
 
+/// Begins what was said before.
+const BEFORE: &str = "<|startofprev|>";
+
 /// The words behind the tokens.
 pub struct Vocabulary {
     tokenizer: Tokenizer,
@@ -20,6 +23,20 @@ impl Vocabulary {
     /// [`OpenError::Config`] when the bytes are not a tokenizer.json.
     pub fn new(bytes: &[u8], end: TokenId) -> Result<Self, OpenError> {
         Ok(Self { tokenizer: tokenizer::read(TOKENIZER_FILE, bytes)?, end })
+    }
+
+    /// What is read before a window whose text goes on from `text`: its last tokens, at most `most`, behind the token
+    /// that says so. `None` where the vocabulary has no such token, or the text holds one that is no text.
+    #[must_use]
+    pub fn before(&self, text: &str, most: usize) -> Option<Vec<TokenId>> {
+        let before = self.tokenizer.token_to_id(BEFORE)?;
+        let encoded = self.tokenizer.encode(format!(" {}", text.trim()), false).ok()?;
+        let tokens = encoded.get_ids();
+        if tokens.iter().any(|&token| token >= self.end) {
+            return None;
+        }
+        let kept = &tokens[tokens.len().saturating_sub(most)..];
+        Some([before].into_iter().chain(kept.iter().copied()).collect())
     }
 
     /// The text of some tokens, its leading space kept; special tokens are passed over.

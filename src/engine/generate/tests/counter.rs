@@ -85,6 +85,10 @@ impl Decoding for Count {
         if letter == 'e' { Err(RunError("an e".to_owned())) } else { Ok(()) }
     }
 
+    fn said(&self) -> String {
+        format!(" {}{}", self.word.letter, self.window)
+    }
+
     fn finish(self) -> Vec<f32> {
         self.said
     }

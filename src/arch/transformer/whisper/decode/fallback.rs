@@ -1,11 +1,7 @@
 //! When a window's text is not to be trusted, it is drawn again, hotter and hotter; and when nobody
 //! speaks there is none.
 
-use std::io::Write;
-
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
-
+use crate::arch::transformer::compression;
 use crate::arch::transformer::whisper::decode::Decoded;
 
 /// What the reference tries, one after the other.
@@ -56,7 +52,7 @@ impl Fallback {
             return Verdict::Silence;
         }
         let last = self.fixed.is_some() || self.at + 1 == TEMPERATURES.len();
-        if last || !(guess || compression(text) > COMPRESSION_MAX) {
+        if last || !(guess || compression::ratio(text) > COMPRESSION_MAX) {
             return Verdict::Kept;
         }
         self.at += 1;
@@ -64,21 +60,13 @@ impl Fallback {
     }
 }
 
-/// How many times smaller zlib makes a text.
-#[expect(clippy::cast_precision_loss, reason = "texts are short")]
-fn compression(text: &str) -> f32 {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-    // Writing to memory does not fail.
-    let made = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
-    made.map_or(1.0, |packed| text.len() as f32 / packed.len().max(1) as f32)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn decoded(log_probability: f32, no_speech: f32) -> Decoded {
-        Decoded { tokens: vec![1], log_probability, no_speech, language: None }
+        let log_probabilities = vec![log_probability];
+        Decoded { tokens: vec![1], log_probabilities, log_probability, no_speech, language: None }
     }
 
     #[test]

@@ -5,6 +5,8 @@ mod fallback;
 mod rules;
 mod search;
 
+use std::ops::Range;
+
 use rand_chacha::ChaCha8Rng;
 
 use crate::arch::transformer::whisper::config::Tokens;
@@ -42,12 +44,22 @@ pub struct Manner {
 pub struct Decoded {
     /// Without the prompt and the end.
     pub tokens: Vec<TokenId>,
+    /// Of each token.
+    pub log_probabilities: Vec<f32>,
     /// Mean over the tokens and the end.
     pub log_probability: f32,
     /// The probability that nobody speaks.
     pub no_speech: f32,
     /// The one that was asked for or heard, where the network knows several.
     pub language: Option<TokenId>,
+}
+
+impl Decoded {
+    /// Some of the tokens, each with its log-probability.
+    pub fn parts(&self, range: Range<usize>) -> impl Iterator<Item = (&TokenId, &f32)> {
+        let tokens = self.tokens.iter().zip(&self.log_probabilities);
+        tokens.skip(range.start).take(range.len())
+    }
 }
 
 /// One window that is decoded in one manner.
@@ -63,7 +75,7 @@ enum Stage<S> {
     Over,
 }
 
-/// A prompt that is being read. What its first token tells is needed for the others.
+/// A prompt that is being read. What its start token tells is needed for those after it.
 struct Prompt<S> {
     state: S,
     tokens: Vec<TokenId>,
@@ -74,9 +86,10 @@ struct Prompt<S> {
 }
 
 impl<S: Clone> Attempt<S> {
-    /// Of a window with the state before any token.
-    pub fn new(state: S, manner: Manner, tokens: &Tokens) -> Self {
-        let (language, tokens) = (manner.language, vec![tokens.start]);
+    /// Of a window with the state before any token; `before` is read first.
+    pub fn new(state: S, manner: Manner, before: &[TokenId], tokens: &Tokens) -> Self {
+        let language = manner.language;
+        let tokens = before.iter().copied().chain([tokens.start]).collect();
         let prompt = Prompt { state, tokens, read: 0, no_speech: 0.0, language };
         Self { manner, stage: Stage::Prompt(prompt) }
     }
@@ -131,7 +144,7 @@ impl<S: Clone> Attempt<S> {
 }
 
 impl<S: Clone> Prompt<S> {
-    /// Takes the logits after what is read; whether there is more of it. The first token tells whether anybody
+    /// Takes the logits after what is read; whether there is more of it. The start token tells whether anybody
     /// speaks, and which language.
     fn goes_on(
         &mut self,
@@ -158,7 +171,7 @@ impl<S: Clone> Prompt<S> {
 
 /// What comes after the start: the language and the task, where the network knows several, and whether
 /// times are left out.
-fn rest_of_prompt(
+pub fn rest_of_prompt(
     tokens: &Tokens,
     manner: &Manner,
     language: Option<TokenId>,

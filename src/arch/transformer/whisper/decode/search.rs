@@ -10,6 +10,8 @@ use crate::engine::{Row, RunError, TokenId};
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Hypothesis {
     pub tokens: Vec<TokenId>,
+    /// Of each of them.
+    pub log_probabilities: Vec<f32>,
     pub sum: f32,
 }
 
@@ -114,8 +116,8 @@ impl<S: Clone> Search<S> {
             if candidate.token != end {
                 kept.push(candidate);
             } else if self.ended.len() < self.width {
-                let tokens = self.beams[candidate.beam].hypothesis.tokens.clone();
-                self.ended.push(Hypothesis { tokens, sum: candidate.sum });
+                let hypothesis = self.beams[candidate.beam].hypothesis.clone();
+                self.ended.push(Hypothesis { sum: candidate.sum, ..hypothesis });
             }
         }
         if kept.is_empty() && self.ended.is_empty() {
@@ -153,6 +155,7 @@ impl<S: Clone> Search<S> {
         Decoded {
             log_probability: best.mean(),
             tokens: best.tokens,
+            log_probabilities: best.log_probabilities,
             no_speech: self.no_speech,
             language: self.language,
         }
@@ -166,6 +169,7 @@ impl<S: Clone> Beam<S> {
 
     fn with(mut self, candidate: Candidate) -> Self {
         self.hypothesis.tokens.push(candidate.token);
+        self.hypothesis.log_probabilities.push(candidate.sum - self.hypothesis.sum);
         self.hypothesis.sum = candidate.sum;
         self
     }
@@ -282,6 +286,9 @@ mod tests {
             assert_eq!(found.tokens, [1, 1]);
             let sum: f32 = [0.49_f32, 0.97, 0.98].map(f32::ln).iter().sum();
             assert!((found.log_probability - sum / 3.0).abs() < 1e-5, "{found:?}");
+            let each = [0.49_f32, 0.97].map(f32::ln);
+            let apart = found.log_probabilities.iter().zip(each).map(|(a, b)| (a - b).abs());
+            assert!(apart.fold(0.0, f32::max) < 1e-5 && found.log_probabilities.len() == 2);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use crate::arch::transformer::whisper::config::{Config, Kind};
+use crate::arch::transformer::whisper::config::{Config, Head, Kind};
 use crate::arch::transformer::whisper::import::{Described, refuse};
 use crate::arch::{ImportError, Source};
 use crate::checkpoint::{Checkpoint, Tensor};
@@ -17,6 +17,8 @@ const WEIGHTS_FILE: &str = "model.bin";
 struct Published {
     suppress_ids: Vec<TokenId>,
     suppress_ids_begin: Vec<TokenId>,
+    #[serde(default)]
+    alignment_heads: Option<Vec<Head>>,
 }
 
 /// Scalars, and what they must be: the network is built in one way only. 3 is the GELU by the error
@@ -29,7 +31,7 @@ const SCALARS: &[(&str, i64)] = &[
     ("decoder/start_from_zero_embedding", 0),
 ];
 
-/// Which heads tell when a word was said, which is not asked here; and the head, which is the embedding.
+/// Which heads tell when a word was said, which config.json says too; and the head, which is the embedding.
 const UNUSED: &[&str] =
     &["decoder/alignment_heads", "decoder/alignment_layer", "decoder/projection/weight"];
 
@@ -59,9 +61,9 @@ pub fn describe(
     for name in UNUSED {
         checkpoint.take(name);
     }
-    let config = sizes(checkpoint)?;
+    let Published { suppress_ids, suppress_ids_begin, alignment_heads } = published;
+    let config = Config { alignment_heads, ..sizes(checkpoint)? };
     rename(checkpoint, &config)?;
-    let Published { suppress_ids, suppress_ids_begin } = published;
     Ok(Described { config, suppress: suppress_ids, suppress_first: suppress_ids_begin })
 }
 
@@ -88,6 +90,7 @@ fn sizes(checkpoint: &mut Checkpoint) -> Result<Config, ImportError> {
         audio_positions: size("encoder/position_encodings/encodings", 0)?,
         text_positions: size("decoder/position_encodings/encodings", 0)?,
         vocabulary: size("decoder/embeddings/weight", 0)?,
+        alignment_heads: None,
     };
     let mut heads = |name: &str| {
         let got = checkpoint.take(name).and_then(|tensor| usize::try_from(scalar(&tensor)?).ok());

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use crate::arch::transformer::whisper::config::{Config, Kind};
+use crate::arch::transformer::whisper::config::{Config, Head, Kind};
 use crate::arch::transformer::whisper::import::{Described, refuse};
 use crate::arch::{ImportError, Source};
 use crate::checkpoint::Checkpoint;
@@ -36,13 +36,15 @@ fn gelu() -> String {
     "gelu".to_owned()
 }
 
-/// What is never said; in `generation_config.json`, where there is one.
+/// What is never said, and which heads tell when a word was; in `generation_config.json`, where there is one.
 #[derive(Debug, Default, Deserialize)]
 struct Generation {
     #[serde(default)]
     suppress_tokens: Option<Vec<TokenId>>,
     #[serde(default)]
     begin_suppress_tokens: Option<Vec<TokenId>>,
+    #[serde(default)]
+    alignment_heads: Option<Vec<Head>>,
 }
 
 /// # Errors
@@ -85,6 +87,7 @@ pub fn describe(
             audio_positions: published.max_source_positions,
             text_positions: published.max_target_positions,
             vocabulary: published.vocab_size,
+            alignment_heads: said.alignment_heads.or(config.alignment_heads),
         },
     })
 }

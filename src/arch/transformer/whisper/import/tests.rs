@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::arch::Source;
 use crate::arch::golden;
-use crate::arch::transformer::whisper::config::Kind;
+use crate::arch::transformer::whisper::config::{Head, Kind};
 use crate::arch::transformer::whisper::vocabulary::tests::TOKENIZER;
 use crate::checkpoint::{Dtype, read, to_safetensors};
 use crate::compute::Trainable;
@@ -29,6 +29,7 @@ fn config() -> Config {
         audio_positions: 20,
         text_positions: 30,
         vocabulary: 36,
+        alignment_heads: Some(vec![Head(0, 2), Head(0, 3)]),
     }
 }
 
@@ -95,7 +96,9 @@ fn published_with(
     });
     edit(&mut said);
     put(directory, "config.json", said.to_string());
-    let said = json!({"suppress_tokens": [3], "begin_suppress_tokens": [8]});
+    let said = json!({
+        "suppress_tokens": [3], "begin_suppress_tokens": [8], "alignment_heads": [[0, 2], [0, 3]]
+    });
     put(directory, "generation_config.json", said.to_string());
 }
 
@@ -206,7 +209,10 @@ fn converted(directory: &Path, key_bias: f32, activation: u8) {
     }
     put(directory, "model.bin", file);
     put(directory, "tokenizer.json", tokenizer(&[]));
-    let said = json!({"suppress_ids": [3, 9, 10], "suppress_ids_begin": [8], "lang_ids": [1]});
+    let said = json!({
+        "suppress_ids": [3, 9, 10], "suppress_ids_begin": [8], "lang_ids": [1],
+        "alignment_heads": [[0, 2], [0, 3]]
+    });
     put(directory, "config.json", said.to_string());
 }
 

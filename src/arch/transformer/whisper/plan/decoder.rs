@@ -90,17 +90,31 @@ impl Decoder {
         scratch: &mut Scratch,
         logits: &mut Vec<f32>,
     ) {
+        let x = self.read(level, rows, scratch, |_, _| {});
+        self.logits(level, rows, &x, logits);
+    }
+
+    /// What the blocks make of rows that were checked: [tokens, width]. `see` is shown the queries of each layer's
+    /// cross-attention, [tokens, width].
+    pub fn read(
+        &self,
+        level: Level,
+        rows: &mut [Row<'_, State>],
+        scratch: &mut Scratch,
+        mut see: impl FnMut(usize, &[f32]),
+    ) -> Vec<f32> {
         let mut room = Room::new(self.embed(rows));
         for (layer, block) in self.blocks.iter().enumerate() {
             block.attention.run(level, &mut room, |qkv, out| {
                 self.attend(level, layer, rows, (qkv, out), scratch);
             });
             block.cross.run(level, &mut room, |queries, out| {
+                see(layer, queries);
                 self.listen(level, layer, rows, (queries, out), scratch);
             });
             block.feed.run(level, &mut room);
         }
-        self.logits(level, rows, &room.x, logits);
+        room.x
     }
 
     /// Tokens and positions of all rows, one after the other.

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use candle_core::Result;
 
+use crate::arch::transformer::whisper::config::Head;
 use crate::arch::transformer::whisper::graph::Graph;
 use crate::arch::transformer::whisper::speech::Speech;
 use crate::compute::kernels::{KeyValues, Level, Scratch};
-use crate::engine::{Row, RunError, Stepwise};
+use crate::engine::{Row, RunError, Stepwise, TokenId};
 use crate::media::mel::Spectrogram;
 
 use decoder::Decoder;
@@ -60,6 +61,24 @@ impl Speech for Plan {
     fn encode(&self, window: &Spectrogram) -> std::result::Result<Audio, RunError> {
         let encoded = self.positions(window)?;
         Ok(Audio { layers: self.decoder.hear(self.level, &encoded) })
+    }
+
+    fn attend(
+        &self,
+        audio: &Arc<Audio>,
+        tokens: &[TokenId],
+        heads: &[Head],
+        show: &mut dyn FnMut(&[f32]),
+    ) -> std::result::Result<(), RunError> {
+        let state = &mut self.begin(audio);
+        let row = Row { state, tokens, want_logits: false };
+        self.decoder.check(&row)?;
+        self.decoder.read(self.level, &mut [row], &mut Scratch::default(), |layer, queries| {
+            for &Head(_, at) in heads.iter().filter(|head| head.0 == layer) {
+                show(&audio.layers[layer].scores(at, queries));
+            }
+        });
+        Ok(())
     }
 
     fn begin(&self, audio: &Arc<Audio>) -> State {

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::network::{hear, logits};
 use super::*;
 use crate::arch::transformer::whisper::decode::{Attempt, Decoded, Manner, Rules, Task};
-use crate::arch::transformer::whisper::recording::{Options, Recording, Transcript};
+use crate::arch::transformer::whisper::recording::{Options, Recording, Times, Transcript};
 
 pub fn manner(timestamps: bool, beams: usize, temperature: f32) -> Manner {
     Manner { language: None, task: Task::Transcribe, timestamps, temperature, beams }
@@ -47,7 +47,7 @@ fn decoded<S: Speech>(speech: &S, windows: &[u32], manner: Manner, seed: u64) ->
     let tokens = &preprocessing().tokens;
     let begin = |&window: &u32| speech.begin(&hear(speech, window));
     let attempts =
-        windows.iter().map(|window| Attempt::new(begin(window), manner, tokens)).collect();
+        windows.iter().map(|window| Attempt::new(begin(window), manner, &[], tokens)).collect();
     run(speech, tokens, attempts, seed)
 }
 
@@ -104,19 +104,51 @@ fn a_window_is_decoded_to_the_same_bits_alone_and_among_others() {
 }
 
 fn recordings() -> Vec<Recording> {
-    let options = |segments, beams, temperature| Options {
-        segments,
+    let options = |times, beams, temperature| Options {
+        times,
         beams,
         temperature,
         seed: 3,
         ..Options::default()
     };
+    let recording = |samples, options| Recording { samples, options, before: Arc::default() };
     vec![
-        Recording { samples: sound(500, 1), options: options(false, 1, None) },
-        Recording { samples: sound(2500, 2), options: options(true, 2, Some(0.0)) },
-        Recording { samples: vec![0.0; 900], options: options(true, 1, None) },
-        Recording { samples: sound(800, 3), options: options(true, 1, Some(0.6)) },
+        recording(sound(500, 1), options(Times::None, 1, None)),
+        recording(sound(2500, 2), options(Times::Segments, 2, Some(0.0))),
+        recording(vec![0.0; 900], options(Times::Segments, 1, None)),
+        recording(sound(800, 3), options(Times::Words, 1, Some(0.6))),
     ]
+}
+
+/// The words of each segment are its text, and come one after the other.
+fn has_words(vocabulary: &Vocabulary, made: &Transcript) {
+    assert!(!made.segments.is_empty());
+    let mut end = 0;
+    for segment in &made.segments {
+        let text: String = segment.words.iter().map(|word| word.text.as_str()).collect();
+        assert_eq!(text, vocabulary.text(&segment.tokens));
+        for word in &segment.words {
+            assert!(end <= word.start && word.start <= word.end && word.end <= 800, "{made:?}");
+            assert!(word.log_probability <= 0.0);
+            end = word.end;
+        }
+    }
+}
+
+#[test]
+fn what_was_said_before_is_read_before_the_window() {
+    let plan = plan(6);
+    let (tokens, audio) = (preprocessing().tokens, hear(&plan, 1));
+    let attempt = Attempt::new(plan.begin(&audio), manner(false, 1, 0.0), &[6, 1, 5], &tokens);
+    let got = run(&plan, &tokens, vec![attempt], 0).remove(0);
+    let mut row = logits(&plan, &audio, &[6, 1, 5, 9, 11], &[5]);
+    Rules::new(&tokens, false).apply(&mut row, &[]).unwrap();
+    let best = (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap();
+    assert_eq!(got.tokens.first().map_or(8, |&token| token as usize), best);
+    // Nobody speaks with the probability that is told after the start, wherever that stands.
+    let mut row = logits(&plan, &audio, &[6, 1, 5, 9], &[4]);
+    let sum: f32 = row.iter_mut().map(|value| value.exp()).sum();
+    near(&[got.no_speech], &[row[10].exp() / sum]);
 }
 
 #[test]
@@ -137,6 +169,8 @@ fn recordings_of_any_length_are_transcribed_together_as_alone() {
         assert!(end <= recording.samples.len());
     }
     assert!(!together[0].segments.is_empty());
+    has_words(&network.vocabulary, &together[3]);
+    assert!(together[..3].iter().flat_map(|made| &made.segments).all(|said| said.words.is_empty()));
     // More than are listened to at once, so that they join between each other's steps.
     let many: Vec<Recording> = all.iter().cycle().take(19).cloned().collect();
     for at_once in [2, 5] {

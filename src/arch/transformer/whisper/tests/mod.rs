@@ -28,6 +28,7 @@ fn config() -> Config {
         audio_positions: 20,
         text_positions: 40,
         vocabulary: 37,
+        alignment_heads: None,
     }
 }
 

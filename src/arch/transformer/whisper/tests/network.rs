@@ -1,6 +1,7 @@
 //! Plan and graph, and what they remember.
 
 use super::*;
+use crate::arch::transformer::whisper::config::Head;
 use crate::engine::Row;
 
 /// The logits after `tokens`, read in parts of the given lengths.
@@ -47,6 +48,27 @@ fn remembers<S: Speech>(speech: &S) {
     near(&logits(speech, &audio, SAID, &[2, 4, 1]), &whole);
     let other = logits(speech, &audio, &SAID[1..], &[SAID.len() - 1]);
     assert!(other.iter().zip(&whole).any(|(a, b)| (a - b).abs() > 1e-2), "the first token counts");
+}
+
+/// What the last head of each layer listens to while a text is read.
+fn shown<S: Speech>(speech: &S) -> Vec<Vec<f32>> {
+    let (audio, mut all) = (hear(speech, 1), Vec::new());
+    let heads = [Head(0, 3), Head(1, 3)];
+    speech.attend(&audio, SAID, &heads, &mut |scores| all.push(scores.to_vec())).unwrap();
+    let bad = speech.attend(&audio, &[], &heads, &mut |_| {});
+    assert!(bad.is_err() && speech.attend(&audio, &[99], &heads, &mut |_| {}).is_err());
+    all
+}
+
+#[test]
+fn heads_show_the_same_in_both_ways() {
+    let (graph, plan) = (shown(&graph(3)), shown(&plan(3)));
+    assert_eq!((graph.len(), plan.len()), (2, 2));
+    for (ours, theirs) in plan.iter().zip(&graph) {
+        assert_eq!(ours.len(), SAID.len() * config().audio_positions);
+        near(ours, theirs);
+    }
+    assert!(plan[0].iter().zip(&plan[1]).any(|(a, b)| (a - b).abs() > 1e-2));
 }
 
 #[test]

@@ -1,0 +1,3 @@
+//! The protocol of OpenAI's clients.
+
+pub mod audio;
