@@ -45,6 +45,7 @@ pub mod telemetry;
 pub mod grpc;
 pub mod http;
 
+pub mod client;
 pub mod load;
 
 pub mod cli;

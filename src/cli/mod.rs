@@ -8,6 +8,7 @@ mod events;
 mod health;
 mod import;
 mod key;
+mod predict;
 mod progress;
 mod serve;
 mod settings;
@@ -43,6 +44,8 @@ enum Verb {
     Check(check::Args),
     /// Load a server and measure it, or time a model in this process
     Bench(Box<bench::Args>),
+    /// Ask a running server to predict
+    Predict(predict::Args),
     /// Ask a running server whether it is ready
     Health(health::Args),
     /// Check or print the settings
@@ -68,6 +71,7 @@ pub fn run() -> ExitCode {
         Verb::Eval(args) => eval::run(args),
         Verb::Check(args) => check::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Predict(args) => predict::run(args),
         Verb::Health(args) => health::run(&args),
         Verb::Config(args) => config::run(args),
         Verb::Key(args) => key::run(args),

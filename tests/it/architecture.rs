@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &["domain", "engine", "registry", "config"]),
     ("grpc", &["domain", "engine", "registry", "oip", "access", "telemetry", "http"]),
     ("http", &["domain", "engine", "registry", "oip", "state", "access", "telemetry", "config"]),
+    ("client", &[]),
     ("load", &["domain", "media", "plot", "package", "arch"]),
     (
         "cli",
@@ -37,6 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
             "config",
             "registry",
+            "client",
             "grpc",
             "http",
             "load",
@@ -53,6 +55,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("utoipa", &["http/", "oip/"]),
     ("hyper", &["http/", "load/"]),
     ("StatusCode", &["http/"]),
+    ("reqwest", &["client/"]),
     ("rusqlite", &["state/"]),
     ("tiny_skia", &["plot/"]),
     ("ttf_parser", &["plot/"]),

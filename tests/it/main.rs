@@ -6,6 +6,8 @@ mod architecture;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod data;
 #[cfg(test)]
 mod evaluations;
