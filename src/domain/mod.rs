@@ -11,7 +11,10 @@ mod payload;
 mod priority;
 mod problem;
 
-pub use answer::{Answer, Class, Finish, Outcome, Piece, Segment, Timings, TokenTimings, Word};
+pub use answer::{
+    Answer, Class, Finish, Fragment, Outcome, Piece, ScoredToken, Segment, Timings, Token,
+    TokenTimings, Word,
+};
 pub use card::{Card, Datatype, State, Status, TensorSpec};
 pub use cpu::{CpuChoice, CpuLevel};
 pub use device::DeviceChoice;

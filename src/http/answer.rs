@@ -53,16 +53,15 @@ enum Results<'a> {
     List { results: &'a [Outcome] },
 }
 
-/// The JSON of an answer. A list was asked for with a list, even of one item.
+/// The JSON of an answer. A list was asked for with a list, even of one item, or with several texts of one.
 ///
 /// # Errors
 /// [`Kind::Internal`] when a model answered with no outcome, or with something that is no JSON.
 pub fn json(answer: &Answer, id: &str, card: &Card, list: bool) -> Result<String, Problem> {
-    let broken = || Problem::new(Kind::Internal, "the model's answer is not usable");
     let results = match answer.outcomes.first() {
-        Some(outcome) if !list => Results::One(outcome),
+        Some(outcome) if !list && answer.outcomes.len() == 1 => Results::One(outcome),
         Some(_) => Results::List { results: &answer.outcomes },
-        None => return Err(broken()),
+        None => return Err(unusable()),
     };
     let body = Body {
         id,
@@ -73,7 +72,20 @@ pub fn json(answer: &Answer, id: &str, card: &Card, list: bool) -> Result<String
         timing: answer.timings.into(),
         batch_rows: answer.batch_rows,
     };
-    serde_json::to_string(&body).map_err(|_| broken())
+    text(&body)
+}
+
+/// What a model's fault is to its caller.
+pub fn unusable() -> Problem {
+    Problem::new(Kind::Internal, "the model's answer is not usable")
+}
+
+/// What a body or an event is written as.
+///
+/// # Errors
+/// [`Kind::Internal`] when it is no JSON: a number that is none.
+pub fn text(body: &impl Serialize) -> Result<String, Problem> {
+    serde_json::to_string(body).map_err(|_| unusable())
 }
 
 /// A whole answer.
@@ -81,10 +93,14 @@ pub fn json(answer: &Answer, id: &str, card: &Card, list: bool) -> Result<String
 /// # Errors
 /// As [`json`].
 pub fn respond(answer: &Answer, id: &str, model: &Model, list: bool) -> Result<Response, Problem> {
-    let json = json(answer, id, &model.card, list)?;
+    Ok(whole(json(answer, id, &model.card, list)?, answer.timings, &model.card))
+}
+
+/// A whole answer whose body is written, with its receipt.
+pub fn whole(json: String, timings: Timings, card: &Card) -> Response {
     let mut response = ([(header::CONTENT_TYPE, "application/json")], json).into_response();
-    receipt(response.headers_mut(), &model.card);
-    let timing = Timing::from(answer.timings);
+    receipt(response.headers_mut(), card);
+    let timing = Timing::from(timings);
     let timing = format!(
         "queue;dur={}, pre;dur={}, infer;dur={}, post;dur={}",
         timing.queue, timing.pre, timing.infer, timing.post
@@ -92,7 +108,7 @@ pub fn respond(answer: &Answer, id: &str, model: &Model, list: bool) -> Result<R
     if let Ok(timing) = HeaderValue::try_from(timing) {
         response.headers_mut().insert("server-timing", timing);
     }
-    Ok(response)
+    response
 }
 
 /// The headers that say which package answered.

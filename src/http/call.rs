@@ -113,9 +113,9 @@ impl Call {
     }
 
     /// What a stream of this model needs to its end.
-    pub fn into_stream(self, model: Arc<Model>, list: bool) -> stream::Context {
+    pub fn into_stream(self, model: Arc<Model>) -> stream::Context {
         let Self { app, ticket, deadline } = self;
-        stream::Context { app, ticket, model, list, deadline }
+        stream::Context { app, ticket, model, deadline }
     }
 }
 

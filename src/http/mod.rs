@@ -2,7 +2,7 @@
 //! bytes again. Nothing behind this module knows HTTP.
 //!
 //! In reading order: `server` accepts connections, `router` wraps the routes of `table` in layers,
-//! `routes` hold the handlers, `parse` reads bodies, `answer` and `error` write them.
+//! `routes` and `openai` hold the handlers, `parse` reads bodies, `answer` and `error` write them.
 
 mod answer;
 mod app;
@@ -13,6 +13,7 @@ mod error;
 mod example;
 mod face;
 mod layers;
+mod openai;
 pub mod parse;
 mod router;
 mod routes;

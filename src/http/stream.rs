@@ -1,5 +1,6 @@
 //! Streamed answers, as server-sent events.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,10 +8,10 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{self, BoxStream, Stream, StreamExt};
-use serde_json::json;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use serde::Serialize;
 
-use crate::domain::{Kind, Piece, Problem};
+use crate::domain::{Answer, Card, Fragment, Kind, Piece, Problem, RequestId, ScoredToken};
 use crate::http::App;
 use crate::http::error::Shown;
 use crate::http::ticket::Ticket;
@@ -31,8 +32,23 @@ pub struct Context {
     pub app: Arc<App>,
     pub ticket: Arc<Ticket>,
     pub model: Arc<Model>,
-    pub list: bool,
     pub deadline: Instant,
+}
+
+/// How a protocol writes a stream. Each text is the data of one event.
+pub trait Script: Send + 'static {
+    /// What comes before the first piece, and with it.
+    fn begin(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// # Errors
+    /// [`Kind::Internal`] when it cannot be written.
+    fn piece(&mut self, fragment: Fragment) -> Result<String, Problem>;
+
+    /// # Errors
+    /// As [`Script::piece`].
+    fn end(&mut self, answer: Answer) -> Result<Vec<String>, Problem>;
 }
 
 /// Answers with a stream. The first piece is awaited before the status is sent, so that a request
@@ -40,11 +56,18 @@ pub struct Context {
 ///
 /// # Errors
 /// Whatever the first piece is, when it is a problem.
-pub async fn respond(mut pieces: Pieces, context: Context) -> Result<Response, Problem> {
+pub async fn respond(
+    mut pieces: Pieces,
+    context: Context,
+    mut script: impl Script,
+) -> Result<Response, Problem> {
     let first = next(&mut pieces, &context).await?;
     let card = context.model.card.clone();
-    let events =
-        Sse::new(events(first, pieces, context)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    let ready = script.begin().into();
+    let mut running = Running { ready, over: false, pieces, context, script };
+    running.take(Ok(first));
+    let events = stream::unfold(running, Running::event);
+    let events = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     let mut response = events.into_response();
     let headers = response.headers_mut();
     let utf8 = HeaderValue::from_static("text/event-stream; charset=utf-8");
@@ -56,23 +79,58 @@ pub async fn respond(mut pieces: Pieces, context: Context) -> Result<Response, P
     Ok(response)
 }
 
-/// One event a piece. Ends after the first end or problem, whatever the model still sends.
-fn events(
-    first: Piece,
+/// A stream on its way.
+struct Running<S> {
+    /// Events that are written and not sent.
+    ready: VecDeque<String>,
+    /// Nothing comes after those, whatever the model still sends.
+    over: bool,
     pieces: Pieces,
     context: Context,
-) -> impl Stream<Item = Result<Event, Infallible>> {
-    let start = Some((Some(Ok(first)), pieces, context));
-    stream::unfold(start, |state| async {
-        let (ready, mut pieces, context) = state?;
-        let piece = match ready {
-            Some(piece) => piece,
-            None => next(&mut pieces, &context).await,
-        };
-        let (data, last) = render(piece, &context);
-        let state = (!last).then_some((None, pieces, context));
-        Some((Ok(Event::default().data(data)), state))
-    })
+    script: S,
+}
+
+impl<S: Script> Running<S> {
+    async fn event(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        loop {
+            if let Some(data) = self.ready.pop_front() {
+                return Some((Ok(Event::default().data(data)), self));
+            }
+            if self.over {
+                return None;
+            }
+            let piece = next(&mut self.pieces, &self.context).await;
+            self.take(piece);
+        }
+    }
+
+    /// Writes what came. The end and a problem are the last.
+    fn take(&mut self, piece: Result<Piece, Problem>) {
+        let written = piece.and_then(|piece| match piece {
+            Piece::Text(fragment) => self.script.piece(fragment).map(|event| vec![event]),
+            Piece::End(answer) => {
+                self.over = true;
+                let timings = answer.timings;
+                let events = self.script.end(answer)?;
+                self.context.ticket.set_timings(timings);
+                self.context.ticket.succeeded();
+                Ok(events)
+            }
+        });
+        self.ready.extend(written.unwrap_or_else(|problem| {
+            self.over = true;
+            vec![self.context.fail(&problem)]
+        }));
+    }
+}
+
+impl Context {
+    /// The last event of a stream that fails.
+    fn fail(&self, problem: &Problem) -> String {
+        self.ticket.failed(problem.kind);
+        let shown = Shown::plain(error::status(problem.kind), self.ticket.id.as_str());
+        self.ticket.face.document(problem, &shown)
+    }
 }
 
 /// The next piece; late, cut off or missing ones are problems.
@@ -87,26 +145,43 @@ async fn next(pieces: &mut Pieces, context: &Context) -> Result<Piece, Problem> 
     }
 }
 
-/// A piece as JSON, and whether it is the last.
-fn render(piece: Result<Piece, Problem>, context: &Context) -> (String, bool) {
-    let Context { ticket, model, list, .. } = context;
-    let problem = match piece {
-        Ok(Piece::Text(text)) => return (json!({ "text": text }).to_string(), false),
-        Ok(Piece::End(whole)) => {
-            match answer::json(&whole, ticket.id.as_str(), &model.card, *list) {
-                Ok(json) => {
-                    ticket.set_timings(whole.timings);
-                    ticket.succeeded();
-                    return (json, true);
-                }
-                Err(problem) => problem,
-            }
-        }
-        Err(problem) => problem,
-    };
-    ticket.failed(problem.kind);
-    let shown = Shown::plain(error::status(problem.kind), ticket.id.as_str());
-    (ticket.face.document(&problem, &shown), true)
+/// Our own form: the pieces of text, then the whole answer.
+pub struct Native {
+    id: RequestId,
+    card: Card,
+    list: bool,
+}
+
+impl Native {
+    pub fn new(id: RequestId, card: Card, list: bool) -> Self {
+        Self { id, card, list }
+    }
+}
+
+/// A piece of one of the answer's texts: of the first, where it does not say which.
+#[derive(Serialize)]
+struct Part {
+    text: String,
+    #[serde(skip_serializing_if = "is_first")]
+    index: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tokens: Vec<ScoredToken>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_first(index: &usize) -> bool {
+    *index == 0
+}
+
+impl Script for Native {
+    fn piece(&mut self, fragment: Fragment) -> Result<String, Problem> {
+        let Fragment { index, text, tokens } = fragment;
+        answer::text(&Part { text, index, tokens })
+    }
+
+    fn end(&mut self, answer: Answer) -> Result<Vec<String>, Problem> {
+        answer::json(&answer, self.id.as_str(), &self.card, self.list).map(|json| vec![json])
+    }
 }
 
 pub fn too_late() -> Problem {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::access::{Need, Scope};
 use crate::http::App;
 use crate::http::face::Face::{self, OpenAi};
-use crate::http::routes::{admin, metrics, models, predict, probes};
+use crate::http::openai::{chat, completions, embeddings, models};
+use crate::http::routes::{admin, metrics, predict, probes};
 
 /// Which of the two doors a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +50,15 @@ const METRICS: Option<Need> = Some(Need::Key(Scope::Metrics));
 const ADMIN: Option<Need> = Some(Need::Key(Scope::Admin));
 
 #[rustfmt::skip]
-pub static TABLE: [Row; 11] = [
+pub static TABLE: [Row; 14] = [
     row(Method::POST, "/v1/predict", INFERENCE, None, || post(predict::predict)),
     row(Method::POST, "/v1/predict/{model}", INFERENCE, None, || post(predict::predict)),
     row(Method::POST, "/v1/predict/{model}/versions/{version}", INFERENCE, None, || post(predict::predict)),
     row(Method::GET, "/v1/models", INFERENCE, None, || get(models::list)).of(OpenAi),
     row(Method::GET, "/v1/models/{model}", INFERENCE, None, || get(models::show)).of(OpenAi),
+    row(Method::POST, "/v1/completions", INFERENCE, None, || post(completions::complete)).of(OpenAi),
+    row(Method::POST, "/v1/chat/completions", INFERENCE, None, || post(chat::complete)).of(OpenAi),
+    row(Method::POST, "/v1/embeddings", INFERENCE, None, || post(embeddings::embed)).of(OpenAi),
     row(Method::GET, "/livez", ANYONE, ANYONE, || get(probes::live)),
     row(Method::GET, "/readyz", ANYONE, ANYONE, || get(probes::ready)),
     row(Method::GET, "/startupz", ANYONE, ANYONE, || get(probes::started)),
@@ -120,6 +124,9 @@ mod tests {
             "POST /v1/predict/{model}/versions/{version} inference -",
             "GET /v1/models inference -",
             "GET /v1/models/{model} inference -",
+            "POST /v1/completions inference -",
+            "POST /v1/chat/completions inference -",
+            "POST /v1/embeddings inference -",
             "GET /livez anyone anyone",
             "GET /readyz anyone anyone",
             "GET /startupz anyone anyone",

@@ -16,8 +16,8 @@ use tower::ServiceExt;
 use crate::access::Access;
 use crate::config::HttpSettings;
 use crate::domain::{
-    Answer, Card, Class, Digest, Finish, Kind, MediaLimits, Outcome, Piece, Problem, State, Status,
-    Timings,
+    Answer, Card, Class, Digest, Finish, Fragment, Kind, MediaLimits, Outcome, Piece, Problem,
+    State, Status, Timings,
 };
 use crate::engine::{Batches, Endpoint, ModelStats, Reply, Request, Rest};
 use crate::http::{App, Listener, Parts, Stage, router};
@@ -117,17 +117,19 @@ fn answer(outcomes: Vec<Outcome>) -> Answer {
 fn streamed(request: &Request) -> Reply {
     let generated = Outcome::Generated {
         text: "ab".into(),
+        tokens: Vec::new(),
         finish_reason: Finish::Length,
         prompt_tokens: 1,
         completion_tokens: 2,
         seed: 7,
     };
-    let end = if request.params.is_empty() {
+    let end = if request.params.pointer("seed").is_none() {
         Ok(Piece::End(answer(vec![generated])))
     } else {
         Err(Problem::new(Kind::Internal, "the network failed"))
     };
-    let pieces = vec![Ok(Piece::Text("a".into())), Ok(Piece::Text("b".into())), end];
+    let text = |text: &str| Piece::Text(Fragment { text: text.into(), ..Fragment::default() });
+    let pieces = vec![Ok(text("a")), Ok(text("b")), end];
     Reply::Stream(stream::iter(pieces).boxed())
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::domain::{Answer, Kind, Outcome, Piece, Problem, Timings, TokenTimings};
+use crate::domain::{Answer, Fragment, Kind, Outcome, Piece, Problem, Timings, TokenTimings};
 use crate::engine::admission::Place;
 use crate::engine::batch::Urgency;
 use crate::engine::gather::deadline_passed;
@@ -35,7 +35,7 @@ pub struct Collected<T> {
 }
 
 enum Step<T> {
-    Text(String),
+    Text(Fragment),
     End(Collected<T>),
 }
 
@@ -83,7 +83,7 @@ impl<T> Collector<T> {
         let Ended { output, started, at, batch_rows, pace } = ended;
         self.started = Some(self.started.map_or(started, |first| first.min(started)));
         self.ended = self.ended.max(Some(at));
-        self.pace = pace;
+        self.pace = pace.or(self.pace);
         self.batch_rows = self.batch_rows.max(batch_rows);
         self.outputs[index] = Some(output);
     }

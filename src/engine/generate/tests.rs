@@ -1,6 +1,7 @@
 //! Sequences that join, leave, fail and wait.
 
 mod counter;
+mod scores;
 mod texts;
 
 use std::sync::atomic::Ordering;

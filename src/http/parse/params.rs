@@ -1,6 +1,6 @@
 //! Parameters from the query, from JSON and from form fields, each accepted once.
 
-use crate::domain::{Kind, ModelName, ParamValue, Params, Problem};
+use crate::domain::{Kind, ModelName, ParamValue, Params, Problem, Version};
 use crate::http::parse::{clip, step};
 
 const PARAMS_MAX: usize = 64;
@@ -82,6 +82,24 @@ pub fn model_name(text: &str, pointer: &str) -> Result<ModelName, Problem> {
             "GET /v1/models lists the models",
         )
     })
+}
+
+/// `name`, or `name@version`.
+pub fn reference(text: &str, pointer: &str) -> Result<(ModelName, Option<Version>), Problem> {
+    let (name, version) = match text.split_once('@') {
+        Some((name, version)) => (name, Some(version)),
+        None => (text, None),
+    };
+    let version = version.map(str::parse).transpose().map_err(|_| {
+        Problem::fault(
+            Kind::NotFound,
+            pointer,
+            "a model's name, or name@version with a version from 1 to 999999999",
+            format!("{:?}", clip(text)),
+            "GET /v1/models lists the models and their versions",
+        )
+    })?;
+    Ok((model_name(name, pointer)?, version))
 }
 
 fn too_many() -> Problem {

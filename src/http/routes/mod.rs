@@ -2,8 +2,7 @@
 
 pub mod admin;
 pub mod metrics;
-pub mod models;
 pub mod predict;
 pub mod probes;
 
-mod target;
+pub mod target;

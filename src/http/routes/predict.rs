@@ -42,7 +42,8 @@ async fn answer(mut call: Call, target: Target, request: Request) -> Result<Resp
     match call.predict(&model, parsed.payload, parsed.params).await? {
         Reply::Whole(whole) => Ok(answer::respond(&whole, call.ticket.id.as_str(), &model, list)?),
         Reply::Stream(pieces) => {
-            Ok(stream::respond(pieces, call.into_stream(Arc::clone(&model), list)).await?)
+            let script = stream::Native::new(call.ticket.id.clone(), model.card.clone(), list);
+            Ok(stream::respond(pieces, call.into_stream(model), script).await?)
         }
     }
 }

@@ -31,11 +31,28 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
         let mut target = Self { model: None, version: None };
         for (name, value) in &params {
             match name {
-                "model" => target.model = Some(parse::model_name(value, "/model")?),
-                _ => target.version = Some(version(value)?),
+                "model" => {
+                    let (model, version) = parse::reference(value, "/model")?;
+                    (target.model, target.version) = (Some(model), version);
+                }
+                _ => target.version = Some(once(target.version, version(value)?)?),
             }
         }
         Ok(target)
+    }
+}
+
+/// A version that both `name@version` and the path's end name must be the same.
+fn once(known: Option<Version>, version: Version) -> Result<Version, Problem> {
+    match known {
+        Some(known) if known != version => Err(Problem::fault(
+            Kind::InvalidInput,
+            "/version",
+            format!("{known}, which the path names before"),
+            version.to_string(),
+            "name the version once",
+        )),
+        _ => Ok(version),
     }
 }
 

@@ -20,8 +20,9 @@ mod values;
 
 use crate::domain::{Kind, MediaLimits, ModelName, Payload, Problem};
 use crate::http::parse::{Collected, Said, clip, params, step};
-use reader::{Next, Reader};
+pub use reader::{Next, Reader};
 use strings::Media;
+pub use values::numbers;
 
 const INPUTS: &str = "exactly one of inputs, instances, image, text, audio";
 
@@ -107,6 +108,6 @@ fn twice(key: &str) -> Problem {
 }
 
 /// One fault of form.
-fn fault(pointer: &str, expected: &str, got: impl Into<String>, hint: &str) -> Problem {
+pub fn fault(pointer: &str, expected: &str, got: impl Into<String>, hint: &str) -> Problem {
     Problem::fault(Kind::InvalidInput, pointer, expected, got, hint)
 }
