@@ -36,6 +36,8 @@ pub mod state;
 
 pub mod registry;
 
+pub mod oip;
+
 pub mod access;
 pub mod config;
 pub mod telemetry;

@@ -18,10 +18,10 @@ use crate::config::{DrainSettings, Settings};
 use crate::domain::ModelName;
 use crate::engine::Engine;
 use crate::http::{self, App, Listener, Parts, Stage};
-use crate::package::{Store, entries_of};
-use crate::registry::Registry;
+use crate::package::Store;
+use crate::registry::{Registry, Repository, Sources};
 use crate::state::Database;
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, Logging, Metrics};
 
 /// How long loading that was still under way may hold up the exit.
 const EXIT_WAIT: Duration = Duration::from_secs(1);
@@ -34,13 +34,13 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Outcome {
     let settings = args.settings.read()?;
-    telemetry::init(settings.log_format, &settings.log_filter)?;
+    let logging = telemetry::init(settings.log_format, &settings.log_filter)?;
     let access = Access::new(keys(&settings)?, Some(admin_key(&settings.state)?));
     let stores = stores(&settings)?;
     let state = Database::open(&settings.state)?;
     let engine = Arc::new(Engine::start(settings.engine.workers)?);
     let runtime = Runtime::new()?;
-    let parts = Start { access, state, stores, engine: Arc::clone(&engine) };
+    let parts = Start { access, state, stores, engine: Arc::clone(&engine), logging };
     let outcome = runtime.block_on(serve(&settings, parts));
     runtime.shutdown_timeout(EXIT_WAIT);
     // Dropped, it would wait for a batch in flight, and nobody waits for that batch any longer.
@@ -54,6 +54,7 @@ struct Start {
     state: Database,
     stores: Vec<Arc<Store>>,
     engine: Arc<Engine>,
+    logging: Logging,
 }
 
 /// The store that `--store` names, which is only read, and the one below the state for what was
@@ -70,7 +71,7 @@ fn stores(settings: &Settings) -> Result<Vec<Arc<Store>>, Failure> {
 }
 
 async fn serve(settings: &Settings, start: Start) -> Outcome {
-    let Start { access, state, stores, engine } = start;
+    let Start { access, state, stores, engine, logging } = start;
     // Bound first: an address in use is told at once, and probes are answered while models load.
     let main = bind("http", settings.http).await?;
     let admin = bind("admin", settings.admin).await?;
@@ -78,12 +79,22 @@ async fn serve(settings: &Settings, start: Start) -> Outcome {
 
     let registry = Arc::new(Registry::default());
     let database = Arc::new(state);
-    load(settings, &registry, stores, (&engine, &database))?;
+    let of_models = settings.clone();
+    let repository = Arc::new(Repository::new(Sources {
+        registry: Arc::clone(&registry),
+        stores,
+        engine: Arc::clone(&engine),
+        state: Arc::clone(&database),
+        placement: Box::new(move |name| placement(&of_models, Some(name))),
+    }));
+    load(settings, &repository)?;
     let (stage, watched) = watch::channel(Stage::Serving);
     let app = Arc::new(App::new(Parts {
         registry,
+        repository,
         access,
         state: database,
+        logging,
         metrics: Metrics::default().watching(engine.traffic()),
         limits: settings.limits,
         media: settings.media,
@@ -112,13 +123,8 @@ async fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Starts to load every version in the stores, each on a thread of its own. Returns at once.
-fn load(
-    settings: &Settings,
-    registry: &Arc<Registry>,
-    stores: Vec<Arc<Store>>,
-    (engine, state): (&Arc<Engine>, &Arc<Database>),
-) -> Outcome {
-    let entries = entries_of(stores)?;
+fn load(settings: &Settings, repository: &Arc<Repository>) -> Outcome {
+    let entries = repository.entries()?;
     if entries.is_empty() {
         tracing::warn!(store = %settings.store.display(), "the store holds no model");
     }
@@ -128,16 +134,16 @@ fn load(
     }
     let mut loading = JoinSet::new();
     for (entry, store) in entries {
-        let placement = placement(settings, Some(&entry.name));
-        registry.expect(&entry, &placement);
-        let (registry, engine) = (Arc::clone(registry), Arc::clone(engine));
-        loading.spawn_blocking(move || registry.load(&store, &entry, &placement, &engine));
+        repository.expect(&entry);
+        let repository = Arc::clone(repository);
+        // Refusals are logged, and shown to whoever asks for the model.
+        loading.spawn_blocking(move || repository.load_entry(&entry, &store));
     }
-    let (registry, state) = (Arc::clone(registry), Arc::clone(state));
+    let repository = Arc::clone(repository);
     tokio::spawn(async move {
         // While models load, a measurement would say how busy that keeps the machine.
         loading.join_all().await;
-        tokio::task::spawn_blocking(move || registry.tune(&state));
+        tokio::task::spawn_blocking(move || repository.tune());
     });
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What comes back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,6 +12,14 @@ pub struct Class {
     pub index: usize,
     /// Probability, 0 to 1.
     pub score: f32,
+}
+
+/// What a classification said of every label, by index.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Scores {
+    /// Probabilities, 0 to 1.
+    pub values: Vec<f32>,
+    pub labels: Arc<[String]>,
 }
 
 /// One word of a transcript. Times are seconds from the start of the item.
@@ -67,7 +76,12 @@ pub struct ScoredToken {
 #[serde(untagged)]
 pub enum Outcome {
     /// Classification, best first.
-    Classes { predictions: Vec<Class> },
+    Classes {
+        predictions: Vec<Class>,
+        /// All of them, for protocols that answer with tensors.
+        #[serde(skip)]
+        all: Scores,
+    },
     /// Regression, in the order of the signature.
     Values { values: Vec<f32> },
     /// Generation: the new text, behind the prompt where an echo of it was asked for.

@@ -4,18 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Digest, ModelName, Version};
-
-/// Tensor element types, by the names of the Open Inference Protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Datatype {
-    #[serde(rename = "FP32")]
-    Fp32,
-    #[serde(rename = "INT64")]
-    Int64,
-    #[serde(rename = "BYTES")]
-    Bytes,
-}
+use crate::domain::{Datatype, Digest, ModelName, Version};
 
 /// One input or output of a model; −1 stands for a size that varies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +22,10 @@ pub struct TensorSpec {
 pub enum State {
     Loading,
     Ready,
+    /// Taken out of service, and still answering what it had begun.
+    Unloading,
+    /// Taken out of service.
+    Unloaded,
     /// Refused at load, or unready since: the reason is in [`Status`].
     Failed,
 }

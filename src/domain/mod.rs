@@ -3,6 +3,7 @@
 mod answer;
 mod card;
 mod cpu;
+mod datatype;
 mod device;
 mod ids;
 mod limits;
@@ -12,11 +13,12 @@ mod priority;
 mod problem;
 
 pub use answer::{
-    Answer, Class, Finish, Fragment, Outcome, Piece, ScoredToken, Segment, Timings, Token,
+    Answer, Class, Finish, Fragment, Outcome, Piece, ScoredToken, Scores, Segment, Timings, Token,
     TokenTimings, Word,
 };
-pub use card::{Card, Datatype, State, Status, TensorSpec};
+pub use card::{Card, State, Status, TensorSpec};
 pub use cpu::{CpuChoice, CpuLevel};
+pub use datatype::Datatype;
 pub use device::DeviceChoice;
 pub use ids::{Digest, IdError, ModelName, RequestId, Version};
 pub use limits::MediaLimits;

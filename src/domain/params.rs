@@ -45,6 +45,18 @@ impl Params {
         Self { values }
     }
 
+    /// Refuses these: whoever asks could not be shown what they bring.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] for the first of them that is there.
+    pub fn refuse(&self, names: &[&str], hint: &str) -> Result<(), Problem> {
+        let found = names.iter().find_map(|&name| Some((name, self.pointer(name)?)));
+        found.map_or(Ok(()), |(name, pointer)| {
+            let expected = "only what this protocol can answer";
+            Err(Problem::fault(Kind::Unsupported, pointer, expected, name, hint))
+        })
+    }
+
     /// Where one came from, as an error names it.
     #[must_use]
     pub fn pointer(&self, name: &str) -> Option<&str> {

@@ -34,7 +34,7 @@ pub use cpu::{CpuPool, LIGHT_VALUES_MAX};
 pub use curve::{Curve, Point};
 pub use generate::drive;
 pub use lanes::{Around, Traffic, Within};
-pub use stats::{BATCH_BUCKETS, Cause, Histogram, ModelStats, PADDING_BUCKETS};
+pub use stats::{BATCH_BUCKETS, Cause, Histogram, ModelStats, PADDING_BUCKETS, Requests, Spent};
 
 use admission::Loads;
 use control::Control;

@@ -1,7 +1,11 @@
 //! Counts that the engine keeps of each model. Telemetry reads them at each scrape.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::domain::Timings;
 
 use crate::engine::batch::Size;
 use crate::engine::pace::nanos;
@@ -61,6 +65,33 @@ impl<const N: usize> Histogram<N> {
     }
 }
 
+/// How often something was done, and how long all of it took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spent {
+    pub count: u64,
+    pub nanos: u64,
+}
+
+impl Spent {
+    fn add(&mut self, took: Duration) {
+        self.count += 1;
+        self.nanos += nanos(took);
+    }
+}
+
+/// Requests that ended, and where the time of those went that were answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Requests {
+    pub success: Spent,
+    pub fail: Spent,
+    pub queue: Spent,
+    pub pre: Spent,
+    pub infer: Spent,
+    pub post: Spent,
+    /// When the last one was answered, in milliseconds since 1970.
+    pub last_unix_ms: u64,
+}
+
 /// Counters of one model since it became ready.
 #[derive(Debug, Default)]
 pub struct ModelStats {
@@ -79,11 +110,15 @@ pub struct ModelStats {
     /// Nanoseconds that workers spent in this model.
     pub busy_nanos: AtomicU64,
     refusals: [AtomicU64; Cause::ALL.len()],
+    requests: Mutex<Requests>,
+    /// Forward passes by their number of rows.
+    by_size: Mutex<BTreeMap<usize, Spent>>,
 }
 
 impl ModelStats {
     /// Counts one forward pass.
     pub fn record_batch(&self, rows: usize, took: Duration) {
+        lock(&self.by_size).entry(rows).or_default().add(took);
         let rows = rows as u64;
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
@@ -98,6 +133,30 @@ impl ModelStats {
         self.padding.record(&PADDING_BUCKETS, hundredths);
     }
 
+    /// Counts a request that ended: `timings` of one that was answered.
+    pub fn record_request(&self, took: Duration, timings: Option<Timings>) {
+        let mut requests = lock(&self.requests);
+        let Some(timings) = timings else { return requests.fail.add(took) };
+        requests.success.add(took);
+        requests.queue.add(timings.queue);
+        requests.pre.add(timings.pre);
+        requests.infer.add(timings.infer);
+        requests.post.add(timings.post);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        requests.last_unix_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    }
+
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        *lock(&self.requests)
+    }
+
+    /// Forward passes by their number of rows, the fewest first.
+    #[must_use]
+    pub fn by_size(&self) -> Vec<(usize, Spent)> {
+        lock(&self.by_size).iter().map(|(&rows, &spent)| (rows, spent)).collect()
+    }
+
     /// Counts a refusal.
     pub fn refused(&self, cause: Cause) {
         self.refusals[cause as usize].fetch_add(1, Ordering::Relaxed);
@@ -107,4 +166,9 @@ impl ModelStats {
     pub fn refusals(&self, cause: Cause) -> u64 {
         self.refusals[cause as usize].load(Ordering::Relaxed)
     }
+}
+
+/// Numbers are whole between any two operations: a panic elsewhere spoils none.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

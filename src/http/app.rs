@@ -10,9 +10,9 @@ use crate::access::{Access, Rates};
 use crate::config::HttpSettings;
 use crate::domain::{Kind, MediaLimits, Problem};
 use crate::http::stage::{Stage, reached};
-use crate::registry::Registry;
+use crate::registry::{Registry, Repository};
 use crate::state::Database;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Logging, Metrics};
 
 /// The smallest part of the bodies' budget.
 pub const BUDGET_UNIT_BYTES: usize = 64 << 10;
@@ -22,8 +22,10 @@ const BUDGET_BODIES: usize = 16;
 /// What an [`App`] is made of.
 pub struct Parts {
     pub registry: Arc<Registry>,
+    pub repository: Arc<Repository>,
     pub access: Access,
     pub state: Arc<Database>,
+    pub logging: Logging,
     pub metrics: Metrics,
     pub limits: HttpSettings,
     pub media: MediaLimits,
@@ -35,8 +37,10 @@ pub struct Parts {
 /// The shared state of both listeners.
 pub struct App {
     pub registry: Arc<Registry>,
+    pub repository: Arc<Repository>,
     pub access: Access,
     pub state: Arc<Database>,
+    pub logging: Logging,
     pub metrics: Metrics,
     pub limits: HttpSettings,
     pub media: MediaLimits,
@@ -61,8 +65,10 @@ impl App {
         let cores = available_parallelism().map_or(1, usize::from);
         Self {
             registry: parts.registry,
+            repository: parts.repository,
             access: parts.access,
             state: parts.state,
+            logging: parts.logging,
             metrics: parts.metrics,
             limits: parts.limits,
             media: parts.media,

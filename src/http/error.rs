@@ -59,6 +59,13 @@ impl Failure {
         failure
     }
 
+    /// Other servers have it, and clients may ask for it.
+    pub fn not_implemented(detail: &str) -> Self {
+        let mut failure = Self::from(Problem::new(Kind::Unsupported, detail));
+        failure.status = StatusCode::NOT_IMPLEMENTED;
+        failure
+    }
+
     /// The body did not come in time.
     pub fn body_timeout(limit: Duration) -> Self {
         let mut failure = Self::from(Problem::fault(

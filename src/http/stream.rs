@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::Serialize;
 
-use crate::domain::{Answer, Card, Fragment, Kind, Piece, Problem, RequestId, ScoredToken};
+use crate::domain::{Fragment, Kind, Piece, Problem, ScoredToken, Timings};
 use crate::http::App;
 use crate::http::error::Shown;
 use crate::http::ticket::Ticket;
@@ -35,20 +35,26 @@ pub struct Context {
     pub deadline: Instant,
 }
 
-/// How a protocol writes a stream. Each text is the data of one event.
-pub trait Script: Send + 'static {
-    /// What comes before the first piece, and with it.
-    fn begin(&mut self) -> Vec<String> {
-        Vec::new()
-    }
+/// What a piece is told as.
+pub enum Told {
+    Event(String),
+    Events(Vec<String>),
+    /// The end: the answer's timings go to the log and the metrics.
+    Last(Vec<String>, Timings),
+}
 
-    /// # Errors
-    /// [`Kind::Internal`] when it cannot be written.
-    fn piece(&mut self, fragment: Fragment) -> Result<String, Problem>;
+/// How a protocol tells a piece.
+type Teller = Box<dyn FnMut(Piece) -> Result<Told, Problem> + Send>;
 
-    /// # Errors
-    /// As [`Script::piece`].
-    fn end(&mut self, answer: Answer) -> Result<Vec<String>, Problem>;
+/// A stream under way.
+struct Flow {
+    pieces: Pieces,
+    context: Context,
+    tell: Teller,
+    /// Events that are not sent yet.
+    ready: VecDeque<String>,
+    /// Whether nothing comes after those, whatever the model still sends.
+    over: bool,
 }
 
 /// Answers with a stream. The first piece is awaited before the status is sent, so that a request
@@ -59,14 +65,14 @@ pub trait Script: Send + 'static {
 pub async fn respond(
     mut pieces: Pieces,
     context: Context,
-    mut script: impl Script,
+    tell: impl FnMut(Piece) -> Result<Told, Problem> + Send + 'static,
 ) -> Result<Response, Problem> {
     let first = next(&mut pieces, &context).await?;
     let card = context.model.card.clone();
-    let ready = script.begin().into();
-    let mut running = Running { ready, over: false, pieces, context, script };
-    running.take(Ok(first));
-    let events = stream::unfold(running, Running::event);
+    let (tell, ready) = (Box::new(tell), VecDeque::new());
+    let mut flow = Flow { pieces, context, tell, ready, over: false };
+    flow.take(Ok(first));
+    let events = stream::unfold(flow, Flow::event);
     let events = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     let mut response = events.into_response();
     let headers = response.headers_mut();
@@ -77,60 +83,6 @@ pub async fn respond(
     answer::receipt(headers, &card);
     response.extensions_mut().insert(Streamed);
     Ok(response)
-}
-
-/// A stream on its way.
-struct Running<S> {
-    /// Events that are written and not sent.
-    ready: VecDeque<String>,
-    /// Nothing comes after those, whatever the model still sends.
-    over: bool,
-    pieces: Pieces,
-    context: Context,
-    script: S,
-}
-
-impl<S: Script> Running<S> {
-    async fn event(mut self) -> Option<(Result<Event, Infallible>, Self)> {
-        loop {
-            if let Some(data) = self.ready.pop_front() {
-                return Some((Ok(Event::default().data(data)), self));
-            }
-            if self.over {
-                return None;
-            }
-            let piece = next(&mut self.pieces, &self.context).await;
-            self.take(piece);
-        }
-    }
-
-    /// Writes what came. The end and a problem are the last.
-    fn take(&mut self, piece: Result<Piece, Problem>) {
-        let written = piece.and_then(|piece| match piece {
-            Piece::Text(fragment) => self.script.piece(fragment).map(|event| vec![event]),
-            Piece::End(answer) => {
-                self.over = true;
-                let timings = answer.timings;
-                let events = self.script.end(answer)?;
-                self.context.ticket.set_timings(timings);
-                self.context.ticket.succeeded();
-                Ok(events)
-            }
-        });
-        self.ready.extend(written.unwrap_or_else(|problem| {
-            self.over = true;
-            vec![self.context.fail(&problem)]
-        }));
-    }
-}
-
-impl Context {
-    /// The last event of a stream that fails.
-    fn fail(&self, problem: &Problem) -> String {
-        self.ticket.failed(problem.kind);
-        let shown = Shown::plain(error::status(problem.kind), self.ticket.id.as_str());
-        self.ticket.face.document(problem, &shown)
-    }
 }
 
 /// The next piece; late, cut off or missing ones are problems.
@@ -145,20 +97,44 @@ async fn next(pieces: &mut Pieces, context: &Context) -> Result<Piece, Problem> 
     }
 }
 
-/// Our own form: the pieces of text, then the whole answer.
-pub struct Native {
-    id: RequestId,
-    card: Card,
-    list: bool,
-}
+impl Flow {
+    /// The next event, and the stream as it is then.
+    async fn event(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        loop {
+            if let Some(data) = self.ready.pop_front() {
+                return Some((Ok(Event::default().data(data)), self));
+            }
+            if self.over {
+                return None;
+            }
+            let piece = next(&mut self.pieces, &self.context).await;
+            self.take(piece);
+        }
+    }
 
-impl Native {
-    pub fn new(id: RequestId, card: Card, list: bool) -> Self {
-        Self { id, card, list }
+    /// Tells what came. The end and a problem are the last of it.
+    fn take(&mut self, piece: Result<Piece, Problem>) {
+        let ticket = &self.context.ticket;
+        match piece.and_then(&mut self.tell) {
+            Ok(Told::Event(data)) => self.ready.push_back(data),
+            Ok(Told::Events(events)) => self.ready.extend(events),
+            Ok(Told::Last(events, timings)) => {
+                ticket.set_timings(timings);
+                ticket.succeeded();
+                self.ready.extend(events);
+                self.over = true;
+            }
+            Err(problem) => {
+                ticket.failed(problem.kind);
+                let shown = Shown::plain(error::status(problem.kind), ticket.id.as_str());
+                self.ready.push_back(ticket.face.document(&problem, &shown));
+                self.over = true;
+            }
+        }
     }
 }
 
-/// A piece of one of the answer's texts: of the first, where it does not say which.
+/// More of one of the answer's texts: of the first, where it does not say which.
 #[derive(Serialize)]
 struct Part {
     text: String,
@@ -173,14 +149,21 @@ fn is_first(index: &usize) -> bool {
     *index == 0
 }
 
-impl Script for Native {
-    fn piece(&mut self, fragment: Fragment) -> Result<String, Problem> {
-        let Fragment { index, text, tokens } = fragment;
-        answer::text(&Part { text, index, tokens })
-    }
-
-    fn end(&mut self, answer: Answer) -> Result<Vec<String>, Problem> {
-        answer::json(&answer, self.id.as_str(), &self.card, self.list).map(|json| vec![json])
+/// Pieces as the native API tells them: each with its text, the last is the whole answer.
+pub fn native(
+    ticket: &Arc<Ticket>,
+    model: &Arc<Model>,
+    list: bool,
+) -> impl Fn(Piece) -> Result<Told, Problem> + Send + 'static {
+    let (id, model) = (ticket.id.clone(), Arc::clone(model));
+    move |piece| match piece {
+        Piece::Text(Fragment { index, text, tokens }) => {
+            answer::text(&Part { text, index, tokens }).map(Told::Event)
+        }
+        Piece::End(whole) => {
+            let json = answer::json(&whole, id.as_str(), &model.card, list)?;
+            Ok(Told::Last(vec![json], whole.timings))
+        }
     }
 }
 

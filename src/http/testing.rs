@@ -17,13 +17,13 @@ use crate::access::Access;
 use crate::config::HttpSettings;
 use crate::domain::{
     Answer, Card, Class, Digest, Finish, Fragment, Kind, MediaLimits, Outcome, Piece, Problem,
-    State, Status, Timings,
+    Scores, State, Status, Timings,
 };
-use crate::engine::{Batches, Endpoint, ModelStats, Reply, Request, Rest};
+use crate::engine::{Batches, Endpoint, Engine, Limits, ModelStats, Reply, Request, Rest};
 use crate::http::{App, Listener, Parts, Stage, router};
-use crate::registry::{Model, Registry, Slot};
+use crate::registry::{Model, Registry, Repository, Slot, Sources};
 use crate::state::Database;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Logging, Metrics};
 
 pub fn limits() -> HttpSettings {
     HttpSettings {
@@ -99,6 +99,7 @@ fn echo(request: Request) -> Result<Reply, Problem> {
             index: usize::try_from(top_k).unwrap(),
             score: 0.5,
         }],
+        all: Scores { values: vec![0.25, 0.5], labels: ["no", "yes"].map(str::to_owned).into() },
     });
     Ok(Reply::Whole(answer(outcomes.collect())))
 }
@@ -162,10 +163,20 @@ impl Server {
         }
         let (stage, watching) = watch::channel(Stage::Serving);
         let directory = TempDir::new().unwrap();
+        let state = Arc::new(Database::open(directory.path()).unwrap());
+        let repository = Arc::new(Repository::new(Sources {
+            registry: Arc::clone(&registry),
+            stores: Vec::new(),
+            engine: Arc::new(Engine::start(1).unwrap()),
+            state: Arc::clone(&state),
+            placement: Box::new(|_| unreachable!("no store holds a model")),
+        }));
         let app = Arc::new(App::new(Parts {
             registry: Arc::clone(&registry),
+            repository,
             access,
-            state: Arc::new(Database::open(directory.path()).unwrap()),
+            state,
+            logging: Logging::default(),
             metrics: Metrics::default(),
             limits,
             media: media(),
@@ -227,6 +238,7 @@ fn slot(name: &str, task: &str, deed: Deed) -> Slot {
         device: "cpu".into(),
         processor: "cpu".into(),
         load_time: Duration::from_millis(20),
+        limits: Limits::default(),
         bytes: 0,
         endpoint: Box::new(Fake { deed, stats }),
     };

@@ -30,8 +30,18 @@ impl Registry {
         self.put(slot(entry, placement, State::Loading, None));
     }
 
-    /// Loads a version on this thread. A version that is refused keeps its reason; no other is touched.
-    pub fn load(&self, store: &Store, entry: &StoreEntry, placement: &Placement, engine: &Engine) {
+    /// Loads a version on this thread. A version that is refused keeps its reason, unless it serves
+    /// already: then it goes on as it was. No other version is touched.
+    ///
+    /// # Errors
+    /// The reason, as text for people.
+    pub fn load(
+        &self,
+        store: &Store,
+        entry: &StoreEntry,
+        placement: &Placement,
+        engine: &Engine,
+    ) -> Result<(), String> {
         let began = Instant::now();
         let mut card = None;
         let opened = catch_unwind(AssertUnwindSafe(|| {
@@ -50,15 +60,24 @@ impl Registry {
                 let mut ready = slot(entry, placement, State::Ready, None);
                 ready.card = card;
                 ready.model = Some(Arc::new(model));
-                return self.put(ready);
+                self.put(ready);
+                return Ok(());
             }
             Ok(Err(reason)) => reason,
             Err(_) => "loading it panicked; the log says where".to_owned(),
         };
         tracing::error!(model = %entry.name, version = %entry.version, reason, "refused");
-        let mut failed = slot(entry, placement, State::Failed, Some(reason));
-        failed.card = card;
-        self.put(failed);
+        if !self.serves(entry) {
+            let mut failed = slot(entry, placement, State::Failed, Some(reason.clone()));
+            failed.card = card;
+            self.put(failed);
+        }
+        Err(reason)
+    }
+
+    fn serves(&self, entry: &StoreEntry) -> bool {
+        let key = (entry.name.clone(), entry.version);
+        self.slots.load().get(&key).is_some_and(|slot| slot.model.is_some())
     }
 }
 
@@ -76,7 +95,8 @@ fn open(
     let bytes = package.file(WEIGHTS_FILE).map_or(0, <[u8]>::len) as u64;
     let Opened { device, processor, endpoint } = open_package(&mut package, placement, engine)?;
     let load_time = began.elapsed();
-    Ok(Model { card: said, device, processor, load_time, bytes, endpoint })
+    let limits = placement.limits;
+    Ok(Model { card: said, device, processor, load_time, limits, bytes, endpoint })
 }
 
 /// A package that serves.

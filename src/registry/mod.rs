@@ -1,6 +1,7 @@
 //! Which versions serve. A request takes one snapshot and keeps it to its end.
 
 mod load;
+mod repository;
 mod tune;
 
 use std::collections::BTreeMap;
@@ -10,9 +11,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::domain::{Card, Kind, ModelName, Problem, State, Status, Version};
-use crate::engine::Endpoint;
+use crate::engine::{Endpoint, Limits};
 
 pub use load::{Placement, open_package};
+pub use repository::{Repository, Sources};
 
 /// A version that serves.
 pub struct Model {
@@ -22,6 +24,8 @@ pub struct Model {
     /// The kind of processor and what runs on it: times that were measured hold for this only.
     pub processor: String,
     pub load_time: Duration,
+    /// How it runs.
+    pub limits: Limits,
     /// Of its weights, in the package.
     pub bytes: u64,
     pub endpoint: Box<dyn Endpoint>,
@@ -46,6 +50,8 @@ impl Slot {
     fn trouble(&self) -> Option<String> {
         match (&self.model, &self.status.reason) {
             (Some(model), _) => model.endpoint.rest().map(|rest| rest.reason),
+            // Taken out on purpose: that is no trouble.
+            _ if matches!(self.status.state, State::Unloading | State::Unloaded) => None,
             (None, Some(reason)) => Some(reason.clone()),
             (None, None) => Some("it is loading".to_owned()),
         }
@@ -157,12 +163,12 @@ fn unknown_version(name: &ModelName, version: Option<Version>, slots: &Snapshot)
 }
 
 fn unavailable(name: &ModelName, slot: Option<&Slot>) -> Problem {
-    let loading = slot.is_some_and(|slot| slot.status.state == State::Loading);
-    let problem = if loading {
-        Problem::new(Kind::Unavailable, format!("{name} is loading"))
-    } else {
-        let detail = format!("{name} was refused at load; GET /v1/models/{name} says why");
-        Problem::new(Kind::Unavailable, detail)
+    let (detail, seconds) = match slot.map(|slot| slot.status.state) {
+        Some(State::Loading) => (format!("{name} is loading"), 1),
+        Some(State::Unloading | State::Unloaded) => {
+            (format!("{name} was unloaded by an administrator"), 60)
+        }
+        _ => (format!("{name} was refused at load; GET /v1/models/{name} says why"), 60),
     };
-    problem.retry_after(Duration::from_secs(if loading { 1 } else { 60 }))
+    Problem::new(Kind::Unavailable, detail).retry_after(Duration::from_secs(seconds))
 }

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
+use crate::telemetry::levels::Logging;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
@@ -14,23 +15,31 @@ pub enum LogError {
     Twice,
 }
 
-/// Starts the log of this process.
+/// Starts the log of this process, and gives the hand that sets its levels.
 ///
 /// # Errors
 /// [`LogError::Filter`] when `filter` does not parse, [`LogError::Twice`] on a second call.
-pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
-    let filter = parse(filter)?;
+pub fn init(format: LogFormat, filter: &str) -> Result<Logging, LogError> {
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Pretty => log.try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
-    }
-    .map_err(|_| LogError::Twice)?;
+    let (usual, filter) = (filter.to_owned(), parse(filter)?);
+    let (started, logging) = match format {
+        LogFormat::Pretty => {
+            let log = log.with_env_filter(filter).with_filter_reloading();
+            let handle = log.reload_handle();
+            (log.try_init(), Logging::new(usual, move |filter| handle.reload(filter).is_ok()))
+        }
+        LogFormat::Json => {
+            let log = log.json().flatten_event(true);
+            let log = log.with_env_filter(filter).with_filter_reloading();
+            let handle = log.reload_handle();
+            (log.try_init(), Logging::new(usual, move |filter| handle.reload(filter).is_ok()))
+        }
+    };
+    started.map_err(|_| LogError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
-    Ok(())
+    Ok(logging)
 }
 
 /// A panic is logged by its place. Its message is not: it may quote what a caller sent.

@@ -168,6 +168,10 @@ impl Metrics {
             (model.card.name.to_string(), model.card.version.to_string())
         });
         let outcome = finished.outcome;
+        if let Some(model) = finished.model {
+            let timings = finished.timings.filter(|_| outcome == Outcome::ok);
+            model.endpoint.stats().record_request(finished.duration, timings);
+        }
         let labels = RequestLabels { model: model.clone(), version: version.clone(), outcome };
         self.requests.get_or_create(&labels).inc();
         let labels = ModelLabels { model, version };

@@ -106,11 +106,17 @@ impl fmt::Debug for Models {
 }
 
 fn write_states(out: &mut MetricEncoder, slot: &Slot) -> fmt::Result {
-    [(State::Loading, "loading"), (State::Ready, "ready"), (State::Failed, "failed")]
-        .into_iter()
-        .try_for_each(|(state, name)| {
-            gauge(out, &of(slot, &[("state", name)]), i64::from(slot.status.state == state))
-        })
+    [
+        (State::Loading, "loading"),
+        (State::Ready, "ready"),
+        (State::Unloading, "unloading"),
+        (State::Unloaded, "unloaded"),
+        (State::Failed, "failed"),
+    ]
+    .into_iter()
+    .try_for_each(|(state, name)| {
+        gauge(out, &of(slot, &[("state", name)]), i64::from(slot.status.state == state))
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "bounds are small; the sum may round")]

@@ -19,8 +19,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("access", &["domain"]),
     ("config", &["domain"]),
     ("registry", &["domain", "engine", "compute", "package", "arch", "state"]),
+    ("oip", &["domain", "engine", "registry"]),
     ("telemetry", &["domain", "engine", "registry", "config"]),
-    ("http", &["domain", "engine", "registry", "state", "access", "telemetry", "config"]),
+    ("http", &["domain", "engine", "registry", "oip", "state", "access", "telemetry", "config"]),
     ("load", &["domain", "media", "plot", "package", "arch"]),
     (
         "cli",

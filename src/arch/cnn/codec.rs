@@ -1,8 +1,10 @@
 //! Pictures or tensors to samples, outputs to classes or values.
 
+use std::sync::Arc;
+
 use crate::arch::cnn::net::Head;
 use crate::domain::{
-    Class, Item, Kind, MediaLimits, Outcome, Params, Payload, Problem, Reader, Tensor,
+    Class, Item, Kind, MediaLimits, Outcome, Params, Payload, Problem, Reader, Scores, Tensor,
 };
 use crate::engine::{Codec, LIGHT_VALUES_MAX};
 use crate::media::picture::Picture;
@@ -19,7 +21,7 @@ pub struct CnnCodec {
     pub(super) media: MediaLimits,
     pub(super) head: Head,
     /// One per output of a classification; none for regression.
-    pub(super) labels: Vec<String>,
+    pub(super) labels: Arc<[String]>,
 }
 
 impl Codec for CnnCodec {
@@ -142,7 +144,11 @@ impl CnnCodec {
         }
         Ok(match self.head {
             Head::Values => Outcome::Values { values: output },
-            Head::Softmax => Outcome::Classes { predictions: self.best(&output, top) },
+            Head::Softmax => {
+                let predictions = self.best(&output, top);
+                let all = Scores { values: output, labels: Arc::clone(&self.labels) };
+                Outcome::Classes { predictions, all }
+            }
         })
     }
 
@@ -178,7 +184,7 @@ mod tests {
             preprocessing: preprocessing.unwrap(),
             media: MediaLimits::default(),
             head,
-            labels: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            labels: ["a", "b", "c"].map(str::to_owned).into(),
         }
     }
 
@@ -268,7 +274,8 @@ mod tests {
     #[test]
     fn classes_come_best_first_and_values_as_they_are() {
         let outcomes = codec(Head::Softmax).encode(vec![vec![0.2, 0.5, 0.2]], &2).unwrap();
-        let Outcome::Classes { predictions } = &outcomes[0] else { panic!("{outcomes:?}") };
+        let Outcome::Classes { predictions, all } = &outcomes[0] else { panic!("{outcomes:?}") };
+        assert_eq!((all.values.as_slice(), all.labels.len()), (&[0.2, 0.5, 0.2][..], 3));
         let seen: Vec<_> = predictions.iter().map(|c| (c.label.as_str(), c.index)).collect();
         assert_eq!(seen, [("b", 1), ("a", 0)]);
         let outcomes = codec(Head::Values).encode(vec![vec![-3.0]], &0).unwrap();

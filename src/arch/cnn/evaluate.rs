@@ -51,7 +51,7 @@ fn data_config(
     if let Some(directory) = &job.data {
         config = DataConfig { format: None, directory: directory.clone(), ..config };
     }
-    config.labels = Some(codec.labels.clone());
+    config.labels = Some(codec.labels.to_vec());
     Ok(config)
 }
 
@@ -65,7 +65,7 @@ pub fn score(
         let reason = "evaluating needs a classification and at least one labelled picture";
         return Err(TrainError::Data(reason.to_owned()));
     }
-    let mut scored = Classification::new(codec.labels.clone());
+    let mut scored = Classification::new(codec.labels.to_vec());
     let mut index = 0;
     for batch in in_order(part, &codec.preprocessing, BATCH)? {
         let Batch { samples, labels } = batch?;

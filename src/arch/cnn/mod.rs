@@ -86,6 +86,7 @@ fn build(
     let network = CnnNetwork::new(Graph { cnn, head, device: device.clone() }, level);
     // What a golden sample may be is the package's choice, not the server's.
     let media = MediaLimits::default();
+    let labels = labels.into();
     Ok((network, CnnCodec { preprocessing, media, head, labels }))
 }
 

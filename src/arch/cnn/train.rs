@@ -77,7 +77,7 @@ fn fresh(
         tensors: &[output_layer(&layers)],
     };
     adopt(job, &mut made, &outputs, device)?;
-    let labels = data.labels.clone();
+    let labels = data.labels.clone().into();
     let codec = CnnCodec { preprocessing, media: MediaLimits::default(), head, labels };
     Ok((made, Graph { cnn, head, device: device.clone() }, codec))
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::response::Response;
 use serde::Serialize;
 
-use crate::domain::{Answer, Finish, Fragment, Outcome, Payload, Problem, ScoredToken};
+use crate::domain::{Answer, Finish, Fragment, Outcome, Payload, Piece, Problem, ScoredToken};
 use crate::engine::Reply;
 use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::openai::document::Named;
 use crate::http::openai::sampling::Sampling;
 use crate::http::openai::shape::{Body, Head, Usage};
-use crate::http::stream::{self, Script};
+use crate::http::stream::{self, Told};
 use crate::registry::Model;
 
 /// What is asked of the engine, and how much of it is shown.
@@ -74,15 +74,17 @@ pub async fn answer<F: Form>(
     match call.predict(&model, prompts, sampling.params).await? {
         Reply::Whole(answer) => {
             let timings = answer.timings;
-            let told = Told::new(answer, n, best_of)?;
-            let choices = told.texts.into_iter().map(|text| F::whole(text.with(logprobs)));
-            let (choices, usage) = (choices.collect(), Some(Some(told.usage)));
+            let chosen = Chosen::new(answer, n, best_of)?;
+            let choices = chosen.texts.into_iter().map(|text| F::whole(text.with(logprobs)));
+            let (choices, usage) = (choices.collect(), Some(Some(chosen.usage)));
             let json = answer::text(&Body { head: &head, choices, usage })?;
             Ok(answer::whole(json, timings, &model.card))
         }
         Reply::Stream(pieces) => {
-            let chunks = Chunks::<F> { head, logprobs, include_usage, texts, n, form: F::part };
-            stream::respond(pieces, call.into_stream(model), chunks).await
+            let mut chunks = Chunks::<F> { head, logprobs, include_usage, texts, n, form: F::part };
+            let mut events = chunks.begin()?;
+            let told = move |piece| chunks.tell(piece, std::mem::take(&mut events));
+            stream::respond(pieces, call.into_stream(model), told).await
         }
     }
 }
@@ -95,19 +97,19 @@ impl Text {
 }
 
 /// The texts of an answer that are shown, and what all of them took.
-pub struct Told {
+pub struct Chosen {
     pub texts: Vec<Text>,
     pub usage: Usage,
 }
 
-impl Told {
+impl Chosen {
     /// Of every `best_of` texts, the `n` of the highest mean log-probability, best first; all in their order
     /// where none is left out.
     ///
     /// # Errors
     /// [`Kind::Internal`](crate::domain::Kind::Internal) when the answer is not one of texts.
     pub fn new(answer: Answer, n: usize, best_of: usize) -> Result<Self, Problem> {
-        let mut told = Self { texts: Vec::new(), usage: Usage::default() };
+        let mut chosen = Self { texts: Vec::new(), usage: Usage::default() };
         let mut rivals: Vec<(f64, Text)> = Vec::new();
         for (at, outcome) in answer.outcomes.into_iter().enumerate() {
             let Outcome::Generated {
@@ -122,21 +124,22 @@ impl Told {
                 return Err(answer::unusable());
             };
             // A prompt is read once, however many texts go on from it.
-            told.usage.prompt_tokens += if at.is_multiple_of(best_of) { prompt_tokens } else { 0 };
-            told.usage.completion_tokens += completion_tokens;
+            chosen.usage.prompt_tokens +=
+                if at.is_multiple_of(best_of) { prompt_tokens } else { 0 };
+            chosen.usage.completion_tokens += completion_tokens;
             let merit = if n < best_of { mean(&tokens, completion_tokens) } else { 0.0 };
             let (tokens, finish) = (Some(tokens), Some(finish_reason));
             rivals.push((merit, Text { index: 0, text, tokens, finish }));
             if rivals.len() == best_of {
                 rivals.sort_by(|a, b| b.0.total_cmp(&a.0));
-                told.texts.extend(rivals.drain(..).take(n).map(|(_, text)| text));
+                chosen.texts.extend(rivals.drain(..).take(n).map(|(_, text)| text));
             }
         }
-        told.usage.total_tokens = told.usage.prompt_tokens + told.usage.completion_tokens;
-        for (index, text) in told.texts.iter_mut().enumerate() {
+        chosen.usage.total_tokens = chosen.usage.prompt_tokens + chosen.usage.completion_tokens;
+        for (index, text) in chosen.texts.iter_mut().enumerate() {
             text.index = index;
         }
-        Ok(told)
+        Ok(chosen)
     }
 }
 
@@ -176,29 +179,37 @@ impl<F: Form> Chunks<F> {
     }
 }
 
-impl<F: Form> Script for Chunks<F> {
-    fn begin(&mut self) -> Vec<String> {
-        let choices = (0..self.texts).filter_map(F::begin);
-        choices.filter_map(|choice| self.event(choice).ok()).collect()
+impl<F: Form> Chunks<F> {
+    /// What comes before the first piece.
+    fn begin(&self) -> Result<Vec<String>, Problem> {
+        (0..self.texts).filter_map(F::begin).map(|choice| self.event(choice)).collect()
     }
 
-    fn piece(&mut self, fragment: Fragment) -> Result<String, Problem> {
-        let Fragment { index, text, tokens } = fragment;
-        let tokens = self.logprobs.then_some(tokens);
-        self.event((self.form)(Text { index, text, tokens, finish: None }))
+    /// A piece, behind what comes before it.
+    fn tell(&mut self, piece: Piece, mut events: Vec<String>) -> Result<Told, Problem> {
+        match piece {
+            Piece::Text(Fragment { index, text, tokens }) => {
+                let tokens = self.logprobs.then_some(tokens);
+                events.push(self.event((self.form)(Text { index, text, tokens, finish: None }))?);
+                Ok(Told::Events(events))
+            }
+            Piece::End(answer) => {
+                let timings = answer.timings;
+                self.end(answer, &mut events)?;
+                Ok(Told::Last(events, timings))
+            }
+        }
     }
 
-    fn end(&mut self, answer: Answer) -> Result<Vec<String>, Problem> {
-        let Told { texts, usage } = Told::new(answer, self.n, self.n)?;
-        let last = |text: Text| {
-            let Text { index, finish, .. } = text;
-            self.event((self.form)(Text { index, finish, ..Text::default() }))
-        };
-        let mut events = texts.into_iter().map(last).collect::<Result<Vec<_>, _>>()?;
+    fn end(&self, answer: Answer, events: &mut Vec<String>) -> Result<(), Problem> {
+        let Chosen { texts, usage } = Chosen::new(answer, self.n, self.n)?;
+        for Text { index, finish, .. } in texts {
+            events.push(self.event((self.form)(Text { index, finish, ..Text::default() }))?);
+        }
         if self.include_usage {
             events.push(self.body(Vec::new(), Some(Some(usage)))?);
         }
         events.push("[DONE]".to_owned());
-        Ok(events)
+        Ok(())
     }
 }

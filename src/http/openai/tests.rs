@@ -7,7 +7,7 @@ use crate::domain::{
     Answer, Finish, Item, Kind, MediaLimits, Outcome, ParamValue, Problem, ScoredToken, Timings,
     Token,
 };
-use crate::http::openai::generation::Told;
+use crate::http::openai::generation::Chosen;
 use crate::http::testing::{Got, Server};
 
 const LIMITS: MediaLimits = MediaLimits {
@@ -299,12 +299,12 @@ fn the_best_of_several_are_those_of_the_highest_mean() {
         generated("poor", &[-9.0]),
     ];
     let answer = Answer { outcomes, timings: Timings::default(), batch_rows: 1 };
-    let told = Told::new(answer, 2, 3).unwrap();
-    let texts: Vec<_> = told.texts.iter().map(|text| (text.index, text.text.as_str())).collect();
+    let chosen = Chosen::new(answer, 2, 3).unwrap();
+    let texts: Vec<_> = chosen.texts.iter().map(|text| (text.index, text.text.as_str())).collect();
     assert_eq!(texts, [(0, "best"), (1, "long"), (2, "fine"), (3, "poor")]);
     // Two prompts, each read once; every text was generated.
     assert_eq!(
-        json!(told.usage),
+        json!(chosen.usage),
         json!({"prompt_tokens": 6, "completion_tokens": 8, "total_tokens": 14})
     );
 }

@@ -7,6 +7,7 @@
 mod json;
 mod media;
 mod multipart;
+pub mod oip;
 mod params;
 mod schedule;
 

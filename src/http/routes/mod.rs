@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod metrics;
+pub mod oip;
 pub mod predict;
 pub mod probes;
 

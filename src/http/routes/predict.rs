@@ -42,8 +42,8 @@ async fn answer(mut call: Call, target: Target, request: Request) -> Result<Resp
     match call.predict(&model, parsed.payload, parsed.params).await? {
         Reply::Whole(whole) => Ok(answer::respond(&whole, call.ticket.id.as_str(), &model, list)?),
         Reply::Stream(pieces) => {
-            let script = stream::Native::new(call.ticket.id.clone(), model.card.clone(), list);
-            Ok(stream::respond(pieces, call.into_stream(model), script).await?)
+            let told = stream::native(&call.ticket, &model, list);
+            Ok(stream::respond(pieces, call.into_stream(model), told).await?)
         }
     }
 }

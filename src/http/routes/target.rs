@@ -35,7 +35,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
                     let (model, version) = parse::reference(value, "/model")?;
                     (target.model, target.version) = (Some(model), version);
                 }
-                _ => target.version = Some(once(target.version, version(value)?)?),
+                "version" => target.version = Some(once(target.version, version(value)?)?),
+                // A repository of Triton's: this server has one, whatever it is called.
+                _ => {}
             }
         }
         Ok(target)

@@ -13,10 +13,10 @@
 
 mod items;
 mod number;
-mod reader;
-mod strings;
-mod tensor;
-mod values;
+pub mod reader;
+pub mod strings;
+pub mod tensor;
+pub mod values;
 
 use crate::domain::{Kind, MediaLimits, ModelName, Payload, Problem};
 use crate::http::parse::{Collected, Said, clip, params, step};
@@ -27,7 +27,7 @@ pub use values::numbers;
 const INPUTS: &str = "exactly one of inputs, instances, image, text, audio";
 
 /// Items, and whether the caller sent them as a list.
-struct Found {
+pub struct Found {
     payload: Payload,
     list: bool,
 }

@@ -146,6 +146,51 @@ impl<'a> Reader<'a> {
         Ok(Cow::Owned(text))
     }
 
+    /// How far it was read: a place to come back to.
+    pub fn place(&self) -> usize {
+        self.at
+    }
+
+    /// The same text from an earlier place on.
+    pub fn back_to(&self, place: usize) -> Self {
+        Self { at: place, ..*self }
+    }
+
+    /// Passes over the next value. Of its form only quotes and brackets are looked at: whoever wants it
+    /// comes back to it.
+    pub fn skip(&mut self) -> Result<(), Problem> {
+        let mut open = 0_usize;
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.string()?;
+                }
+                Some(b'[' | b'{') => {
+                    open += 1;
+                    self.at += 1;
+                    continue;
+                }
+                Some(b']' | b'}') if open > 0 => {
+                    open -= 1;
+                    self.at += 1;
+                }
+                Some(b',' | b':') if open > 0 => {
+                    self.at += 1;
+                    continue;
+                }
+                Some(b',' | b':' | b']' | b'}') | None => return Err(self.syntax()),
+                Some(_) => {
+                    let rest = self.rest();
+                    let ends = |byte: &u8| b",:]}\" \n\r\t[{".contains(byte);
+                    self.at += rest.iter().position(ends).unwrap_or(rest.len());
+                }
+            }
+            if open == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     /// Calls `each` before every value of a list. It reads the value.
     pub fn list(
         &mut self,
@@ -345,6 +390,25 @@ mod tests {
         check(b"\"\xc3\"").unwrap();
         for length in 0..100 {
             check(format!("\"{}\\n{0}é\"", "x".repeat(length)).as_bytes()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_value_is_passed_over_and_read_later() {
+        let json = br#"[{"a]": [1, "\"}", {"b": null}], "c": true}, -1.5e3, "x", []]"#;
+        let mut reader = Reader::new(json);
+        let mut places = Vec::new();
+        reader
+            .list(|reader| {
+                places.push(reader.place());
+                reader.skip()
+            })
+            .unwrap();
+        reader.end().unwrap();
+        assert_eq!(places.len(), 4);
+        assert!((reader.back_to(places[1]).double().unwrap() + 1500.0).abs() < 1e-9);
+        for bad in [&b"[1"[..], b"]", b"{\"a", b"", b","] {
+            assert!(Reader::new(bad).skip().is_err(), "{bad:?}");
         }
     }
 

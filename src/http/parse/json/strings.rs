@@ -74,13 +74,17 @@ fn bytes(string: &str, prefix: &str, pointer: &str) -> Result<Bytes, Problem> {
     if base64.starts_with("http://") || base64.starts_with("https://") {
         return Err(refused("a URL", "nothing is fetched: send the bytes themselves"));
     }
-    let decoded = BASE64
-        .decode(base64)
-        .map_err(|_| refused("a string that is not base64", "base64 -w0 FILE writes it"))?;
+    let decoded = decoded(base64)
+        .ok_or_else(|| refused("a string that is not base64", "base64 -w0 FILE writes it"))?;
     if decoded.is_empty() {
         return Err(refused("no bytes", "send the bytes of the file"));
     }
-    Ok(Bytes::from(decoded))
+    Ok(decoded)
+}
+
+/// The bytes that base64 stands for.
+pub fn decoded(base64: &str) -> Option<Bytes> {
+    BASE64.decode(base64).ok().map(Bytes::from)
 }
 
 /// One string, as it is.

@@ -5,54 +5,44 @@ use crate::http::parse::clip;
 use crate::http::parse::json::fault;
 use crate::http::parse::json::reader::{Next, Reader};
 
-const DIMS_MAX: usize = 8;
+pub const DIMS_MAX: usize = 8;
 
-/// A tensor as its numbers come in. Sizes are learned from the first list of each depth; every
-/// later one must agree.
-pub struct Builder<'a> {
+/// Nested lists as they are read. Sizes are learned from the first list of each depth; every later one must
+/// agree.
+pub struct Nest<'a> {
     values_max: usize,
-    /// Where the tensor is in the document.
+    /// Where the outermost list is in the document.
     pointer: &'a str,
-    data: Vec<f32>,
-    /// How many values to make room for when the first one comes.
-    expected: usize,
+    /// Elements that have come.
+    count: usize,
     sizes: [Option<usize>; DIMS_MAX],
-    /// How many lists each number lies in, once one was seen.
+    /// How many lists each element lies in, once one was seen.
     depth: Option<usize>,
     /// The position within each list that is open now.
     at: Vec<usize>,
 }
 
-impl<'a> Builder<'a> {
-    /// `expected` values will come, or so; if it is right, they are never moved.
-    pub fn new(limits: &MediaLimits, pointer: &'a str, expected: usize) -> Self {
+impl<'a> Nest<'a> {
+    pub fn new(limits: &MediaLimits, pointer: &'a str) -> Self {
         let values_max = limits.tensor_values_max;
-        Self {
-            values_max,
-            pointer,
-            data: Vec::new(),
-            expected: expected.min(values_max),
-            sizes: [None; DIMS_MAX],
-            depth: None,
-            at: Vec::new(),
-        }
+        Self { values_max, pointer, count: 0, sizes: [None; DIMS_MAX], depth: None, at: Vec::new() }
     }
 
     /// A list begins.
-    pub fn open(&mut self) -> Result<(), Problem> {
+    fn open(&mut self) -> Result<(), Problem> {
         if self.at.len() == DIMS_MAX {
             let expected = format!("at most {DIMS_MAX} dimensions");
             return Err(self.wrong(&expected, "a deeper list", "flatten the lists"));
         }
         if self.depth == Some(self.at.len()) {
-            return Err(self.ragged("a list where other rows hold a number"));
+            return Err(self.ragged("a list where other rows hold a value"));
         }
         self.at.push(0);
         Ok(())
     }
 
     /// The innermost open list ends.
-    pub fn close(&mut self) -> Result<(), Problem> {
+    fn close(&mut self) -> Result<(), Problem> {
         let Some(count) = self.at.pop() else { return Ok(()) };
         let known = &mut self.sizes[self.at.len()];
         match *known {
@@ -63,8 +53,91 @@ impl<'a> Builder<'a> {
             }
             _ => *known = Some(count),
         }
-        self.advance(1);
+        self.advance();
         Ok(())
+    }
+
+    /// An element came; whether it is the first.
+    #[inline]
+    fn element(&mut self) -> Result<bool, Problem> {
+        let first = self.depth != Some(self.at.len());
+        if first {
+            if self.depth.is_some() {
+                return Err(self.ragged("a value where other rows hold a list"));
+            }
+            self.depth = Some(self.at.len());
+        }
+        if self.count >= self.values_max {
+            return Err(too_many(self.pointer, self.values_max));
+        }
+        self.count += 1;
+        self.advance();
+        Ok(first)
+    }
+
+    /// The sizes of the lists, the outermost first.
+    pub fn shape(&self) -> Vec<usize> {
+        self.sizes[..self.depth.unwrap_or(0)].iter().flatten().copied().collect()
+    }
+
+    /// Calls `each` before every element of a value, however deep it lies in lists. It reads the element.
+    pub fn read(
+        &mut self,
+        reader: &mut Reader<'_>,
+        each: &mut impl FnMut(&mut Reader<'_>, &Self) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        if reader.next()? == Next::List {
+            self.open()?;
+            // No deeper than `open` allows.
+            reader.list(|reader| self.read(reader, each))?;
+            return self.close();
+        }
+        each(reader, self)?;
+        self.element().map(drop)
+    }
+
+    fn advance(&mut self) {
+        if let Some(position) = self.at.last_mut() {
+            *position += 1;
+        }
+    }
+
+    fn ragged(&self, got: &str) -> Problem {
+        self.wrong("lists of equal lengths, of values alone", got, "pad the rows, or cut them")
+    }
+
+    /// A fault of the element that is read now.
+    #[cold]
+    pub fn wrong(&self, expected: &str, got: &str, hint: &str) -> Problem {
+        let steps = self.at.iter().map(|position| format!("/{position}"));
+        let pointer: String = std::iter::once(self.pointer.to_owned()).chain(steps).collect();
+        fault(&pointer, expected, got, hint)
+    }
+}
+
+/// A tensor as its numbers come in.
+pub struct Builder<'a> {
+    nest: Nest<'a>,
+    data: Vec<f32>,
+    /// How many values to make room for when the first one comes.
+    expected: usize,
+}
+
+impl<'a> Builder<'a> {
+    /// `expected` values will come, or so; if it is right, they are never moved.
+    pub fn new(limits: &MediaLimits, pointer: &'a str, expected: usize) -> Self {
+        let nest = Nest::new(limits, pointer);
+        Self { expected: expected.min(nest.values_max), nest, data: Vec::new() }
+    }
+
+    /// A list begins.
+    pub fn open(&mut self) -> Result<(), Problem> {
+        self.nest.open()
+    }
+
+    /// The innermost open list ends.
+    pub fn close(&mut self) -> Result<(), Problem> {
+        self.nest.close()
     }
 
     /// Whether no number has come yet.
@@ -88,7 +161,7 @@ impl<'a> Builder<'a> {
             _ => {
                 let got = reader.shown()?;
                 let hint = "a tensor holds numbers alone";
-                Err(self.wrong("a number, or a list of numbers", &got, hint))
+                Err(self.nest.wrong("a number, or a list of numbers", &got, hint))
             }
         }
     }
@@ -104,36 +177,21 @@ impl<'a> Builder<'a> {
 
     #[inline]
     fn push(&mut self, reader: &Reader<'_>, value: f32) -> Result<(), Problem> {
-        if self.depth != Some(self.at.len()) {
-            if self.depth.is_some() {
-                return Err(self.ragged("a number where other rows hold a list"));
-            }
-            self.depth = Some(self.at.len());
-            self.data.reserve_exact(self.expected);
-        }
-        if self.data.len() >= self.values_max {
-            return Err(too_many(self.pointer, self.values_max));
-        }
         if !value.is_finite() {
             return Err(self.too_great(reader)?);
         }
+        if self.nest.element()? {
+            self.data.reserve_exact(self.expected);
+        }
         self.data.push(value);
-        self.advance(1);
         Ok(())
     }
 
     /// All numbers have come.
     pub fn finish(self) -> Result<Tensor, Problem> {
-        let shape = self.sizes[..self.depth.unwrap_or(0)].iter().flatten().copied().collect();
-        let pointer = self.pointer;
+        let (shape, pointer) = (self.nest.shape(), self.nest.pointer);
         Tensor::new(shape, self.data)
             .ok_or_else(|| fault(pointer, "one number or more", "none", "send the values"))
-    }
-
-    fn advance(&mut self, count: usize) {
-        if let Some(position) = self.at.last_mut() {
-            *position += count;
-        }
     }
 
     #[cold]
@@ -142,18 +200,8 @@ impl<'a> Builder<'a> {
         if !double.is_finite() {
             return Err(reader.syntax());
         }
-        Ok(self.wrong("a number that a 32-bit float holds", &format!("{double:e}"), "scale it"))
-    }
-
-    fn ragged(&self, got: &str) -> Problem {
-        self.wrong("lists of equal lengths, of numbers alone", got, "pad the rows, or cut them")
-    }
-
-    #[cold]
-    fn wrong(&self, expected: &str, got: &str, hint: &str) -> Problem {
-        let steps = self.at.iter().map(|position| format!("/{position}"));
-        let pointer: String = std::iter::once(self.pointer.to_owned()).chain(steps).collect();
-        fault(&pointer, expected, got, hint)
+        let expected = "a number that a 32-bit float holds";
+        Ok(self.nest.wrong(expected, &format!("{double:e}"), "scale it"))
     }
 }
 

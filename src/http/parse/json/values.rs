@@ -23,7 +23,8 @@ pub fn parameters(reader: &mut Reader<'_>, params: &mut Collected) -> Result<(),
     })
 }
 
-fn value(reader: &mut Reader<'_>, pointer: &str) -> Result<ParamValue, Problem> {
+/// One value.
+pub fn value(reader: &mut Reader<'_>, pointer: &str) -> Result<ParamValue, Problem> {
     match reader.next()? {
         Next::Boolean => reader.boolean().map(ParamValue::Bool),
         Next::Number => reader.double().map(ParamValue::Number),

@@ -1,0 +1,180 @@
+//! Triton's generate extension: a text in, a text out, whole or piece by piece.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::domain::{
+    Answer, Card, Finish, Fragment, Item, Kind, ModelName, Outcome, ParamValue, Params, Payload,
+    Piece, Problem,
+};
+use crate::engine::Reply;
+use crate::http::call::Call;
+use crate::http::error::Failure;
+use crate::http::parse::oip::body::{self, Generate};
+use crate::http::routes::target::Target;
+use crate::http::stream::{self, Told};
+use crate::http::ticket::Ticket;
+use crate::http::{App, answer};
+use crate::oip;
+use crate::registry::Model;
+
+/// `POST /v2/models/{model}/generate`.
+pub async fn whole(
+    State(app): State<Arc<App>>,
+    Extension(ticket): Extension<Arc<Ticket>>,
+    target: Target,
+    request: Request,
+) -> Result<Response, Failure> {
+    let call = Call::begin(app, ticket, request.headers())?;
+    call.within(answer(call.clone(), target, request, false)).await
+}
+
+/// `POST /v2/models/{model}/generate_stream`: server-sent events.
+pub async fn streamed(
+    State(app): State<Arc<App>>,
+    Extension(ticket): Extension<Arc<Ticket>>,
+    target: Target,
+    request: Request,
+) -> Result<Response, Failure> {
+    let call = Call::begin(app, ticket, request.headers())?;
+    call.within(answer(call.clone(), target, request, true)).await
+}
+
+async fn answer(
+    mut call: Call,
+    target: Target,
+    request: Request,
+    streams: bool,
+) -> Result<Response, Failure> {
+    let version = target.version;
+    let model = call.model(&target.named()?, version)?;
+    if model.card.task != "text-generation" {
+        return Err(no_generator(&model.card).into());
+    }
+    let (head, body) = request.into_parts();
+    let (bytes, _share) = call.body(&head.headers, body).await?;
+    let Generate { id, text, params } = body::generate(&bytes)?;
+    let params = with_stream(params, streams)?;
+    let payload = Payload::single(Item::Text(text), "/text_input");
+    let id = id.unwrap_or_else(|| call.ticket.id.as_str().to_owned());
+    match call.predict(&model, payload, params).await? {
+        Reply::Whole(whole) => {
+            let generated = Generated::of(&whole, &model.card, &id)?;
+            let mut response = Json(generated).into_response();
+            answer::receipt(response.headers_mut(), &model.card);
+            Ok(response)
+        }
+        Reply::Stream(pieces) => {
+            let told = teller(Arc::clone(&model), id);
+            Ok(stream::respond(pieces, call.into_stream(model), told).await?)
+        }
+    }
+}
+
+/// `stream` is the route's to say.
+fn with_stream(mut params: Params, streams: bool) -> Result<Params, Problem> {
+    params.refuse(&oip::NO_PLACE, oip::NO_PLACE_HINT)?;
+    let pointer = "/parameters/stream".to_owned();
+    let said = params.split_off(&["stream"]);
+    let mut reader = said.reader();
+    let asked = reader.flag("stream").unwrap_or(streams);
+    reader.finish()?;
+    if asked != streams {
+        return Err(Problem::fault(
+            Kind::InvalidInput,
+            pointer,
+            streams.to_string(),
+            asked.to_string(),
+            "POST to generate for a whole text, to generate_stream for a stream",
+        ));
+    }
+    params.insert("stream", ParamValue::Bool(streams), pointer);
+    Ok(params)
+}
+
+fn no_generator(card: &Card) -> Problem {
+    let expected = "a model that goes on from a text";
+    let got = format!("{}, whose task is {}", card.name, card.task);
+    let hint = "POST tensors to /v2/models/{model}/infer";
+    Problem::fault(Kind::InvalidInput, "/model", expected, got, hint)
+}
+
+/// A text, whole.
+#[derive(Serialize)]
+struct Generated<'a> {
+    id: &'a str,
+    model_name: &'a ModelName,
+    model_version: String,
+    text_output: &'a str,
+    details: Details,
+}
+
+#[derive(Serialize)]
+struct Details {
+    finish_reason: &'static str,
+    prompt_tokens: usize,
+    completion_tokens: usize,
+    seed: u64,
+}
+
+impl<'a> Generated<'a> {
+    fn of(answer: &'a Answer, card: &'a Card, id: &'a str) -> Result<Self, Problem> {
+        match answer.outcomes.first() {
+            Some(Outcome::Generated {
+                text,
+                finish_reason,
+                prompt_tokens,
+                completion_tokens,
+                seed,
+                ..
+            }) => Ok(Self {
+                id,
+                model_name: &card.name,
+                model_version: card.version.to_string(),
+                text_output: text,
+                details: Details {
+                    finish_reason: match finish_reason {
+                        Finish::Stop => "stop_sequence",
+                        Finish::Length => "length",
+                    },
+                    prompt_tokens: *prompt_tokens,
+                    completion_tokens: *completion_tokens,
+                    seed: *seed,
+                },
+            }),
+            _ => Err(Problem::new(Kind::Internal, "the model's answer is not usable")),
+        }
+    }
+}
+
+/// How a stream is told: each piece is a document with its text; the last has none, and the details.
+fn teller(
+    model: Arc<Model>,
+    id: String,
+) -> impl Fn(Piece) -> Result<Told, Problem> + Send + 'static {
+    move |piece| {
+        let card = &model.card;
+        match piece {
+            Piece::Text(Fragment { text, .. }) => Ok(Told::Event(
+                json!({
+                    "id": id,
+                    "model_name": card.name,
+                    "model_version": card.version.to_string(),
+                    "text_output": text,
+                })
+                .to_string(),
+            )),
+            Piece::End(answer) => {
+                let last = Generated { text_output: "", ..Generated::of(&answer, card, &id)? };
+                let broken = |_| Problem::new(Kind::Internal, "the model's answer is not usable");
+                let last = serde_json::to_string(&last).map_err(broken)?;
+                Ok(Told::Last(vec![last], answer.timings))
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The Open Inference Protocol v2 (KServe), with Triton's extensions, apart from any wire: what a request's
+//! tensors mean to a model, and what tensors an answer is. REST ([`crate::http`]) and gRPC bring their own
+//! reading and writing, and nothing else.
+//!
+//! ```text
+//! tensors ─ input::payload ─► Payload ─ engine ─► Answer ─ output::tensors ─► tensors
+//! ```
+
+mod config;
+mod input;
+mod metadata;
+mod numbers;
+mod output;
+mod repository;
+mod request;
+mod statistics;
+
+pub use config::{InstanceGroup, ModelConfig, TensorConfig};
+pub use input::{Input, Values, check_shape, payload};
+pub use metadata::{EXTENSIONS, ModelMetadata, PLATFORM, TensorMetadata, versions};
+pub use numbers::rounded;
+pub use output::{Output, Receipt, Wanted, Written, check_wanted, tensors};
+pub use repository::{IndexEntry, index};
+pub use request::{Asked, InferRequest};
+pub use statistics::{BatchStatistics, DurationStatistic, ModelStatistics, statistics};
+
+/// Parameters of a generation whose results are no tensors.
+pub const NO_PLACE: [&str; 2] = ["n", "logprobs"];
+/// How that is mended.
+pub const NO_PLACE_HINT: &str = "send a row for each text; /v1/completions shows probabilities";
+
+/// Tensors that a request may bring, or ask for.
+pub const TENSORS_MAX: usize = 64;
+/// Dimensions of a tensor.
+pub const DIMS_MAX: usize = 8;
+/// Bytes of a tensor's name.
+pub const NAME_BYTES_MAX: usize = 256;
