@@ -163,19 +163,19 @@ impl Server {
         }
         let (stage, watching) = watch::channel(Stage::Serving);
         let directory = TempDir::new().unwrap();
-        let state = Arc::new(Database::open(directory.path()).unwrap());
+        let database = Arc::new(Database::open(directory.path()).unwrap());
         let repository = Arc::new(Repository::new(Sources {
             registry: Arc::clone(&registry),
             stores: Vec::new(),
             engine: Arc::new(Engine::start(1).unwrap()),
-            state: Arc::clone(&state),
+            state: Arc::clone(&database),
             placement: Box::new(|_| unreachable!("no store holds a model")),
         }));
         let app = Arc::new(App::new(Parts {
             registry: Arc::clone(&registry),
             repository,
             access,
-            state,
+            state: database,
             logging: Logging::default(),
             metrics: Metrics::default(),
             limits,

@@ -137,7 +137,7 @@ chunks = list(chat(max_tokens=12, stream=True, stream_options={"include_usage": 
 assert (chunks[0].choices[0].delta.role, chunks[0].choices[0].delta.content) == ("assistant", "")
 assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1]) == chat(max_tokens=12).choices[0].message.content
 assert chunks[-2].choices[0].finish_reason == "length" and chunks[-1].usage.total_tokens == 28
-with client.chat.completions.stream(model="kjv", messages=turns, max_tokens=6) as stream:
+with client.chat.completions.stream(model="kjv", messages=turns, max_tokens=500, stop=[",", ".", ":", ";"]) as stream:
     events = [event for event in stream if event.type == "content.delta"]
     assert "".join(event.delta for event in events) == stream.get_final_completion().choices[0].message.content
 

@@ -11,7 +11,7 @@ use crate::http::answer;
 use crate::http::call::Call;
 use crate::http::openai::document::Named;
 use crate::http::openai::sampling::Sampling;
-use crate::http::openai::shape::{Body, Head, Usage};
+use crate::http::openai::shape::{Body, Head, Spent, Usage};
 use crate::http::stream::{self, Told};
 use crate::registry::Model;
 
@@ -76,7 +76,7 @@ pub async fn answer<F: Form>(
             let timings = answer.timings;
             let chosen = Chosen::new(answer, n, best_of)?;
             let choices = chosen.texts.into_iter().map(|text| F::whole(text.with(logprobs)));
-            let (choices, usage) = (choices.collect(), Some(Some(chosen.usage)));
+            let (choices, usage) = (choices.collect(), Spent::Known(chosen.usage));
             let json = answer::text(&Body { head: &head, choices, usage })?;
             Ok(answer::whole(json, timings, &model.card))
         }
@@ -167,14 +167,10 @@ struct Chunks<F: Form> {
 
 impl<F: Form> Chunks<F> {
     fn event(&self, choice: F::Choice) -> Result<String, Problem> {
-        self.body(vec![choice], self.include_usage.then_some(None))
+        self.body(vec![choice], if self.include_usage { Spent::Later } else { Spent::Unasked })
     }
 
-    fn body(
-        &self,
-        choices: Vec<F::Choice>,
-        usage: Option<Option<Usage>>,
-    ) -> Result<String, Problem> {
+    fn body(&self, choices: Vec<F::Choice>, usage: Spent) -> Result<String, Problem> {
         answer::text(&Body { head: &self.head, choices, usage })
     }
 }
@@ -207,7 +203,7 @@ impl<F: Form> Chunks<F> {
             events.push(self.event((self.form)(Text { index, finish, ..Text::default() }))?);
         }
         if self.include_usage {
-            events.push(self.body(Vec::new(), Some(Some(usage)))?);
+            events.push(self.body(Vec::new(), Spent::Known(usage))?);
         }
         events.push("[DONE]".to_owned());
         Ok(())

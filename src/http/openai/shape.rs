@@ -60,7 +60,23 @@ pub struct Body<'a, C> {
     #[serde(flatten)]
     pub head: &'a Head,
     pub choices: Vec<C>,
-    /// Absent from events where nobody asked for it; there null until the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Option<Usage>>,
+    #[serde(skip_serializing_if = "Spent::is_unasked")]
+    pub usage: Spent,
+}
+
+/// Where an answer says what it took.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub enum Spent {
+    /// In events of a stream that nobody asked it of: the key is absent.
+    Unasked,
+    /// In events before the last: null.
+    Later,
+    Known(Usage),
+}
+
+impl Spent {
+    fn is_unasked(&self) -> bool {
+        matches!(self, Self::Unasked)
+    }
 }
