@@ -35,7 +35,9 @@ impl Leaning {
     /// Remembers tokens of a prompt.
     pub fn read(&mut self, tokens: &[TokenId]) {
         if differs(self.repetition, 1.0) {
-            tokens.iter().for_each(|&token| *entry(&mut self.seen, token) = true);
+            for &token in tokens {
+                *entry(&mut self.seen, token) = true;
+            }
         }
     }
 

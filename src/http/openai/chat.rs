@@ -14,7 +14,7 @@ use crate::http::call::Call;
 use crate::http::error::Failure;
 use crate::http::openai::document::{self, Document, GENERATION, Named};
 use crate::http::openai::fields;
-use crate::http::openai::generation::{self, Form, Text, Wanted};
+use crate::http::openai::generation::{self, Form, Wanted, Written};
 use crate::http::openai::logprobs::Nested;
 use crate::http::openai::sampling::Sampling;
 use crate::http::parse::{self, Next, Reader, fault};
@@ -277,14 +277,14 @@ impl Form for Chat {
     const OBJECT: &'static str = "chat.completion";
     const CHUNK: &'static str = "chat.completion.chunk";
 
-    fn whole(text: Text) -> Choice {
-        let Text { index, text, tokens, finish } = text;
+    fn whole(text: Written) -> Choice {
+        let Written { index, text, tokens, finish } = text;
         let said = Said::Message { role: ASSISTANT, content: text, refusal: None };
         Choice { index, said, logprobs: tokens.map(Nested::new), finish_reason: finish }
     }
 
-    fn part(text: Text) -> Choice {
-        let Text { index, text, tokens, finish } = text;
+    fn part(text: Written) -> Choice {
+        let Written { index, text, tokens, finish } = text;
         let content = finish.is_none().then_some(text);
         let said = Said::Delta(Delta { role: None, content });
         Choice { index, said, logprobs: tokens.map(Nested::new), finish_reason: finish }

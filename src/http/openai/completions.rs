@@ -12,7 +12,7 @@ use crate::http::App;
 use crate::http::call::Call;
 use crate::http::error::Failure;
 use crate::http::openai::document::{self, Document, GENERATION, Named};
-use crate::http::openai::generation::{self, Form, Text, Wanted};
+use crate::http::openai::generation::{self, Form, Wanted, Written};
 use crate::http::openai::logprobs::Listed;
 use crate::http::openai::sampling::{Sampling, TEXTS_MAX};
 use crate::http::openai::{fields, prompts};
@@ -92,13 +92,9 @@ impl Own {
         check_best_of(best_of, n, sampling.stream)?;
         let at = if self.best_of.is_some() { "/best_of" } else { "/n" };
         sampling.put_integer("n", best_of, at);
-        match self.max_tokens {
-            Some(most) => sampling.put_integer("max_tokens", most, "/max_tokens"),
-            None => {
-                let most = MAX_TOKENS_DEFAULT.min(limits.generated_tokens_max);
-                sampling.put_integer("max_tokens", u32::try_from(most).unwrap_or(1), "/max_tokens");
-            }
-        }
+        let default = MAX_TOKENS_DEFAULT.min(limits.generated_tokens_max);
+        let most = self.max_tokens.or(u32::try_from(default).ok()).unwrap_or(1);
+        sampling.put_integer("max_tokens", most, "/max_tokens");
         if self.echo {
             sampling.put("echo", ParamValue::Bool(true), "/echo");
         }
@@ -142,12 +138,12 @@ impl Form for Completion {
     const OBJECT: &'static str = "text_completion";
     const CHUNK: &'static str = "text_completion";
 
-    fn whole(text: Text) -> Choice {
-        let Text { index, text, tokens, finish } = text;
+    fn whole(text: Written) -> Choice {
+        let Written { index, text, tokens, finish } = text;
         Choice { text, index, logprobs: tokens.map(Listed::new), finish_reason: finish }
     }
 
-    fn part(text: Text) -> Choice {
+    fn part(text: Written) -> Choice {
         Self::whole(text)
     }
 }

@@ -168,7 +168,9 @@ pub fn shortened(mut vector: Vec<f32>, dimensions: Option<usize>) -> Vec<f32> {
     let length = length(&vector);
     if normalised && length > 0.0 {
         #[expect(clippy::cast_possible_truncation, reason = "back to what it was")]
-        vector.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+        for value in &mut vector {
+            *value = (f64::from(*value) / length) as f32;
+        }
     }
     vector
 }

@@ -30,7 +30,7 @@ pub struct Wanted {
 
 /// One text.
 #[derive(Default)]
-pub struct Text {
+pub struct Written {
     pub index: usize,
     pub text: String,
     /// Where they are shown.
@@ -48,8 +48,8 @@ pub trait Form: Send + 'static {
     /// The same of a stream's events.
     const CHUNK: &'static str;
 
-    fn whole(text: Text) -> Self::Choice;
-    fn part(text: Text) -> Self::Choice;
+    fn whole(text: Written) -> Self::Choice;
+    fn part(text: Written) -> Self::Choice;
 
     /// What comes before a text's first piece.
     fn begin(_index: usize) -> Option<Self::Choice> {
@@ -89,7 +89,7 @@ pub async fn answer<F: Form>(
     }
 }
 
-impl Text {
+impl Written {
     /// With the probabilities where they are shown, and without them where they only served to choose.
     fn with(self, logprobs: bool) -> Self {
         Self { tokens: self.tokens.filter(|_| logprobs), ..self }
@@ -98,7 +98,7 @@ impl Text {
 
 /// The texts of an answer that are shown, and what all of them took.
 pub struct Chosen {
-    pub texts: Vec<Text>,
+    pub texts: Vec<Written>,
     pub usage: Usage,
 }
 
@@ -110,7 +110,7 @@ impl Chosen {
     /// [`Kind::Internal`](crate::domain::Kind::Internal) when the answer is not one of texts.
     pub fn new(answer: Answer, n: usize, best_of: usize) -> Result<Self, Problem> {
         let mut chosen = Self { texts: Vec::new(), usage: Usage::default() };
-        let mut rivals: Vec<(f64, Text)> = Vec::new();
+        let mut rivals: Vec<(f64, Written)> = Vec::new();
         for (at, outcome) in answer.outcomes.into_iter().enumerate() {
             let Outcome::Generated {
                 text,
@@ -129,7 +129,7 @@ impl Chosen {
             chosen.usage.completion_tokens += completion_tokens;
             let merit = if n < best_of { mean(&tokens, completion_tokens) } else { 0.0 };
             let (tokens, finish) = (Some(tokens), Some(finish_reason));
-            rivals.push((merit, Text { index: 0, text, tokens, finish }));
+            rivals.push((merit, Written { index: 0, text, tokens, finish }));
             if rivals.len() == best_of {
                 rivals.sort_by(|a, b| b.0.total_cmp(&a.0));
                 chosen.texts.extend(rivals.drain(..).take(n).map(|(_, text)| text));
@@ -162,7 +162,7 @@ struct Chunks<F: Form> {
     texts: usize,
     /// Of each.
     n: usize,
-    form: fn(Text) -> F::Choice,
+    form: fn(Written) -> F::Choice,
 }
 
 impl<F: Form> Chunks<F> {
@@ -186,7 +186,12 @@ impl<F: Form> Chunks<F> {
         match piece {
             Piece::Text(Fragment { index, text, tokens }) => {
                 let tokens = self.logprobs.then_some(tokens);
-                events.push(self.event((self.form)(Text { index, text, tokens, finish: None }))?);
+                events.push(self.event((self.form)(Written {
+                    index,
+                    text,
+                    tokens,
+                    finish: None,
+                }))?);
                 Ok(Told::Events(events))
             }
             Piece::End(answer) => {
@@ -199,8 +204,12 @@ impl<F: Form> Chunks<F> {
 
     fn end(&self, answer: Answer, events: &mut Vec<String>) -> Result<(), Problem> {
         let Chosen { texts, usage } = Chosen::new(answer, self.n, self.n)?;
-        for Text { index, finish, .. } in texts {
-            events.push(self.event((self.form)(Text { index, finish, ..Text::default() }))?);
+        for Written { index, finish, .. } in texts {
+            events.push(self.event((self.form)(Written {
+                index,
+                finish,
+                ..Written::default()
+            }))?);
         }
         if self.include_usage {
             events.push(self.body(Vec::new(), Spent::Known(usage))?);

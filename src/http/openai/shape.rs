@@ -48,6 +48,7 @@ fn now() -> u64 {
 
 /// What an answer took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_field_names, reason = "as clients read them")]
 pub struct Usage {
     pub prompt_tokens: usize,
     pub completion_tokens: usize,
