@@ -70,6 +70,27 @@ pub enum Finish {
     Length,
 }
 
+/// An entry of the vocabulary, and how likely the network held it to be.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Token {
+    pub id: u32,
+    /// Its text by itself: U+FFFD where it is only a part of a character.
+    pub text: String,
+    /// The natural logarithm of its probability; none for what nothing came before.
+    pub logprob: Option<f64>,
+}
+
+/// A token of a text, and the tokens that were likeliest in its place.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScoredToken {
+    #[serde(flatten)]
+    pub token: Token,
+    /// Where it begins: characters of the text before it.
+    pub offset: usize,
+    /// Best first; as many as were asked for.
+    pub top: Vec<Token>,
+}
+
 /// The result for one item of the payload.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -83,9 +104,12 @@ pub enum Outcome {
     },
     /// Regression, in the order of the signature.
     Values { values: Vec<f32> },
-    /// Generation: the new text, without the prompt.
+    /// Generation: the new text, behind the prompt where an echo of it was asked for.
     Generated {
         text: String,
+        /// The tokens of the text, where their probabilities were asked for.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        tokens: Vec<ScoredToken>,
         finish_reason: Finish,
         prompt_tokens: usize,
         completion_tokens: usize,
@@ -137,7 +161,7 @@ pub struct TokenTimings {
     pub between: Option<Duration>,
 }
 
-/// One outcome per item, in order.
+/// One outcome per item, in order; of a generation as many as were asked for, side by side.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     pub outcomes: Vec<Outcome>,
@@ -146,9 +170,19 @@ pub struct Answer {
     pub batch_rows: usize,
 }
 
+/// What one text of a streamed answer has more of.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fragment {
+    /// Which of the answer's outcomes goes on.
+    pub index: usize,
+    pub text: String,
+    /// The tokens that begin in it, where their probabilities were asked for.
+    pub tokens: Vec<ScoredToken>,
+}
+
 /// A part of a streamed answer: the last piece is the whole answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Piece {
-    Text(String),
+    Text(Fragment),
     End(Answer),
 }

@@ -13,7 +13,8 @@ mod priority;
 mod problem;
 
 pub use answer::{
-    Answer, Class, Evidence, Finish, Outcome, Piece, Scores, Segment, Timings, TokenTimings, Word,
+    Answer, Class, Evidence, Finish, Fragment, Outcome, Piece, ScoredToken, Scores, Segment,
+    Timings, Token, TokenTimings, Word,
 };
 pub use card::{Card, State, Status, TensorSpec};
 pub use cpu::{CpuChoice, CpuLevel};

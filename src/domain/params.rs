@@ -14,6 +14,8 @@ pub enum ParamValue {
     Number(f64),
     Bool(bool),
     List(Vec<String>),
+    /// An object of numbers, in its order; no name occurs twice.
+    Numbers(Vec<(String, f64)>),
 }
 
 /// Parameters by name, each with the JSON pointer that an error names.
@@ -41,6 +43,18 @@ impl Params {
             values.extend(self.values.remove_entry(*name));
         }
         Self { values }
+    }
+
+    /// Refuses these: whoever asks could not be shown what they bring.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] for the first of them that is there.
+    pub fn refuse(&self, names: &[&str], hint: &str) -> Result<(), Problem> {
+        let found = names.iter().find_map(|&name| Some((name, self.pointer(name)?)));
+        found.map_or(Ok(()), |(name, pointer)| {
+            let expected = "only what this protocol can answer";
+            Err(Problem::fault(Kind::Unsupported, pointer, expected, name, hint))
+        })
     }
 
     /// Where one came from, as an error names it.
@@ -134,6 +148,33 @@ impl Reader<'_> {
         })
     }
 
+    /// At most `most` numbers within `range`, by token ids that are below `vocabulary`.
+    pub fn by_token(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        range: RangeInclusive<f64>,
+        vocabulary: usize,
+    ) -> Option<Vec<(u32, f64)>> {
+        let (low, high) = (range.start(), range.end());
+        let expected = format!(
+            "an object of at most {most} token ids from 0 to {}, each with a number from {low} to {high}",
+            vocabulary.saturating_sub(1)
+        );
+        let known = |id: &str| {
+            let digits = id.bytes().all(|byte| byte.is_ascii_digit());
+            id.parse().ok().filter(|&id: &u32| digits && (id as usize) < vocabulary)
+        };
+        self.read(name, &expected, |value| match value {
+            ParamValue::Numbers(pairs) if pairs.len() <= most => pairs
+                .iter()
+                .map(|(id, number)| Some((known(id)?, *number)))
+                .collect::<Option<Vec<_>>>()
+                .filter(|pairs| pairs.iter().all(|(_, number)| range.contains(number))),
+            _ => None,
+        })
+    }
+
     /// Refuses what nobody asked for.
     ///
     /// # Errors
@@ -194,6 +235,7 @@ impl Reader<'_> {
             ParamValue::Number(n) => n.to_string(),
             ParamValue::Bool(flag) => flag.to_string(),
             ParamValue::List(items) => format!("a list of {}", items.len()),
+            ParamValue::Numbers(pairs) => format!("an object of {}", pairs.len()),
         };
         self.faults.push(Fault {
             pointer: pointer.clone(),

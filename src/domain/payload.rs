@@ -76,6 +76,8 @@ pub enum Item {
     Audio(Bytes),
     Text(String),
     Tensor(Tensor),
+    /// A text as its tokens' ids, in the vocabulary of the model that is asked.
+    Tokens(Vec<u32>),
     /// Bytes whose sender did not say what they are: each model takes them for the media it reads.
     Opaque(Bytes),
 }
@@ -89,6 +91,7 @@ impl Item {
             Item::Audio(_) => "audio",
             Item::Text(_) => "text",
             Item::Tensor(_) => "a tensor",
+            Item::Tokens(_) => "token ids",
             Item::Opaque(_) => "bytes of no stated type",
         }
     }

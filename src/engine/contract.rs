@@ -173,6 +173,9 @@ pub trait Language: Send + Sync + 'static {
     /// the rest has come.
     fn text(&self, tokens: &[TokenId]) -> String;
 
+    /// Ids that there are: each is below this.
+    fn size(&self) -> usize;
+
     /// The token that ends a text, where the vocabulary has one.
     fn end(&self) -> Option<TokenId>;
 }

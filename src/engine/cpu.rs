@@ -21,6 +21,7 @@ pub fn is_light(item: &Item) -> bool {
     match item {
         Item::Tensor(tensor) => tensor.data().len() <= LIGHT_VALUES_MAX,
         Item::Text(text) => text.len() <= LIGHT_BYTES_MAX,
+        Item::Tokens(ids) => ids.len() <= LIGHT_VALUES_MAX,
         Item::Image(_) | Item::Audio(_) | Item::Opaque(_) => false,
     }
 }

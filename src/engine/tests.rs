@@ -379,6 +379,10 @@ impl Language for Letters {
         tokens.iter().filter_map(|&t| char::from_u32(t + u32::from(b'a'))).collect()
     }
 
+    fn size(&self) -> usize {
+        26
+    }
+
     fn end(&self) -> Option<TokenId> {
         None
     }
@@ -443,7 +447,7 @@ async fn a_stream_is_the_whole_answer_in_pieces() {
     let joined: String = texts
         .iter()
         .map(|piece| match piece {
-            Piece::Text(text) => text.as_str(),
+            Piece::Text(fragment) => fragment.text.as_str(),
             Piece::End(_) => panic!("an end in the middle"),
         })
         .collect();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tonic::metadata::MetadataMap;
 
-use crate::domain::{Kind, ModelName, Outcome, Piece, Problem, Version};
+use crate::domain::{Fragment, Kind, ModelName, Outcome, Piece, Problem, Version};
 use crate::engine::{Reply, Request};
 use crate::grpc::gate::Asker;
 use crate::grpc::pb::infer_parameter::ParameterChoice;
@@ -163,10 +163,16 @@ impl Told {
     fn piece(&self, piece: Piece, final_too: bool) -> Result<ModelInferResponse, Problem> {
         let card = &self.model.card;
         let told = match piece {
-            Piece::Text(text) => {
+            Piece::Text(Fragment { index, text, .. }) => {
                 let name = card.outputs.first().map_or("text_output", |output| &output.name);
                 let output = Output::text(name, text, self.asked.binary);
-                return Ok(with_final(response::infer(vec![output], card, &self.id, None), false));
+                let mut told = response::infer(vec![output], card, &self.id, None);
+                if index > 0 {
+                    let index = i64::try_from(index).unwrap_or(i64::MAX);
+                    let index = response::parameter(ParameterChoice::Int64Param(index));
+                    told.parameters.insert("maas_index".to_owned(), index);
+                }
+                return Ok(with_final(told, false));
             }
             Piece::End(mut answer) => {
                 let receipt = Receipt::of(&answer, card);

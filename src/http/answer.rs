@@ -53,13 +53,13 @@ enum Results<'a> {
     List { results: &'a [Outcome] },
 }
 
-/// The JSON of an answer. A list was asked for with a list, even of one item.
+/// The JSON of an answer. A list was asked for with a list, even of one item, or with several texts of one.
 ///
 /// # Errors
 /// [`Kind::Internal`] when a model answered with no outcome, or with something that is no JSON.
 pub fn json(answer: &Answer, id: &str, card: &Card, list: bool) -> Result<String, Problem> {
     let results = match answer.outcomes.first() {
-        Some(outcome) if !list => Results::One(outcome),
+        Some(outcome) if !list && answer.outcomes.len() == 1 => Results::One(outcome),
         Some(_) => Results::List { results: &answer.outcomes },
         None => return Err(unusable()),
     };
@@ -93,10 +93,14 @@ pub fn text(body: &impl Serialize) -> Result<String, Problem> {
 /// # Errors
 /// As [`json`].
 pub fn respond(answer: &Answer, id: &str, model: &Model, list: bool) -> Result<Response, Problem> {
-    let json = json(answer, id, &model.card, list)?;
+    Ok(whole(json(answer, id, &model.card, list)?, answer.timings, &model.card))
+}
+
+/// A whole answer whose body is written, with its receipt.
+pub fn whole(json: String, timings: Timings, card: &Card) -> Response {
     let mut response = ([(header::CONTENT_TYPE, "application/json")], json).into_response();
-    label(response.headers_mut(), answer.timings, &model.card);
-    Ok(response)
+    label(response.headers_mut(), timings, card);
+    response
 }
 
 /// The headers of a whole answer: which package gave it, and where the time went.

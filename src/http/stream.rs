@@ -1,5 +1,6 @@
 //! Streamed answers, as server-sent events.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,10 +8,10 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{self, BoxStream, Stream, StreamExt};
-use serde_json::json;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use serde::Serialize;
 
-use crate::domain::{Kind, Piece, Problem, Timings};
+use crate::domain::{Fragment, Kind, Piece, Problem, ScoredToken, Timings};
 use crate::http::App;
 use crate::http::error::Shown;
 use crate::http::ticket::Ticket;
@@ -37,18 +38,23 @@ pub struct Context {
 /// What a piece is told as.
 pub enum Told {
     Event(String),
+    Events(Vec<String>),
     /// The end: the answer's timings go to the log and the metrics.
-    Last(String, Timings),
+    Last(Vec<String>, Timings),
 }
 
 /// How a protocol tells a piece.
-type Teller = Box<dyn Fn(Piece) -> Result<Told, Problem> + Send>;
+type Teller = Box<dyn FnMut(Piece) -> Result<Told, Problem> + Send>;
 
 /// A stream under way.
 struct Flow {
     pieces: Pieces,
     context: Context,
     tell: Teller,
+    /// Events that are not sent yet.
+    ready: VecDeque<String>,
+    /// Whether nothing comes after those, whatever the model still sends.
+    over: bool,
 }
 
 /// Answers with a stream. The first piece is awaited before the status is sent, so that a request
@@ -59,12 +65,15 @@ struct Flow {
 pub async fn respond(
     mut pieces: Pieces,
     context: Context,
-    tell: impl Fn(Piece) -> Result<Told, Problem> + Send + 'static,
+    tell: impl FnMut(Piece) -> Result<Told, Problem> + Send + 'static,
 ) -> Result<Response, Problem> {
     let first = next(&mut pieces, &context).await?;
     let card = context.model.card.clone();
-    let flow = Flow { pieces, context, tell: Box::new(tell) };
-    let events = Sse::new(events(first, flow)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    let (tell, ready) = (Box::new(tell), VecDeque::new());
+    let mut flow = Flow { pieces, context, tell, ready, over: false };
+    flow.take(Ok(first));
+    let events = stream::unfold(flow, Flow::event);
+    let events = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     let mut response = events.into_response();
     let headers = response.headers_mut();
     let utf8 = HeaderValue::from_static("text/event-stream; charset=utf-8");
@@ -74,20 +83,6 @@ pub async fn respond(
     answer::receipt(headers, &card);
     response.extensions_mut().insert(Streamed);
     Ok(response)
-}
-
-/// One event a piece. Ends after the first end or problem, whatever the model still sends.
-fn events(first: Piece, flow: Flow) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold(Some((Some(Ok(first)), flow)), |state| async {
-        let (ready, mut flow) = state?;
-        let piece = match ready {
-            Some(piece) => piece,
-            None => next(&mut flow.pieces, &flow.context).await,
-        };
-        let (data, last) = flow.render(piece);
-        let state = (!last).then_some((None, flow));
-        Some((Ok(Event::default().data(data)), state))
-    })
 }
 
 /// The next piece; late, cut off or missing ones are problems.
@@ -103,23 +98,55 @@ async fn next(pieces: &mut Pieces, context: &Context) -> Result<Piece, Problem> 
 }
 
 impl Flow {
-    /// A piece as its event's data, and whether it is the last.
-    fn render(&self, piece: Result<Piece, Problem>) -> (String, bool) {
+    /// The next event, and the stream as it is then.
+    async fn event(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        loop {
+            if let Some(data) = self.ready.pop_front() {
+                return Some((Ok(Event::default().data(data)), self));
+            }
+            if self.over {
+                return None;
+            }
+            let piece = next(&mut self.pieces, &self.context).await;
+            self.take(piece);
+        }
+    }
+
+    /// Tells what came. The end and a problem are the last of it.
+    fn take(&mut self, piece: Result<Piece, Problem>) {
         let ticket = &self.context.ticket;
-        match piece.and_then(&self.tell) {
-            Ok(Told::Event(data)) => (data, false),
-            Ok(Told::Last(data, timings)) => {
+        match piece.and_then(&mut self.tell) {
+            Ok(Told::Event(data)) => self.ready.push_back(data),
+            Ok(Told::Events(events)) => self.ready.extend(events),
+            Ok(Told::Last(events, timings)) => {
                 ticket.set_timings(timings);
                 ticket.succeeded();
-                (data, true)
+                self.ready.extend(events);
+                self.over = true;
             }
             Err(problem) => {
                 ticket.failed(problem.kind);
                 let shown = Shown::plain(error::status(problem.kind), ticket.id.as_str());
-                (ticket.face.document(&problem, &shown), true)
+                self.ready.push_back(ticket.face.document(&problem, &shown));
+                self.over = true;
             }
         }
     }
+}
+
+/// More of one of the answer's texts: of the first, where it does not say which.
+#[derive(Serialize)]
+struct Part {
+    text: String,
+    #[serde(skip_serializing_if = "is_first")]
+    index: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tokens: Vec<ScoredToken>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_first(index: &usize) -> bool {
+    *index == 0
 }
 
 /// Pieces as the native API tells them: each with its text, the last is the whole answer.
@@ -130,10 +157,12 @@ pub fn native(
 ) -> impl Fn(Piece) -> Result<Told, Problem> + Send + 'static {
     let (id, model) = (ticket.id.clone(), Arc::clone(model));
     move |piece| match piece {
-        Piece::Text(text) => Ok(Told::Event(json!({ "text": text }).to_string())),
+        Piece::Text(Fragment { index, text, tokens }) => {
+            answer::text(&Part { text, index, tokens }).map(Told::Event)
+        }
         Piece::End(whole) => {
             let json = answer::json(&whole, id.as_str(), &model.card, list)?;
-            Ok(Told::Last(json, whole.timings))
+            Ok(Told::Last(vec![json], whole.timings))
         }
     }
 }

@@ -8,10 +8,10 @@ use crate::access::{Need, Scope};
 use crate::config::Compat;
 use crate::http::App;
 use crate::http::face::Face::{self, OpenAi, OpenInference, TorchServe};
-use crate::http::openai::audio;
+use crate::http::openai::{audio, chat, completions, embeddings, models};
 use crate::http::openapi;
 use crate::http::routes::oip::{self, generate, infer, logging, repository, server};
-use crate::http::routes::{admin, metrics, models, predict, probes, torchserve};
+use crate::http::routes::{admin, metrics, predict, probes, torchserve};
 
 /// Which of the two doors a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,9 @@ pub static TABLE: &[Row] = &[
     row(Method::POST, "/v1/predict/{model}/versions/{version}", INFERENCE, None, || post(predict::predict)),
     row(Method::GET, "/v1/models", INFERENCE, None, || get(models::list)).of(OpenAi),
     row(Method::GET, "/v1/models/{model}", INFERENCE, None, || get(models::show)).of(OpenAi),
+    row(Method::POST, "/v1/completions", INFERENCE, None, || post(completions::complete)).of(OpenAi),
+    row(Method::POST, "/v1/chat/completions", INFERENCE, None, || post(chat::complete)).of(OpenAi),
+    row(Method::POST, "/v1/embeddings", INFERENCE, None, || post(embeddings::embed)).of(OpenAi),
     row(Method::POST, "/v1/audio/transcriptions", INFERENCE, None, || post(audio::transcribe)).of(OpenAi),
     row(Method::POST, "/v1/audio/translations", INFERENCE, None, || post(audio::translate)).of(OpenAi),
     row(Method::GET, "/v2", INFERENCE, None, || get(server::metadata)).of(OpenInference),
@@ -164,6 +167,9 @@ POST /v1/predict/{model} inference -
 POST /v1/predict/{model}/versions/{version} inference -
 GET /v1/models inference -
 GET /v1/models/{model} inference -
+POST /v1/completions inference -
+POST /v1/chat/completions inference -
+POST /v1/embeddings inference -
 POST /v1/audio/transcriptions inference -
 POST /v1/audio/translations inference -
 GET /v2 inference -

@@ -16,8 +16,8 @@ use tower::ServiceExt;
 use crate::access::Access;
 use crate::config::{Compat, HttpSettings};
 use crate::domain::{
-    Answer, Card, Class, Datatype, Digest, Evidence, Finish, Kind, MediaLimits, Outcome, Piece,
-    Problem, Scores, Segment, State, Status, TensorSpec, Timings, Word,
+    Answer, Card, Class, Datatype, Digest, Evidence, Finish, Fragment, Kind, MediaLimits, Outcome,
+    Piece, Problem, Scores, Segment, State, Status, TensorSpec, Timings, Word,
 };
 use crate::engine::{Batches, Endpoint, Engine, Limits, ModelStats, Reply, Request, Rest};
 use crate::http::{App, Listener, Parts, Stage, router};
@@ -165,7 +165,7 @@ fn hear_on(request: &Request) -> Result<Reply, Problem> {
         None => Ok(Piece::End(answer(vec![heard]))),
         Some(_) => Err(Problem::new(Kind::Internal, "the network failed")),
     };
-    let pieces = vec![Ok(Piece::Text("a".into())), Ok(Piece::Text(" b".into())), end];
+    let pieces = vec![Ok(more("a")), Ok(more(" b")), end];
     Ok(Reply::Stream(stream::iter(pieces).boxed()))
 }
 
@@ -180,9 +180,14 @@ fn answer(outcomes: Vec<Outcome>) -> Answer {
     Answer { outcomes, timings, batch_rows: 2 }
 }
 
+fn more(text: &str) -> Piece {
+    Piece::Text(Fragment { text: text.into(), ..Fragment::default() })
+}
+
 fn streamed(request: &Request) -> Reply {
     let generated = Outcome::Generated {
         text: "ab".into(),
+        tokens: Vec::new(),
         finish_reason: Finish::Length,
         prompt_tokens: 1,
         completion_tokens: 2,
@@ -193,7 +198,7 @@ fn streamed(request: &Request) -> Reply {
     } else {
         Err(Problem::new(Kind::Internal, "the network failed"))
     };
-    let pieces = vec![Ok(Piece::Text("a".into())), Ok(Piece::Text("b".into())), end];
+    let pieces = vec![Ok(more("a")), Ok(more("b")), end];
     Reply::Stream(stream::iter(pieces).boxed())
 }
 
@@ -228,19 +233,19 @@ impl Server {
         }
         let (stage, watching) = watch::channel(Stage::Serving);
         let directory = TempDir::new().unwrap();
-        let state = Arc::new(Database::open(directory.path()).unwrap());
+        let database = Arc::new(Database::open(directory.path()).unwrap());
         let repository = Arc::new(Repository::new(Sources {
             registry: Arc::clone(&registry),
             stores: Vec::new(),
             engine: Arc::new(Engine::start(1).unwrap()),
-            state: Arc::clone(&state),
+            state: Arc::clone(&database),
             placement: Box::new(|_| unreachable!("no store holds a model")),
         }));
         let app = Arc::new(App::new(Parts {
             registry: Arc::clone(&registry),
             repository,
             access,
-            state,
+            state: database,
             logging: Logging::default(),
             metrics: Metrics::default(),
             limits,

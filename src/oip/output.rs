@@ -236,7 +236,14 @@ impl Columns {
                 self.floats.extend(embedding);
                 self.tokens.push(tokens as u64);
             }
-            Outcome::Generated { text, finish_reason, prompt_tokens, completion_tokens, seed } => {
+            Outcome::Generated {
+                text,
+                finish_reason,
+                prompt_tokens,
+                completion_tokens,
+                seed,
+                ..
+            } => {
                 self.texts.push(text);
                 self.finish.push(finish_name(finish_reason).to_owned());
                 self.prompt_tokens.push(prompt_tokens as u64);

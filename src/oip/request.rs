@@ -1,6 +1,7 @@
 //! A request for inference, whatever wire it came by.
 
 use crate::domain::{Params, Problem};
+use crate::oip;
 use crate::oip::input::Input;
 use crate::oip::output::Wanted;
 
@@ -30,6 +31,7 @@ impl InferRequest {
     /// # Errors
     /// [`Kind::InvalidInput`](crate::domain::Kind::InvalidInput) when one of them has a wrong type.
     pub fn take_own(&mut self) -> Result<(), Problem> {
+        self.params.refuse(&oip::NO_PLACE, oip::NO_PLACE_HINT)?;
         let own = self.params.split_off(&["binary_data_output"]);
         let mut reader = own.reader();
         self.asked.binary = reader.flag("binary_data_output").unwrap_or(false);

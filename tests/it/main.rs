@@ -16,6 +16,8 @@ mod imports;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod openai;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod packages;

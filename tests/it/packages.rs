@@ -27,7 +27,7 @@ async fn refused(change: impl FnOnce(&Path)) -> Value {
     let check = maas().arg("check").arg(store.path().join("fashion/1")).output().unwrap();
     assert!(!check.status.success());
     let models = answer(server.get("/v1/models").send().await.unwrap()).await;
-    let fashion = models["data"][0].clone();
+    let fashion = models["data"][0]["versions"][0].clone();
     assert_eq!(fashion["state"], "failed");
     let reason = fashion["reason"].as_str().unwrap();
     let said = String::from_utf8(check.stdout).unwrap();

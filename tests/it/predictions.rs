@@ -125,8 +125,11 @@ async fn models_are_listed_with_what_is_known_of_them() {
         list["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
     assert_eq!(names, ["digits", "fashion", "kjv"]);
     for model in list["data"].as_array().unwrap() {
-        assert_eq!(model["state"], "ready", "{model}");
-        assert!(model["card"]["metrics"].as_object().is_some_and(|m| !m.is_empty()), "{model}");
+        assert_eq!(model["status"], "ready", "{model}");
+        assert!(
+            model["versions"][0]["card"]["metrics"].as_object().is_some_and(|m| !m.is_empty()),
+            "{model}"
+        );
     }
     let one = answer(server.get("/v1/models/kjv").send().await.unwrap()).await;
     assert!(one["example"].as_str().unwrap().contains("/v1/predict/kjv"));

@@ -41,7 +41,7 @@ impl Codec for CnnCodec {
                         || (bytes.len() == 4 * values && !Picture::begins(bytes))
                 }
                 Item::Tensor(tensor) => tensor.data().len() <= LIGHT_VALUES_MAX,
-                Item::Text(_) | Item::Audio(_) => true,
+                Item::Text(_) | Item::Tokens(_) | Item::Audio(_) => true,
             }
     }
 
@@ -81,7 +81,7 @@ impl CnnCodec {
                 Ok(self.preprocessing.apply(&picture))
             }
             Item::Tensor(tensor) => self.tensor(tensor, pointer),
-            Item::Audio(_) | Item::Text(_) => {
+            Item::Audio(_) | Item::Text(_) | Item::Tokens(_) => {
                 let kind = match item {
                     Item::Audio(_) => Kind::UnsupportedMedia,
                     _ => Kind::InvalidInput,

@@ -51,6 +51,7 @@ impl TextLanguage {
                 self.encode(text, pointer)?
             }
             Item::Tensor(tensor) => self.ids(&tensor, pointer)?,
+            Item::Tokens(ids) => self.known(ids, pointer)?,
             item @ (Item::Image(_) | Item::Audio(_)) => {
                 return Err(Problem::fault(
                     Kind::UnsupportedMedia,
@@ -92,21 +93,30 @@ impl TextLanguage {
         })
     }
 
+    /// Ids that the network has a row for.
+    fn known(&self, ids: Vec<TokenId>, pointer: &str) -> Result<Vec<TokenId>, Problem> {
+        self.bounded(ids.len(), "tokens", pointer)?;
+        match ids.iter().enumerate().find(|&(_, &id)| id as usize >= self.rows) {
+            Some((at, id)) => Err(self.no_ids(pointer, format!("{id} at index {at}"), USE_IDS)),
+            None => Ok(ids),
+        }
+    }
+
+    fn no_ids(&self, pointer: &str, got: String, hint: &str) -> Problem {
+        let last = self.rows.saturating_sub(1);
+        let expected = format!("a list of token ids: integers from 0 to {last}");
+        Problem::fault(Kind::InvalidInput, pointer, expected, got, hint)
+    }
+
     fn ids(&self, tensor: &Tensor, pointer: &str) -> Result<Vec<TokenId>, Problem> {
-        let expected =
-            || format!("a list of token ids: integers from 0 to {}", self.rows.saturating_sub(1));
-        let refuse = |got: String, hint: &str| {
-            Problem::fault(Kind::InvalidInput, pointer, expected(), got, hint)
-        };
+        let refuse = |got: String, hint: &str| self.no_ids(pointer, got, hint);
         if tensor.shape().len() != 1 {
             let got = format!("a tensor of shape {:?}", tensor.shape());
             return Err(refuse(got, "send one dimension; several prompts are several items"));
         }
         self.bounded(tensor.data().len(), "tokens", pointer)?;
         let id = |(at, &value): (usize, &f32)| {
-            self.id(value).ok_or_else(|| {
-                refuse(format!("{value} at index {at}"), "use the ids of the model's vocabulary")
-            })
+            self.id(value).ok_or_else(|| refuse(format!("{value} at index {at}"), USE_IDS))
         };
         tensor.data().iter().enumerate().map(id).collect()
     }
@@ -136,6 +146,8 @@ impl TextLanguage {
     }
 }
 
+const USE_IDS: &str = "use the ids of the model's vocabulary";
+
 fn not_utf8(pointer: &str, error: std::str::Utf8Error) -> Problem {
     Problem::fault(
         Kind::Undecodable,
@@ -153,6 +165,10 @@ impl Language for TextLanguage {
 
     fn text(&self, tokens: &[TokenId]) -> String {
         self.vocabulary.decode(tokens)
+    }
+
+    fn size(&self) -> usize {
+        self.rows
     }
 
     fn end(&self) -> Option<TokenId> {
@@ -186,7 +202,8 @@ mod tests {
         assert_eq!(prompt(Item::Text("ab a".into())).unwrap(), [2, 3, 1, 2]);
         assert_eq!(prompt(Item::Opaque("b\n".into())).unwrap(), [3, 0]);
         assert_eq!(prompt(tensor(&[3], &[0.0, 3.0, 5.0])).unwrap(), [0, 3, 5]);
-        assert_eq!(language().end(), Some(0));
+        assert_eq!(prompt(Item::Tokens(vec![5, 0])).unwrap(), [5, 0]);
+        assert_eq!((language().end(), language().size()), (Some(0), 6));
         assert_eq!(language().text(&[2, 3, 5, 1]), "ab ");
     }
 
@@ -207,6 +224,9 @@ mod tests {
             (tensor(&[1], &[f32::NAN]), Kind::InvalidInput, "NaN at index 0"),
             (tensor(&[0], &[]), Kind::InvalidInput, "at least one token"),
             (tensor(&[9], &[0.0; 9]), Kind::TooLarge, "9 tokens"),
+            (Item::Tokens(vec![0, 6]), Kind::InvalidInput, "6 at index 1"),
+            (Item::Tokens(vec![0; 9]), Kind::TooLarge, "9 tokens"),
+            (Item::Tokens(Vec::new()), Kind::InvalidInput, "at least one token"),
         ] {
             let problem = prompt(item).unwrap_err();
             assert_eq!(problem.kind, kind, "{problem}");

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::domain::Problem;
+use crate::domain::{Fragment, Problem};
 use crate::engine::admission::Place;
 use crate::engine::batch::Urgency;
 use crate::engine::gather::deadline_passed;
@@ -20,7 +20,7 @@ pub struct Event<T> {
 
 #[derive(Debug)]
 pub enum What<T> {
-    Text(String),
+    Text(Fragment),
     Ended(Ended<T>),
     Failed(Problem),
 }

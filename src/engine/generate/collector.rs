@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::domain::{Answer, Kind, Outcome, Piece, Problem, Timings, TokenTimings};
+use crate::domain::{Answer, Fragment, Kind, Outcome, Piece, Problem, Timings, TokenTimings};
 use crate::engine::admission::Place;
 use crate::engine::batch::Urgency;
 use crate::engine::gather::deadline_passed;
@@ -37,10 +37,7 @@ pub struct Collected<T> {
 /// What comes next.
 pub enum Step<T> {
     /// Of one item.
-    Text {
-        index: usize,
-        text: String,
-    },
+    Text(Fragment),
     End(Collected<T>),
 }
 
@@ -77,7 +74,7 @@ impl<T> Collector<T> {
                 return Err(Problem::new(Kind::Unavailable, "the server is stopping"));
             };
             match what {
-                What::Text(text) => return Ok(Step::Text { index, text }),
+                What::Text(fragment) => return Ok(Step::Text(fragment)),
                 What::Ended(ended) => self.put(index, ended),
                 What::Failed(problem) => return Err(problem),
             }
@@ -88,7 +85,7 @@ impl<T> Collector<T> {
         let Ended { output, started, at, batch_rows, pace } = ended;
         self.started = Some(self.started.map_or(started, |first| first.min(started)));
         self.ended = self.ended.max(Some(at));
-        self.pace = pace;
+        self.pace = pace.or(self.pace);
         self.batch_rows = self.batch_rows.max(batch_rows);
         self.outputs[index] = Some(output);
     }
@@ -133,7 +130,7 @@ impl Collector<Outcome> {
     pub async fn piece(state: Option<Self>) -> Option<(Result<Piece, Problem>, Option<Self>)> {
         let mut collector = state?;
         let piece = collector.next().await.map(|step| match step {
-            Step::Text { text, .. } => Piece::Text(text),
+            Step::Text(fragment) => Piece::Text(fragment),
             Step::End(collected) => Piece::End(collected.into()),
         });
         let more = matches!(piece, Ok(Piece::Text(_)));

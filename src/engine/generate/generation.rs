@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 
-use crate::domain::{Kind, Outcome, Problem};
+use crate::domain::{Outcome, Problem};
 use crate::engine::admission::Place;
 use crate::engine::batch::Urgency;
 use crate::engine::control::{Control, Rest};
@@ -15,7 +15,7 @@ use crate::engine::cpu::{Where, is_light};
 use crate::engine::generate::collector::Collector;
 use crate::engine::generate::options::Options;
 use crate::engine::generate::steps::Steps;
-use crate::engine::generate::writing::Writing;
+use crate::engine::generate::writing::{Prompt, Writing};
 use crate::engine::lanes::{Again, Flow, Job};
 use crate::engine::{
     Batches, Endpoint, Generator, Language, ModelStats, Places, Reply, Request, TokenId,
@@ -40,7 +40,7 @@ struct Step<N: Generator, L> {
 
 /// A request whose payload is decoded.
 struct Asked<'a> {
-    prompts: Vec<Vec<TokenId>>,
+    prompts: Vec<Prompt>,
     options: &'a Options,
     urgency: Urgency,
     began: Instant,
@@ -63,15 +63,17 @@ impl<N: Generator, L: Language> Generation<N, L> {
     async fn answer(&self, request: Request) -> Result<Reply, Problem> {
         let began = Instant::now();
         let control = &self.places.control;
-        let options = Options::read(&request.params, control.limits.generated_tokens_max)?;
-        let Request { payload, deadline, priority, .. } = request;
+        let Request { payload, params, deadline, priority } = request;
+        let tokens_max = control.limits.generated_tokens_max;
+        let options = Options::read(&params, tokens_max, self.language.size())?;
         let mut place = control.enter(priority, deadline)?;
         let (language, at) = (Arc::clone(&self.language), Where::decode(&payload, is_light));
-        let prompts = self.places.cpu.run(at, move || language.prompts(payload)).await?;
-        if options.stream && prompts.len() != 1 {
-            return Err(one_item_when_streaming(prompts.len()));
-        }
-        place.counts(prompts.len());
+        let echo = options.echo;
+        let prompts = move || Ok(prompts(&*language, language.prompts(payload)?, echo));
+        let prompts = self.places.cpu.run(at, prompts).await?;
+        let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.tokens.len()).collect();
+        options.check(&lengths, &params)?;
+        place.counts(prompts.len() * options.n);
         let urgency = Urgency { priority, deadline };
         let asked = Asked { prompts, options: &options, urgency, began };
         let collector = self.begin(asked, place)?;
@@ -85,13 +87,16 @@ impl<N: Generator, L: Language> Generation<N, L> {
     /// All texts of a request join the loops, or none.
     fn begin(&self, asked: Asked<'_>, place: Place) -> Result<Collector<Outcome>, Problem> {
         let Asked { prompts, options, urgency, began } = asked;
-        let tokens: usize = prompts.iter().map(Vec::len).sum();
-        let (collector, caller) = Collector::new(prompts.len(), urgency, began.elapsed(), place);
-        let writing = |(index, prompt)| {
+        let tokens: usize = prompts.iter().map(|prompt| prompt.tokens.len()).sum();
+        let (n, count) = (options.n, prompts.len() * options.n);
+        let (collector, caller) = Collector::new(count, urgency, began.elapsed(), place);
+        let writing = |index: usize| {
+            let (item, choice) = (index / n, index % n);
             let (language, state) = (Arc::clone(&self.language), self.network.begin());
-            Writing::new(caller.of(index), language, state, prompt, options)
+            let (prompt, seed) = (prompts[item].clone(), options.seed(item, choice));
+            Writing::new(caller.of(index), language, state, prompt, options, seed)
         };
-        let texts = prompts.into_iter().enumerate().map(writing).collect();
+        let texts = (0..count).map(writing).collect();
         let control = &self.places.control;
         let woken = self
             .steps
@@ -105,14 +110,13 @@ impl<N: Generator, L: Language> Generation<N, L> {
     }
 }
 
-pub fn one_item_when_streaming(got: usize) -> Problem {
-    Problem::fault(
-        Kind::Unsupported,
-        "/parameters/stream",
-        "one item when streaming",
-        format!("{got} items"),
-        "send one request per item, or leave `stream` out",
-    )
+/// The prompts, each with its text where the answer is to begin with it.
+fn prompts<L: Language>(language: &L, prompts: Vec<Vec<TokenId>>, echo: bool) -> Vec<Prompt> {
+    let prompt = |tokens: Vec<TokenId>| Prompt {
+        echo: if echo { language.text(&tokens) } else { String::new() },
+        tokens: tokens.into(),
+    };
+    prompts.into_iter().map(prompt).collect()
 }
 
 impl<N: Generator, L: Language> Endpoint for Generation<N, L> {

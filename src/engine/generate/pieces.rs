@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 
-use crate::domain::{Answer, Kind, Piece, Problem};
+use crate::domain::{Answer, Fragment, Kind, Piece, Problem};
 use crate::engine::Codec;
 use crate::engine::cpu::{CpuPool, Where};
 use crate::engine::generate::collector::{Collected, Collector, Step};
@@ -52,7 +52,10 @@ impl<C: Codec> Running<C> {
     /// The next piece; nothing comes after the end or a problem.
     async fn piece(mut self) -> (Result<Piece, Problem>, Option<Self>) {
         match self.text().await {
-            Ok(Some(text)) => (Ok(Piece::Text(text)), Some(self)),
+            Ok(Some(text)) => {
+                let fragment = Fragment { text, ..Fragment::default() };
+                (Ok(Piece::Text(fragment)), Some(self))
+            }
             Ok(None) => (self.answer().await.map(Piece::End), None),
             Err(problem) => (Err(problem), None),
         }
@@ -61,7 +64,7 @@ impl<C: Codec> Running<C> {
     async fn text(&mut self) -> Result<Option<String>, Problem> {
         while self.end.is_none() {
             match self.collector.next().await? {
-                Step::Text { index, text } => self.texts.put(index, &text),
+                Step::Text(Fragment { index, text, .. }) => self.texts.put(index, &text),
                 Step::End(collected) => self.end = Some(collected),
             }
             let open = if self.end.is_some() { None } else { self.collector.open() };

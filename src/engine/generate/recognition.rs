@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::domain::{Params, Problem};
+use crate::domain::{Fragment, Kind, Params, Problem};
 use crate::engine::admission::Place;
 use crate::engine::batch::Urgency;
 use crate::engine::control::{Control, Rest};
 use crate::engine::cpu::Where;
 use crate::engine::generate::caller::{Ended, What};
 use crate::engine::generate::collector::Collector;
-use crate::engine::generate::generation::one_item_when_streaming;
 use crate::engine::generate::pieces::{self, Encoder};
 use crate::engine::generate::steps::Steps;
 use crate::engine::generate::windows::{Listening, Windows};
@@ -164,7 +163,8 @@ impl<E: EncoderDecoder> Stages<E> {
     fn over(&self, mut sample: Listening<E::Decoding>, widest: usize, work: Duration) {
         let text = sample.decoding.said();
         if !text.is_empty() {
-            sample.caller.tell(What::Text(text));
+            let index = sample.caller.index;
+            sample.caller.tell(What::Text(Fragment { index, text, tokens: Vec::new() }));
         }
         sample.leave_place();
         sample.batch_rows = sample.batch_rows.max(widest);
@@ -236,6 +236,16 @@ impl<E: EncoderDecoder> Job for Step<E> {
         stages.encode();
         if turn.again { stages.wait().map_or(Again::Now, Again::At) } else { Again::No }
     }
+}
+
+fn one_item_when_streaming(got: usize) -> Problem {
+    Problem::fault(
+        Kind::Unsupported,
+        "/parameters/stream",
+        "one item when streaming",
+        format!("{got} items"),
+        "send one request per item, or leave `stream` out",
+    )
 }
 
 impl<E, C> Endpoint for Recognition<E, C>

@@ -6,6 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::engine::TokenId;
+use crate::engine::generate::leaning::Leaning;
 use crate::engine::generate::options::Options;
 
 /// The sampler of one sequence: nobody else draws from its random numbers.
@@ -14,9 +15,7 @@ pub struct Sampler {
     top_k: usize,
     top_p: f64,
     min_p: f64,
-    penalty: f64,
-    /// Tokens that occurred, prompt included, for the repetition penalty.
-    seen: Vec<bool>,
+    leaning: Leaning,
     rng: ChaCha8Rng,
 }
 
@@ -33,25 +32,25 @@ impl Candidate {
 }
 
 impl Sampler {
-    pub fn new(options: &Options) -> Self {
+    pub fn new(options: &Options, seed: u64) -> Self {
         Self {
             temperature: options.temperature,
             top_k: options.top_k.unwrap_or(usize::MAX),
             top_p: options.top_p,
             min_p: options.min_p,
-            penalty: options.repetition_penalty,
-            seen: Vec::new(),
-            rng: ChaCha8Rng::seed_from_u64(options.seed),
+            leaning: Leaning::new(options),
+            rng: ChaCha8Rng::seed_from_u64(seed),
         }
     }
 
-    /// Remembers that `token` occurred.
-    pub fn saw(&mut self, token: TokenId) {
-        let token = token as usize;
-        if self.seen.len() <= token {
-            self.seen.resize(token + 1, false);
-        }
-        self.seen[token] = true;
+    /// Remembers the prompt.
+    pub fn read(&mut self, prompt: &[TokenId]) {
+        self.leaning.read(prompt);
+    }
+
+    /// Remembers that `token` was generated.
+    pub fn wrote(&mut self, token: TokenId) {
+        self.leaning.wrote(token);
     }
 
     /// The next token, or `None` when no logit is a number.
@@ -60,7 +59,7 @@ impl Sampler {
             .iter()
             .enumerate()
             .filter(|(_, logit)| !logit.is_nan())
-            .map(|(token, &logit)| Candidate { token, weight: self.penalised(token, logit) });
+            .map(|(token, &logit)| Candidate { token, weight: self.leaning.of(token, logit) });
         let chosen = if self.temperature == 0.0 {
             let best = candidates.min_by(Candidate::order)?;
             best.weight.is_finite().then_some(best.token)?
@@ -78,15 +77,6 @@ impl Sampler {
             self.draw(&candidates)
         };
         TokenId::try_from(chosen).ok()
-    }
-
-    fn penalised(&self, token: usize, logit: f32) -> f64 {
-        let logit = f64::from(logit);
-        match self.seen.get(token) {
-            Some(true) if logit > 0.0 => logit / self.penalty,
-            Some(true) => logit * self.penalty,
-            _ => logit,
-        }
     }
 
     /// Turns sorted logits into probabilities and drops those that the options exclude.
@@ -128,7 +118,8 @@ mod tests {
         for (name, value) in pairs {
             params.insert(name, ParamValue::Number(*value), String::new());
         }
-        Sampler::new(&Options::read(&params, 100).unwrap())
+        let options = Options::read(&params, 100, 4).unwrap();
+        Sampler::new(&options, options.seed(0, 0))
     }
 
     fn drawn(pairs: &[(&str, f64)], logits: &[f32]) -> Vec<u32> {
@@ -161,8 +152,20 @@ mod tests {
     fn a_penalty_makes_a_token_that_occurred_less_likely() {
         let mut sampler = sampler(&[("temperature", 0.0), ("repetition_penalty", 2.0)]);
         assert_eq!(sampler.next(&LOGITS), Some(1));
-        sampler.saw(1);
+        sampler.read(&[1]);
         assert_eq!(sampler.next(&LOGITS), Some(2));
+    }
+
+    #[test]
+    fn what_was_generated_often_enough_is_not_the_best_any_more() {
+        let mut sampler = sampler(&[("temperature", 0.0), ("frequency_penalty", 0.6)]);
+        let texts = [0; 4].map(|_| {
+            let next = sampler.next(&LOGITS).unwrap();
+            sampler.wrote(next);
+            next
+        });
+        // 3, 2.4, then 1.8 against 2.
+        assert_eq!(texts, [1, 1, 2, 1]);
     }
 
     #[test]

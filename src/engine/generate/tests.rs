@@ -1,6 +1,7 @@
 //! Sequences that join, leave, fail and wait.
 
 mod counter;
+mod scores;
 mod texts;
 
 use std::sync::atomic::Ordering;
@@ -12,7 +13,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::domain::{Answer, Kind, ParamValue, Piece, Problem};
+use crate::domain::{Answer, Fragment, Kind, ParamValue, Piece, Problem};
 use crate::engine::tests::{manner, request, whole};
 use crate::engine::{Endpoint, Engine, Limits, Reply, Request};
 use counter::{Counter, Gate, Words, said};
@@ -111,6 +112,10 @@ async fn windows_of_a_sample_follow_one_another_and_none_has_no_answer_but_silen
     assert_eq!((silent.outcomes, silent.batch_rows), (vec![said("d")], 0));
 }
 
+fn more(text: &str) -> Piece {
+    Piece::Text(Fragment { text: text.to_owned(), ..Fragment::default() })
+}
+
 #[tokio::test]
 async fn texts_are_streamed_item_by_item_as_windows_end() {
     let mut bench = bench(8);
@@ -122,11 +127,11 @@ async fn texts_are_streamed_item_by_item_as_windows_end() {
     bench.entered().await;
     // The first window is told while the second is still to come.
     bench.step().await;
-    assert_eq!(pieces.next().await.unwrap().unwrap(), Piece::Text("a1".to_owned()));
+    assert_eq!(pieces.next().await.unwrap().unwrap(), more("a1"));
     for _ in 0..4 {
         let _ = bench.go.send(());
     }
-    assert_eq!(pieces.next().await.unwrap().unwrap(), Piece::Text(" a2".to_owned()));
+    assert_eq!(pieces.next().await.unwrap().unwrap(), more(" a2"));
     let Some(Ok(Piece::End(answer))) = pieces.next().await else { panic!("an end") };
     assert_eq!(answer.outcomes, [said("a12")]);
     assert!(pieces.next().await.is_none());

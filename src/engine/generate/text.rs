@@ -33,6 +33,11 @@ impl TextStream {
         self.tokens.len()
     }
 
+    /// Bytes of text that are not shown yet.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// Takes one token.
     pub fn push(&mut self, token: TokenId, language: &dyn Language) -> Shown {
         self.tokens.push(token);
@@ -89,6 +94,9 @@ mod tests {
             let bytes: Vec<u8> = tokens.iter().map(|&t| u8::try_from(t).unwrap()).collect();
             String::from_utf8_lossy(&bytes).into_owned()
         }
+        fn size(&self) -> usize {
+            256
+        }
         fn end(&self) -> Option<TokenId> {
             None
         }
@@ -124,6 +132,9 @@ mod tests {
         fn text(&self, tokens: &[TokenId]) -> String {
             let plain: String = tokens.iter().map(ToString::to_string).collect();
             plain.replace("19", "23")
+        }
+        fn size(&self) -> usize {
+            256
         }
         fn end(&self) -> Option<TokenId> {
             None

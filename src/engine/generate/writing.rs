@@ -3,20 +3,30 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::domain::{Finish, Outcome};
+use crate::domain::{Finish, Fragment, Outcome};
 use crate::engine::generate::caller::{Caller, Ended, Pace, What};
 use crate::engine::generate::options::Options;
 use crate::engine::generate::sampler::Sampler;
+use crate::engine::generate::scores::Scores;
 use crate::engine::generate::steps::Member;
 use crate::engine::generate::text::TextStream;
-use crate::engine::{Language, Row, RunError, Scores, Sequence, TokenId};
+use crate::engine::{self, Language, Row, RunError, Sequence, TokenId};
+
+/// What a text goes on from.
+#[derive(Clone)]
+pub struct Prompt {
+    /// Never empty.
+    pub tokens: Arc<[TokenId]>,
+    /// Its text, where the answer begins with it.
+    pub echo: String,
+}
 
 /// One generation.
 pub struct Writing<S, L> {
     caller: Caller<Outcome>,
     language: Arc<L>,
     state: S,
-    prompt: Vec<TokenId>,
+    prompt: Arc<[TokenId]>,
     /// Tokens of the prompt that are read.
     read: usize,
     last: [TokenId; 1],
@@ -27,6 +37,10 @@ pub struct Writing<S, L> {
     seed: u64,
     /// Whether its text is sent as it comes.
     streams: bool,
+    /// Where they are asked for.
+    scores: Option<Box<Scores>>,
+    /// The prompt's text, while its tokens are scored too: one a step then.
+    echo: Option<Box<TextStream>>,
     first: Option<Instant>,
     /// Why it ended.
     finish: Finish,
@@ -37,40 +51,67 @@ impl<S, L: Language> Writing<S, L> {
         caller: Caller<Outcome>,
         language: Arc<L>,
         state: S,
-        prompt: Vec<TokenId>,
+        prompt: Prompt,
         options: &Options,
+        seed: u64,
     ) -> Self {
-        let mut sampler = Sampler::new(options);
-        for &token in &prompt {
-            sampler.saw(token);
-        }
-        Self {
+        let mut sampler = Sampler::new(options, seed);
+        sampler.read(&prompt.tokens);
+        let scores = options.logprobs.map(|most| Box::new(Scores::new(most)));
+        let echo = (options.echo && scores.is_some()).then(|| TextStream::new(Vec::new()));
+        let mut writing = Self {
             caller,
             language,
             state,
-            prompt,
+            prompt: prompt.tokens,
             read: 0,
             last: [0],
             sampler,
             text: TextStream::new(options.stop.clone()),
             whole: String::new(),
             max_tokens: options.max_tokens,
-            seed: options.seed,
+            seed,
             streams: options.stream,
+            scores,
+            echo: echo.map(Box::new),
             first: None,
             finish: Finish::Length,
+        };
+        if writing.echo.is_some() {
+            writing.heard(0, None);
+        } else if !prompt.echo.is_empty() {
+            writing.show(prompt.echo, false);
         }
+        writing
     }
 
-    fn push(&mut self, token: TokenId) -> bool {
+    /// A token of the prompt, whose text and score the caller wants.
+    fn heard(&mut self, at: usize, logits: Option<&[f32]>) {
+        let (token, last) = (self.prompt[at], at + 1 == self.prompt.len());
+        let Some(echo) = &mut self.echo else { return };
+        if let Some(scores) = &mut self.scores {
+            scores.add(token, self.whole.len() + echo.held(), logits, &*self.language);
+        }
+        let mut text = echo.push(token, &*self.language).text;
+        if last {
+            text.push_str(&echo.finish(&*self.language));
+        }
+        self.show(text, last);
+    }
+
+    fn push(&mut self, token: TokenId, logits: &[f32]) -> bool {
         if self.language.end() == Some(token) {
             self.show_rest();
             return self.end(Finish::Stop);
         }
-        self.sampler.saw(token);
+        self.sampler.wrote(token);
         self.last = [token];
+        if let Some(scores) = &mut self.scores {
+            let begin = self.whole.len() + self.text.held();
+            scores.add(token, begin, Some(logits), &*self.language);
+        }
         let shown = self.text.push(token, &*self.language);
-        self.show(shown.text);
+        self.show(shown.text, false);
         if shown.stopped {
             return self.end(Finish::Stop);
         }
@@ -81,17 +122,22 @@ impl<S, L: Language> Writing<S, L> {
         true
     }
 
-    fn show(&mut self, text: String) {
+    fn show(&mut self, text: String, last: bool) {
         self.whole.push_str(&text);
+        let shown = self.scores.as_mut().map(|scores| scores.show(&self.whole, last));
         // Where nobody reads along, nobody is woken.
-        if self.streams && !text.is_empty() {
-            self.caller.tell(What::Text(text));
+        if !self.streams {
+            return;
+        }
+        let tokens = shown.map(<[_]>::to_vec).unwrap_or_default();
+        if !text.is_empty() || !tokens.is_empty() {
+            self.caller.tell(What::Text(Fragment { index: self.caller.index, text, tokens }));
         }
     }
 
     fn show_rest(&mut self) {
         let rest = self.text.finish(&*self.language);
-        self.show(rest);
+        self.show(rest, true);
     }
 
     fn end(&mut self, finish: Finish) -> bool {
@@ -104,12 +150,13 @@ impl<S, L: Language> Writing<S, L> {
         let (last, tokens) = (Instant::now(), self.text.len());
         let output = Outcome::Generated {
             text: self.whole,
+            tokens: self.scores.map(|scores| scores.finish()).unwrap_or_default(),
             finish_reason: self.finish,
             prompt_tokens: self.prompt.len(),
             completion_tokens: tokens,
             seed: self.seed,
         };
-        let pace = Some(Pace { first: self.first.unwrap_or(last), last, tokens });
+        let pace = self.first.map(|first| Pace { first, last, tokens });
         self.caller.tell(What::Ended(Ended { output, started, at: last, batch_rows, pace }));
     }
 }
@@ -124,20 +171,29 @@ impl<S: Send + 'static, L: Language> Sequence for Writing<S, L> {
     /// A chunk of the prompt, or the last token.
     fn rows<'a>(&'a mut self, most: usize, rows: &mut Vec<Row<'a, S>>) {
         let unread = &self.prompt[self.read..];
+        let most = if self.echo.is_some() { most.min(1) } else { most };
         let (tokens, want_logits) = match unread.get(..most) {
             _ if unread.is_empty() => (&self.last[..], true),
             None | Some([]) => return,
-            Some(chunk) => (chunk, chunk.len() == unread.len()),
+            Some(chunk) => (chunk, self.echo.is_some() || chunk.len() == unread.len()),
         };
         self.read += most.min(unread.len());
         rows.push(Row { state: &mut self.state, tokens, want_logits });
     }
 
-    fn take(&mut self, mut scores: Scores<'_>) -> Result<bool, RunError> {
-        self.first = self.first.or_else(|| Some(Instant::now()));
-        let token = scores.next().and_then(|logits| self.sampler.next(logits));
+    fn take(&mut self, mut scores: engine::Scores<'_>) -> Result<bool, RunError> {
         let unusable = || RunError("the network gave no usable probabilities".to_owned());
-        token.map(|token| self.push(token)).ok_or_else(unusable)
+        let logits = scores.next().ok_or_else(unusable)?;
+        if self.unread() > 0 {
+            self.heard(self.read, Some(logits));
+            return Ok(true);
+        }
+        if self.max_tokens == 0 {
+            return Ok(self.end(Finish::Length));
+        }
+        self.first = self.first.or_else(|| Some(Instant::now()));
+        let token = self.sampler.next(logits).ok_or_else(unusable)?;
+        Ok(self.push(token, logits))
     }
 }
 

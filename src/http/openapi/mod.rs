@@ -2,6 +2,7 @@
 //! handlers write, and of the models that serve.
 
 mod examples;
+mod openai;
 mod operations;
 mod page;
 mod schemas;

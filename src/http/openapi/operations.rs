@@ -6,7 +6,7 @@ use utoipa::openapi::schema::ArrayBuilder;
 use utoipa::openapi::{Content, ObjectBuilder, RefOr, Required, Schema, Type};
 
 use crate::domain::Card;
-use crate::http::openapi::{Schemas, examples, schemas as s};
+use crate::http::openapi::{Schemas, examples, openai as o, schemas as s};
 use crate::oip::{IndexEntry, ModelConfig, ModelMetadata};
 
 /// Adds a type's schema and refers to it.
@@ -33,6 +33,8 @@ pub enum Reads {
     Item,
     /// Tensors: JSON, or JSON and bytes.
     Tensors,
+    /// A recording, and what is asked of it.
+    Form,
 }
 
 /// Answers that are no failures.
@@ -47,6 +49,10 @@ pub enum Answers {
     Prediction,
     Tensors,
     Events,
+    /// A text, or a stream of events where the caller asks for one.
+    Generated,
+    /// In one of the formats, or a stream of events.
+    Transcript,
 }
 
 impl Reads {
@@ -63,6 +69,10 @@ impl Reads {
                 json.examples.extend(examples::items(cards));
                 let body = body(Required::True).content("application/json", json);
                 Some(body.content("text/plain", Content::new(Some(bytes()))).build())
+            }
+            Self::Form => {
+                let content = Content::new(Some(schemas.of::<o::TranscriptionForm>()));
+                Some(body(Required::True).content("multipart/form-data", content).build())
             }
             Self::Tensors => {
                 let mut json = Content::new(Some(schemas.of::<s::InferenceRequest>()));
@@ -95,6 +105,17 @@ impl Answers {
                 ("application/octet-stream", Some(bytes())),
             ],
             Self::Events => vec![("text/event-stream", Some(bytes()))],
+            Self::Generated => vec![
+                (JSON, Some(schemas.of::<o::GeneratedBody>())),
+                ("text/event-stream", Some(bytes())),
+            ],
+            Self::Transcript => vec![
+                (JSON, Some(schemas.of::<o::TranscriptionBody>())),
+                ("text/plain", Some(bytes())),
+                ("application/x-subrip", Some(bytes())),
+                ("text/vtt", Some(bytes())),
+                ("text/event-stream", Some(bytes())),
+            ],
         }
     }
 }
@@ -139,7 +160,11 @@ pub fn about(method: &Method, path: &str) -> Option<About> {
             text(OPERATION, "This document", Answers::Json(Schemas::of::<s::AnyObject>))
         }
         ("GET", "/docs") => text(OPERATION, "This document, to read", Answers::Html),
-        _ => return open_inference(method, &path).or_else(|| torch_serve(method, &path)),
+        _ => {
+            return open_inference(method, &path)
+                .or_else(|| open_ai(method, &path))
+                .or_else(|| torch_serve(method, &path));
+        }
     };
     Some(about)
 }
@@ -238,6 +263,41 @@ fn open_inference(method: &Method, path: &str) -> Option<About> {
             optional(Schemas::of::<s::LevelsRequest>),
             Answers::Json(Schemas::of::<s::Levels>),
         ),
+        _ => return None,
+    })
+}
+
+fn open_ai(method: &Method, path: &str) -> Option<About> {
+    let about = |summary, reads, answers| About {
+        tag: "OpenAI",
+        summary,
+        query: &[],
+        reads,
+        answers,
+        probe: false,
+    };
+    if *method != Method::POST {
+        return None;
+    }
+    let json = |make| Reads::Json(make, Required::True);
+    Some(match path {
+        "/v1/completions" => about(
+            "Go on from prompts",
+            json(Schemas::of::<o::CompletionRequest>),
+            Answers::Generated,
+        ),
+        "/v1/chat/completions" => {
+            about("Reply to messages", json(Schemas::of::<o::ChatRequest>), Answers::Generated)
+        }
+        "/v1/embeddings" => about(
+            "Texts to vectors",
+            json(Schemas::of::<o::EmbeddingRequest>),
+            Answers::Json(Schemas::of::<o::EmbeddingBody>),
+        ),
+        "/v1/audio/transcriptions" => about("Sound to text", Reads::Form, Answers::Transcript),
+        "/v1/audio/translations" => {
+            about("Sound to English text", Reads::Form, Answers::Transcript)
+        }
         _ => return None,
     })
 }

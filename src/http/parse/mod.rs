@@ -16,9 +16,10 @@ use bytes::Bytes;
 
 use crate::domain::{Item, Kind, MediaLimits, ModelName, Params, Payload, Problem};
 
-use media::Form;
+pub(super) use json::{Next, Reader, fault, numbers};
+use media::{Form, ItemMedia};
 pub(super) use multipart::{Part, without_file};
-pub(super) use params::{Collected, model_name, reference};
+pub(super) use params::{Collected, reference};
 pub use schedule::{Schedule, schedule};
 
 /// What a request asks, with its form checked.
@@ -136,8 +137,26 @@ pub(super) fn once(
     }
 }
 
+/// Whether a body's type lets it be read as JSON: it says so, or nothing, or what curl says of any data.
+///
+/// # Errors
+/// [`Kind::UnsupportedMedia`] when it says that it is something else.
+pub(super) fn must_be_json(content_type: Option<&HeaderValue>) -> Result<(), Problem> {
+    if let Ok(Form::Json | Form::Item(ItemMedia::Opaque)) = Form::of(content_type) {
+        return Ok(());
+    }
+    let got = content_type.and_then(|value| value.to_str().ok()).map_or_else(String::new, clip);
+    Err(Problem::fault(
+        Kind::UnsupportedMedia,
+        "/headers/content-type",
+        "application/json",
+        got,
+        "this endpoint reads JSON",
+    ))
+}
+
 /// A text item, within its limit.
-fn text(text: String, pointer: &str, limits: &MediaLimits) -> Result<Item, Problem> {
+pub(super) fn text(text: String, pointer: &str, limits: &MediaLimits) -> Result<Item, Problem> {
     if text.len() > limits.text_bytes_max {
         return Err(Problem::fault(
             Kind::TooLarge,
@@ -156,7 +175,7 @@ pub(super) fn clip(text: &str) -> String {
 }
 
 /// One step of a JSON pointer (RFC 6901), of a length that an error text bears.
-fn step(name: &str) -> String {
+pub(super) fn step(name: &str) -> String {
     clip(name).replace('~', "~0").replace('/', "~1")
 }
 

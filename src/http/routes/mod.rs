@@ -2,10 +2,9 @@
 
 pub mod admin;
 pub mod metrics;
-pub mod models;
 pub mod oip;
 pub mod predict;
 pub mod probes;
 pub mod torchserve;
 
-mod target;
+pub mod target;

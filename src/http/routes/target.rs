@@ -31,13 +31,30 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
         let mut target = Self { model: None, version: None };
         for (name, value) in &params {
             match name {
-                "model" => target.model = Some(parse::model_name(value, "/model")?),
-                "version" => target.version = Some(version(value)?),
+                "model" => {
+                    let (model, version) = parse::reference(value, "/model")?;
+                    (target.model, target.version) = (Some(model), version);
+                }
+                "version" => target.version = Some(once(target.version, version(value)?)?),
                 // A repository of Triton's: this server has one, whatever it is called.
                 _ => {}
             }
         }
         Ok(target)
+    }
+}
+
+/// A version that both `name@version` and the path's end name must be the same.
+fn once(known: Option<Version>, version: Version) -> Result<Version, Problem> {
+    match known {
+        Some(known) if known != version => Err(Problem::fault(
+            Kind::InvalidInput,
+            "/version",
+            format!("{known}, which the path names before"),
+            version.to_string(),
+            "name the version once",
+        )),
+        _ => Ok(version),
     }
 }
 

@@ -16,18 +16,32 @@ async fn models_are_shown_with_their_state() {
     let entries = list["data"].as_array().unwrap();
     assert_eq!(entries.len(), 8);
     assert_eq!(entries[0]["id"], "broken");
-    assert_eq!(entries[0]["state"], "failed");
-    assert_eq!(entries[0]["reason"], "the weights are missing");
-    assert_eq!(entries[0]["loaded"], false);
+    let broken = &entries[0]["versions"][0];
+    assert_eq!((&entries[0]["status"], &broken["state"]), (&json!("failed"), &json!("failed")));
+    assert_eq!(broken["reason"], "the weights are missing");
+    assert_eq!(broken["loaded"], false);
     assert_eq!(entries[1]["id"], "echo");
-    assert_eq!(entries[1]["device"], "cpu");
-    assert_eq!(entries[1]["card"]["metrics"]["accuracy"], 0.9);
+    // 2026-01-01T00:00:00Z.
+    assert_eq!(entries[1]["created"], 1_767_225_600);
+    assert_eq!((&entries[1]["object"], &entries[1]["owned_by"]), (&json!("model"), &json!("maas")));
+    assert_eq!(
+        (&entries[1]["version"], &entries[1]["task"]),
+        (&json!(3), &json!("image-classification"))
+    );
+    assert_eq!(entries[1]["versions"][0]["device"], "cpu");
+    assert_eq!(entries[1]["versions"][0]["card"]["metrics"]["accuracy"], 0.9);
 
     let one = server.get("/v1/models/talker").await.value();
     assert_eq!(one["versions"][0]["version"], 3);
     let example = "curl -d 'In the beginning' http://127.0.0.1:8080/v1/predict/talker";
     assert_eq!(one["example"], example);
-    for unknown in ["/v1/models/nothing", "/v1/models/%2e%2e"] {
+    for (path, id) in [("talker@3", "talker@3"), ("talker%403", "talker@3")] {
+        let one = server.get(&format!("/v1/models/{path}")).await.value();
+        assert_eq!((&one["id"], &one["version"]), (&json!(id), &json!(3)));
+    }
+    for unknown in
+        ["/v1/models/nothing", "/v1/models/%2e%2e", "/v1/models/talker@4", "/v1/models/talker@x"]
+    {
         let got = server.get(unknown).await;
         assert_eq!((got.status.as_u16(), got.header("content-type")), (404, "application/json"));
         assert_eq!(got.value()["error"]["code"], "model_not_found", "{got:?}");

@@ -21,6 +21,11 @@ impl TextCodec {
     fn sample(&self, item: Item, truncate: bool, pointer: &str) -> Result<Vec<TokenId>, Problem> {
         match item {
             Item::Text(text) => self.tokens(&text, truncate, pointer),
+            Item::Tokens(ids) => {
+                bounded(ids.len(), self.bytes_max, SPLIT, pointer)?;
+                let tokens = self.tokens.of_ids(&ids, truncate);
+                tokens.map_err(|refusal| refused(refusal, self.tokens_max, pointer))
+            }
             Item::Opaque(bytes) => {
                 // Before anything reads it.
                 bounded(bytes.len(), self.bytes_max, SPLIT, pointer)?;
@@ -74,6 +79,13 @@ fn refused(refusal: Refusal, most: usize, pointer: &str) -> Problem {
             format!("at most {most} tokens, those that frame a text included"),
             format!("{count} tokens"),
             SHORTEN,
+        ),
+        Refusal::Unknown { at, vocabulary } => Problem::fault(
+            Kind::InvalidInput,
+            pointer,
+            format!("token ids from 0 to {}", vocabulary.saturating_sub(1)),
+            format!("another at index {at}"),
+            "use the ids of the model's tokenizer",
         ),
         Refusal::Unreadable => Problem::fault(
             Kind::InvalidInput,
@@ -162,6 +174,12 @@ mod tests {
         let plain = Item::Opaque(b"a man"[..].into());
         let samples = decode(vec![text("food"), plain], None).unwrap();
         assert_eq!(samples, [vec![1, 8, 2], vec![1, 4, 5, 2]]);
+        assert_eq!(decode(vec![Item::Tokens(vec![4, 5])], None).unwrap(), [[1, 4, 5, 2]]);
+        let problem = decode(vec![Item::Tokens(vec![4, 10])], None).unwrap_err();
+        assert_eq!(
+            (problem.kind, &*problem.faults[0].got),
+            (Kind::InvalidInput, "another at index 1")
+        );
     }
 
     #[test]

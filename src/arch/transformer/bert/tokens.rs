@@ -1,6 +1,6 @@
 //! Text to tokens, by a Hugging Face tokenizer.
 
-use tokenizers::{PostProcessor, Tokenizer, TruncationDirection};
+use tokenizers::{Encoding, PostProcessor, Token, Tokenizer, TruncationDirection};
 
 use crate::arch::{OpenError, tokenizer};
 use crate::engine::TokenId;
@@ -14,6 +14,8 @@ pub struct Tokens {
     /// How many tokens frame a text.
     frame: usize,
     most: usize,
+    /// Ids that the network knows are below this.
+    vocabulary: usize,
 }
 
 /// Why a text has no tokens.
@@ -23,6 +25,8 @@ pub enum Refusal {
     Empty,
     /// It has this many tokens, those that frame it included.
     TooLong(usize),
+    /// The id at this index is none of the network's, of which there are so many.
+    Unknown { at: usize, vocabulary: usize },
     /// The tokenizer cannot read it.
     Unreadable,
 }
@@ -46,7 +50,7 @@ impl Tokens {
                 format!("{frame} tokens frame a text: expected fewer than it may have, {most}");
             return Err(refuse(reason));
         }
-        Ok(Self { tokenizer, frame, most })
+        Ok(Self { tokenizer, frame, most, vocabulary })
     }
 
     /// The tokens of a text. Where it has too many, `truncate` keeps the first.
@@ -54,8 +58,24 @@ impl Tokens {
     /// # Errors
     /// [`Refusal`] when the network could not read them.
     pub fn encode(&self, text: &str, truncate: bool) -> Result<Vec<TokenId>, Refusal> {
-        let unreadable = |_| Refusal::Unreadable;
-        let mut own = self.tokenizer.encode_fast(text, false).map_err(unreadable)?;
+        let own = self.tokenizer.encode_fast(text, false).map_err(|_| Refusal::Unreadable)?;
+        self.framed(own, truncate)
+    }
+
+    /// The same of a text that is tokens already, without those that frame it.
+    ///
+    /// # Errors
+    /// As [`Tokens::encode`].
+    pub fn of_ids(&self, ids: &[TokenId], truncate: bool) -> Result<Vec<TokenId>, Refusal> {
+        let vocabulary = self.vocabulary;
+        if let Some(at) = ids.iter().position(|&id| id as usize >= vocabulary) {
+            return Err(Refusal::Unknown { at, vocabulary });
+        }
+        let token = |&id| Token::new(id, String::new(), (0, 0));
+        self.framed(Encoding::from_tokens(ids.iter().map(token).collect(), 0), truncate)
+    }
+
+    fn framed(&self, mut own: Encoding, truncate: bool) -> Result<Vec<TokenId>, Refusal> {
         if own.is_empty() {
             return Err(Refusal::Empty);
         }
@@ -66,7 +86,8 @@ impl Tokens {
         own.truncate(self.most - self.frame, 0, TruncationDirection::Right);
         // What was cut off would be framed as well.
         own.take_overflowing();
-        let framed = self.tokenizer.post_process(own, None, true).map_err(unreadable)?;
+        let framed =
+            self.tokenizer.post_process(own, None, true).map_err(|_| Refusal::Unreadable)?;
         Ok(framed.get_ids().to_vec())
     }
 }
@@ -104,6 +125,12 @@ mod tests {
         let cut = tokens.encode(&"man a ".repeat(1000), true).unwrap();
         assert_eq!(cut, [1, 5, 4, 5, 4, 5, 4, 2]);
         assert_eq!(tokens.encode("", true), Err(Refusal::Empty));
+        assert_eq!(tokens.of_ids(&[4, 5], false).unwrap(), read("a man").unwrap());
+        assert_eq!(tokens.of_ids(&[4; 7], false), Err(Refusal::TooLong(9)));
+        assert_eq!(tokens.of_ids(&[4; 7], true).unwrap(), [1, 4, 4, 4, 4, 4, 4, 2]);
+        assert_eq!(tokens.of_ids(&[], false), Err(Refusal::Empty));
+        let unknown = Refusal::Unknown { at: 1, vocabulary: 10 };
+        assert_eq!(tokens.of_ids(&[4, 10], false), Err(unknown));
     }
 
     #[test]

@@ -19,6 +19,10 @@ impl Language for NoE {
         Letters.text(tokens)
     }
 
+    fn size(&self) -> usize {
+        Letters.size()
+    }
+
     fn end(&self) -> Option<TokenId> {
         None
     }

@@ -25,10 +25,13 @@ enum Told<'a> {
 /// [`Kind::Internal`](crate::domain::Kind::Internal) when the outcome is no transcript.
 pub fn piece(piece: Piece) -> Result<stream::Told, Problem> {
     match piece {
-        Piece::Text(text) => answer::text(&Told::Delta { delta: &text }).map(stream::Told::Event),
+        Piece::Text(fragment) => {
+            let delta = Told::Delta { delta: &fragment.text };
+            answer::text(&delta).map(stream::Told::Event)
+        }
         Piece::End(Answer { outcomes, timings, .. }) => match outcomes.first() {
             Some(Outcome::Transcript { text, .. }) => {
-                Ok(stream::Told::Last(answer::text(&Told::Done { text })?, timings))
+                Ok(stream::Told::Last(vec![answer::text(&Told::Done { text })?], timings))
             }
             _ => Err(answer::unusable()),
         },

@@ -20,8 +20,9 @@ pub mod values;
 
 use crate::domain::{Kind, MediaLimits, ModelName, Payload, Problem};
 use crate::http::parse::{Collected, Said, clip, params, step};
-use reader::{Next, Reader};
+pub use reader::{Next, Reader};
 use strings::Media;
+pub use values::numbers;
 
 const INPUTS: &str = "exactly one of inputs, instances, image, text, audio";
 

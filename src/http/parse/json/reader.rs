@@ -65,6 +65,11 @@ impl<'a> Reader<'a> {
         Ok(name.to_owned())
     }
 
+    pub fn null(&mut self) -> Result<(), Problem> {
+        self.peek();
+        b"null".iter().try_for_each(|&byte| self.expect(byte))
+    }
+
     pub fn boolean(&mut self) -> Result<bool, Problem> {
         let value = self.peek() == Some(b't');
         for &byte in if value { b"true".as_slice() } else { b"false" } {

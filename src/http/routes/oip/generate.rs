@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::domain::{
-    Answer, Card, Finish, Item, Kind, ModelName, Outcome, ParamValue, Params, Payload, Piece,
-    Problem,
+    Answer, Card, Finish, Fragment, Item, Kind, ModelName, Outcome, ParamValue, Params, Payload,
+    Piece, Problem,
 };
 use crate::engine::Reply;
 use crate::http::call::Call;
@@ -20,6 +20,7 @@ use crate::http::routes::target::Target;
 use crate::http::stream::{self, Told};
 use crate::http::ticket::Ticket;
 use crate::http::{App, answer};
+use crate::oip;
 use crate::registry::Model;
 
 /// `POST /v2/models/{model}/generate`.
@@ -77,6 +78,7 @@ async fn answer(
 
 /// `stream` is the route's to say.
 fn with_stream(mut params: Params, streams: bool) -> Result<Params, Problem> {
+    params.refuse(&oip::NO_PLACE, oip::NO_PLACE_HINT)?;
     let pointer = "/parameters/stream".to_owned();
     let said = params.split_off(&["stream"]);
     let mut reader = said.reader();
@@ -158,7 +160,7 @@ fn teller(
     move |piece| {
         let card = &model.card;
         match piece {
-            Piece::Text(text) => Ok(Told::Event(
+            Piece::Text(Fragment { text, .. }) => Ok(Told::Event(
                 json!({
                     "id": id,
                     "model_name": card.name,
@@ -170,7 +172,8 @@ fn teller(
             Piece::End(answer) => {
                 let last = Generated { text_output: "", ..Generated::of(&answer, card, &id)? };
                 let broken = |_| Problem::new(Kind::Internal, "the model's answer is not usable");
-                Ok(Told::Last(serde_json::to_string(&last).map_err(broken)?, answer.timings))
+                let last = serde_json::to_string(&last).map_err(broken)?;
+                Ok(Told::Last(vec![last], answer.timings))
             }
         }
     }

@@ -1,16 +1,19 @@
-//! What this server knows of its models.
+//! What this server knows of its models: one entry a name, in the keys that clients look for, with every version in
+//! it.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::domain::{Card, Digest, Kind, ModelName, Problem, State as ModelState, Status, Version};
 use crate::http::App;
 use crate::http::error::Failure;
 use crate::http::example;
+use crate::http::openai::document::at_model;
 use crate::http::routes::target::Target;
 use crate::registry::Slot;
 use crate::state::{Evaluation, StateError};
@@ -18,9 +21,6 @@ use crate::state::{Evaluation, StateError};
 /// One version, whatever its state.
 #[derive(Serialize)]
 struct Entry {
-    /// The model's name, under the key that clients of other servers look for.
-    id: ModelName,
-    object: &'static str,
     version: Version,
     #[serde(flatten)]
     status: Status,
@@ -37,8 +37,6 @@ struct Entry {
 impl From<Slot> for Entry {
     fn from(slot: Slot) -> Self {
         Self {
-            id: slot.name,
-            object: "model",
             version: slot.version,
             loaded: slot.status.state == ModelState::Ready,
             status: slot.status,
@@ -50,10 +48,47 @@ impl From<Slot> for Entry {
     }
 }
 
+/// A model: of its versions, the one that answers where none is named stands for it.
+#[derive(Serialize)]
+struct Listed {
+    /// What a request calls it.
+    id: String,
+    object: &'static str,
+    /// Seconds since 1970 when the package was made; 0 where its manifest could not be read.
+    created: i64,
+    owned_by: String,
+    status: ModelState,
+    version: Version,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<String>,
+    versions: Vec<Entry>,
+}
+
+impl Listed {
+    /// Of versions in ascending order; `None` without any.
+    fn new(id: String, versions: Vec<Entry>) -> Option<Self> {
+        let ready = versions.iter().rev().find(|entry| entry.loaded);
+        let chosen = ready.or(versions.last())?;
+        let card = chosen.card.as_ref();
+        let created = card.and_then(|card| card.created.parse::<Timestamp>().ok());
+        let author = card.map(|card| card.author.as_str()).filter(|author| !author.is_empty());
+        Some(Self {
+            id,
+            object: "model",
+            created: created.map_or(0, Timestamp::as_second),
+            owned_by: author.unwrap_or("maas").to_owned(),
+            status: chosen.status.state,
+            version: chosen.version,
+            task: card.map(|card| card.task.clone()),
+            versions,
+        })
+    }
+}
+
 #[derive(Serialize)]
 pub struct List {
     object: &'static str,
-    data: Vec<Entry>,
+    data: Vec<Listed>,
 }
 
 /// What one version scored here, newest first.
@@ -67,17 +102,21 @@ struct Scored {
 /// Evaluations that are shown of one version.
 const EVALUATIONS_MAX: u32 = 20;
 
-/// Every version of every model.
+/// Every model, with every version.
 pub async fn list(State(app): State<Arc<App>>) -> Json<List> {
-    let data = app.registry.list().into_iter().map(Entry::from).collect();
-    Json(List { object: "list", data })
+    let slots = app.registry.list();
+    let models = slots.chunk_by(|a, b| a.name == b.name);
+    let listed = models.filter_map(|versions| {
+        let id = versions.first()?.name.to_string();
+        Listed::new(id, versions.iter().cloned().map(Entry::from).collect())
+    });
+    Json(List { object: "list", data: listed.collect() })
 }
 
 #[derive(Serialize)]
 pub struct One {
-    id: ModelName,
-    object: &'static str,
-    versions: Vec<Entry>,
+    #[serde(flatten)]
+    model: Listed,
     /// What `maas eval` has measured with this server's state.
     evaluations: Vec<Scored>,
     /// A command that works for this model.
@@ -85,27 +124,35 @@ pub struct One {
     example: Option<String>,
 }
 
-/// The versions of one model.
+/// The versions of one model, or the one that is named behind an `@`.
 pub async fn show(
     State(app): State<Arc<App>>,
     target: Target,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Json<One>, Failure> {
+    let version = target.version;
     let name = target.named()?;
-    let slots: Vec<Slot> =
-        app.registry.list().into_iter().filter(|slot| slot.name == name).collect();
-    if slots.is_empty() {
-        // Its refusal says which models there are.
-        app.registry.get(&name, None)?;
-    }
+    let slots = versions(&app, &name, version);
     let card = slots.iter().rev().find_map(|slot| slot.card.as_ref());
     let base = example::base(headers.get(header::HOST), uri.authority());
     let example = card.map(|card| example::curl(card, &base));
     let digests = slots.iter().filter_map(|slot| Some((slot.version, slot.card.as_ref()?.digest)));
     let evaluations = evaluations(&app, digests.collect()).await?;
-    let versions = slots.into_iter().map(Entry::from).collect();
-    Ok(Json(One { id: name, object: "model", versions, evaluations, example }))
+    let id = version.map_or_else(|| name.to_string(), |version| format!("{name}@{version}"));
+    let Some(model) = Listed::new(id, slots.into_iter().map(Entry::from).collect()) else {
+        // Its refusal says which models and versions there are.
+        let none = app.registry.get(&name, version).err().map(at_model);
+        let gone = || Problem::new(Kind::NotFound, format!("there is no model {name}"));
+        return Err(none.unwrap_or_else(gone).into());
+    };
+    Ok(Json(One { model, evaluations, example }))
+}
+
+fn versions(app: &App, name: &ModelName, version: Option<Version>) -> Vec<Slot> {
+    let mut slots = app.registry.list();
+    slots.retain(|slot| slot.name == *name && version.is_none_or(|asked| asked == slot.version));
+    slots
 }
 
 /// Reads the state, which blocks on the disk.
