@@ -3,7 +3,8 @@
 //! # The life of one prediction
 //!
 //! 1. [`http`] reads the request into a bounded buffer and makes a [`domain::Payload`] of it: an image,
-//!    text, audio or tensors, with the pointer that an error will name.
+//!    text, audio or tensors, with the pointer that an error will name. So does [`grpc`]; what tensors mean in the
+//!    protocol that both speak is in [`oip`].
 //! 2. [`registry`] gives the [`engine::Endpoint`] that answers the model's name, from a snapshot that
 //!    the request keeps to its end.
 //! 3. The endpoint's [`engine::Codec`] decodes the payload into samples on the CPU pool. What cannot be

@@ -115,7 +115,17 @@ fn input(
     };
     let shape = check_shape(&shape, limits, &at("shape"))?;
     let params = params(parameters, &at("parameters"))?;
-    params.reader().finish().map_err(without_shared_memory)?;
+    let mut reader = params.reader();
+    // KServe's client says it of raw bytes, as over HTTP.
+    let said = reader.integer("binary_data_size", 0..=u64::from(u32::MAX));
+    reader.finish().map_err(without_shared_memory)?;
+    let size = raw.as_ref().map(|bytes| bytes.len() as u64);
+    if said.is_some() && said != size {
+        let expected = "the number of the input's raw bytes, or nothing";
+        let pointer = at("parameters/binary_data_size");
+        let got = said.unwrap_or_default().to_string();
+        return Err(Problem::fault(Kind::InvalidInput, pointer, expected, got, "leave it out"));
+    }
     let head = (name, datatype, shape);
     match (raw, contents) {
         (Some(_), Some(contents)) if contents != InferTensorContents::default() => {

@@ -53,4 +53,4 @@ echo 'promtool: passed'
 # A document cannot say that a shape and its data agree, so data that fit it may still be refused. Unloading would
 # take away what the other requests ask for.
 "$venv/bin/schemathesis" run "$MAAS_URL/openapi.json" --max-time 110 --exclude-checks positive_data_acceptance \
-    --exclude-path-regex '/unload$' --header "Authorization: Bearer $MAAS_ADMIN_KEY" --no-color
+    --exclude-path-regex '/unload$' --header "Authorization: Bearer $MAAS_ADMIN_KEY" --no-color --request-timeout 60

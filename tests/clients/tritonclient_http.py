@@ -131,7 +131,7 @@ refused(lambda: client.infer("fashion", [image], model_version="9"), "version")
 
 # What each model has done.
 stats = client.get_inference_statistics("fashion")["model_stats"][0]
-assert stats["inference_count"] >= 64 and stats["inference_stats"]["success"]["count"] >= 10
+assert stats["inference_count"] >= 62 and stats["inference_stats"]["success"]["count"] >= 10, stats
 assert stats["inference_stats"]["fail"]["count"] >= 4 and stats["last_inference"] > 1.7e12
 assert sum(size["compute_infer"]["count"] for size in stats["batch_stats"]) == stats["execution_count"]
 assert len(client.get_inference_statistics()["model_stats"]) >= 3

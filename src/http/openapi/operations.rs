@@ -42,6 +42,8 @@ pub enum Answers {
     Json(Maker),
     JsonList(Maker),
     Text,
+    /// A document, or a text where that is what the model gives.
+    JsonOrText,
     Html,
     /// Nothing but the status.
     Empty,
@@ -93,28 +95,29 @@ impl Answers {
                 let list = ArrayBuilder::new().items(make(schemas)).build();
                 vec![(JSON, Some(Schema::Array(list).into()))]
             }
+            Self::JsonOrText => {
+                vec![(JSON, Some(schemas.of::<s::Anything>())), ("text/plain", Some(bytes()))]
+            }
             Self::Text => vec![("text/plain", Some(bytes()))],
             Self::Html => vec![("text/html", Some(bytes()))],
             Self::Empty => Vec::new(),
-            Self::Prediction => vec![
-                (JSON, Some(schemas.of::<s::Prediction>())),
-                ("text/event-stream", Some(bytes())),
-            ],
+            Self::Prediction => {
+                vec![(JSON, Some(schemas.of::<s::Prediction>())), ("text/event-stream", None)]
+            }
             Self::Tensors => vec![
                 (JSON, Some(schemas.of::<s::InferenceResponse>())),
                 ("application/octet-stream", Some(bytes())),
             ],
-            Self::Events => vec![("text/event-stream", Some(bytes()))],
-            Self::Generated => vec![
-                (JSON, Some(schemas.of::<o::GeneratedBody>())),
-                ("text/event-stream", Some(bytes())),
-            ],
+            Self::Events => vec![("text/event-stream", None)],
+            Self::Generated => {
+                vec![(JSON, Some(schemas.of::<o::GeneratedBody>())), ("text/event-stream", None)]
+            }
             Self::Transcript => vec![
                 (JSON, Some(schemas.of::<o::TranscriptionBody>())),
                 ("text/plain", Some(bytes())),
                 ("application/x-subrip", Some(bytes())),
                 ("text/vtt", Some(bytes())),
-                ("text/event-stream", Some(bytes())),
+                ("text/event-stream", None),
             ],
         }
     }
@@ -317,10 +320,9 @@ fn torch_serve(method: &Method, path: &str) -> Option<About> {
             probe: true,
             ..read("Whether it is ready", Answers::Json(Schemas::of::<s::Ping>))
         },
-        ("POST" | "PUT", "/predictions/{model}") => About {
-            reads: Reads::Item,
-            ..read("Predict", Answers::Json(Schemas::of::<s::Anything>))
-        },
+        ("POST" | "PUT", "/predictions/{model}") => {
+            About { reads: Reads::Item, ..read("Predict", Answers::JsonOrText) }
+        }
         ("GET", "/models") => About {
             query: &[("limit", "Models on a page"), ("next_page_token", "Where the page begins")],
             ..read("Models by name", Answers::Json(Schemas::of::<s::TorchServeModels>))

@@ -77,7 +77,11 @@ fn broken_query() -> Problem {
 }
 
 /// The model by its path, else by what the body or the query says.
-fn resolve(call: &Call, named: Option<Arc<Model>>, parsed: &Parsed) -> Result<Arc<Model>, Problem> {
+pub fn resolve(
+    call: &Call,
+    named: Option<Arc<Model>>,
+    parsed: &Parsed,
+) -> Result<Arc<Model>, Problem> {
     match (named, &parsed.model) {
         (Some(model), said) => {
             if let Some(said) = said {

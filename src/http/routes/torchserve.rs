@@ -48,6 +48,8 @@ async fn answered(mut call: Call, target: Target, request: Request) -> Result<Re
     let (head, body) = request.into_parts();
     let (bytes, _share) = call.body(&head.headers, body).await?;
     let parsed = predict::parse(&call, &head.headers, &head.uri, true, bytes).await?;
+    // The body may name the model, too: then the same.
+    let model = predict::resolve(&call, Some(model), &parsed)?;
     let list = parsed.list;
     let Reply::Whole(whole) = call.predict(&model, parsed.payload, parsed.params).await? else {
         let expected = "a whole answer";
