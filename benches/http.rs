@@ -10,23 +10,25 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request as HttpRequest;
+use axum::http::{HeaderMap, Request as HttpRequest};
 use bytes::Bytes;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use maas::access::Access;
-use maas::config::HttpSettings;
+use maas::config::{Compat, HttpSettings};
 use maas::domain::{
-    Answer, Card, Class, Digest, Item, MediaLimits, Outcome, Problem, State, Status, Tensor,
-    Timings,
+    Answer, Card, Class, Datatype, Digest, Item, MediaLimits, Outcome, Problem, Scores, State,
+    Status, Tensor, TensorSpec, Timings,
 };
-use maas::engine::{Batches, Endpoint, ModelStats, Reply, Request, Rest};
+use maas::engine::{Batches, Endpoint, Engine, Limits, ModelStats, Reply, Request, Rest};
+use maas::http::parse::oip::{JSON_LENGTH, Wire as Inference};
 use maas::http::parse::{Wire, parse};
 use maas::http::{App, Listener, Parts, Stage, router};
-use maas::registry::{Model, Registry, Slot};
+use maas::oip;
+use maas::registry::{Model, Registry, Repository, Slot, Sources};
 use maas::state::Database;
-use maas::telemetry::Metrics;
+use maas::telemetry::{Logging, Metrics};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
@@ -89,6 +91,37 @@ fn bodies(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A tensor of the Open Inference Protocol, from the body to what a model reads.
+fn tensors(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("oip");
+    let [_, shape] = SHAPES;
+    let count: usize = shape.iter().product();
+    let sizes = shape.map(|size| size.try_into().expect("a size"));
+    let spec = TensorSpec { name: "x".into(), datatype: Datatype::Fp32, shape: sizes.to_vec() };
+    let card = card(vec![spec]);
+    let head = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,3,224,224],"#;
+    let json = String::from_utf8(document(&[count], false).to_vec()).expect("text");
+    let data = json.split_once("\"data\":").expect("data").1.trim_end_matches('}');
+    let json = Bytes::from(format!("{head}\"data\":{data}}}]}}"));
+    let start = format!("{head}\"parameters\":{{\"binary_data_size\":{}}}}}]}}", 4 * count);
+    let bytes = values(count).into_iter().flat_map(f32::to_le_bytes);
+    let binary: Bytes = start.bytes().chain(bytes).collect();
+    let mut lengths = HeaderMap::new();
+    lengths.insert(JSON_LENGTH, start.len().into());
+    let limits = MediaLimits::default();
+    for (name, headers, body) in [("json", HeaderMap::new(), json), ("binary", lengths, binary)] {
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(BenchmarkId::new(name, count), |b| {
+            b.iter(|| {
+                let wire = Inference::new(black_box(&headers), body.clone()).expect("a body");
+                let request = wire.read(&card, &limits).expect("a request");
+                oip::payload(request.inputs, &card, &limits).expect("a payload")
+            });
+        });
+    }
+    group.finish();
+}
+
 fn answers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("write");
     for count in [384, 3072] {
@@ -112,7 +145,10 @@ impl Endpoint for Instant {
             _ => 0.0,
         };
         let class = |index| Class { label: "a".to_owned(), index, score: first };
-        let outcomes = vec![Outcome::Classes { predictions: (0..5).map(class).collect() }];
+        let outcomes = vec![Outcome::Classes {
+            predictions: (0..5).map(class).collect(),
+            all: Scores::default(),
+        }];
         let reply = Reply::Whole(Answer { outcomes, timings: Timings::default(), batch_rows: 1 });
         std::future::ready(Ok(reply)).boxed()
     }
@@ -134,8 +170,20 @@ impl Endpoint for Instant {
     }
 }
 
-fn slot() -> Slot {
-    let card = Card {
+const LIMITS: Limits = Limits {
+    batch_rows_max: 1,
+    batch_cost_max: 1,
+    batch_delay_max: Duration::ZERO,
+    batch_auto: false,
+    queue_rows_max: 1,
+    queue_wait_max: Duration::ZERO,
+    instances: 1,
+    weight: 1,
+    generated_tokens_max: 1,
+};
+
+fn card(inputs: Vec<TensorSpec>) -> Card {
+    Card {
         name: "instant".parse().expect("a name"),
         version: 1.try_into().expect("a version"),
         digest: Digest::new([7; 32]),
@@ -145,15 +193,20 @@ fn slot() -> Slot {
         author: String::new(),
         licence: String::new(),
         created: String::new(),
-        inputs: Vec::new(),
+        inputs,
         outputs: Vec::new(),
         metrics: std::iter::empty().collect(),
-    };
+    }
+}
+
+fn slot() -> Slot {
+    let card = card(Vec::new());
     let model = Model {
         card: card.clone(),
         device: "cpu".to_owned(),
         processor: "cpu".to_owned(),
         load_time: Duration::ZERO,
+        limits: LIMITS,
         bytes: 0,
         endpoint: Box::new(Instant::default()),
     };
@@ -171,12 +224,23 @@ fn slot() -> Slot {
 fn server(directory: &std::path::Path, stage: watch::Receiver<Stage>) -> Router {
     let registry = Arc::new(Registry::default());
     registry.put(slot());
+    let database = Arc::new(Database::open(directory).expect("a database"));
+    let repository = Arc::new(Repository::new(Sources {
+        registry: Arc::clone(&registry),
+        stores: Vec::new(),
+        engine: Arc::new(Engine::start(1).expect("threads")),
+        state: Arc::clone(&database),
+        placement: Box::new(|_| unreachable!("no store holds a model")),
+    }));
     let app = App::new(Parts {
         registry,
+        repository,
         access: Access::default(),
-        state: Arc::new(Database::open(directory).expect("a database")),
+        state: database,
+        logging: Logging::default(),
         metrics: Metrics::default(),
         limits: HttpSettings::default(),
+        compat: Compat::None,
         media: MediaLimits::default(),
         stage,
         live: Box::new(|| true),
@@ -212,5 +276,5 @@ fn whole(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, bodies, answers, whole);
+criterion_group!(benches, bodies, tensors, answers, whole);
 criterion_main!(benches);

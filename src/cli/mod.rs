@@ -71,7 +71,7 @@ pub fn run() -> ExitCode {
         Verb::Eval(args) => eval::run(args),
         Verb::Check(args) => check::run(&args),
         Verb::Bench(args) => bench::run(&args),
-        Verb::Predict(args) => predict::run(args),
+        Verb::Predict(args) => predict::run(&args),
         Verb::Health(args) => health::run(&args),
         Verb::Config(args) => config::run(args),
         Verb::Key(args) => key::run(args),

@@ -26,7 +26,7 @@ pub struct Args {
     /// A file that holds a key of the server
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// A parameter of the model, such as top_k=3; once or more
+    /// A parameter of the model, such as `top_k=3`; once or more
     #[arg(short, long = "parameter", value_name = "NAME=VALUE", value_parser = pair)]
     parameters: Vec<(String, String)>,
     /// Print a text while it is generated
@@ -39,14 +39,14 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-pub fn run(args: Args) -> Outcome {
+pub fn run(args: &Args) -> Outcome {
     let mut client = Client::new(&args.url)?;
     if let Some(path) = &args.key_file {
         let key = std::fs::read_to_string(path)
             .map_err(|error| format!("{}: {error}", path.display()))?;
         client = client.with_key(key.trim());
     }
-    let input = input(&args)?;
+    let input = input(args)?;
     let parameters: Vec<(&str, &str)> =
         args.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -96,7 +96,7 @@ fn show(prediction: &Prediction) -> Outcome {
                 }
             }
             Answer::Generated { text, .. } | Answer::Transcript { text, .. } => {
-                writeln!(out, "{text}")?
+                writeln!(out, "{text}")?;
             }
             Answer::Embedding { embedding: values, .. } | Answer::Values { values } => {
                 let values: Vec<String> = values.iter().map(f32::to_string).collect();

@@ -73,10 +73,16 @@ pub fn prediction(body: &[u8]) -> Result<Prediction, ClientError> {
     Ok(prediction)
 }
 
+/// A model and its versions.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Model {
+    pub id: String,
+    pub versions: Vec<Entry>,
+}
+
 /// One version of a model.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Entry {
-    pub id: String,
     pub version: u32,
     pub state: String,
     /// Why it is not ready, where it is not.
@@ -86,7 +92,7 @@ pub struct Entry {
 
 #[derive(Deserialize)]
 pub struct List {
-    pub data: Vec<Entry>,
+    pub data: Vec<Model>,
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ use bytes::Bytes;
 use reqwest::{RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 
-pub use answer::{Entry, Outcome, Prediction};
-pub use error::{ClientError, Refusal};
+pub use answer::{Class, Entry, Model, Outcome, Prediction, Word};
+pub use error::{ClientError, Fault, Refusal};
 pub use stream::{Piece, Pieces};
 
 /// For a connection; answers have the deadline of their request.
@@ -94,11 +94,11 @@ impl Client {
         Ok(request.send().await?.status().is_success())
     }
 
-    /// Every version of every model.
+    /// Every model, and its versions.
     ///
     /// # Errors
     /// [`ClientError`] when it does not answer, or refuses.
-    pub async fn models(&self) -> Result<Vec<Entry>, ClientError> {
+    pub async fn models(&self) -> Result<Vec<Model>, ClientError> {
         let list: answer::List = self.get("/v1/models").await?;
         Ok(list.data)
     }

@@ -85,7 +85,7 @@ impl Asker {
     /// # Errors
     /// [`Kind::RateLimited`] when that is one too many.
     pub fn take(&self, app: &App) -> Result<(), Problem> {
-        let Some(caller) = self.0.clone() else { return Ok(()) };
+        let Some(caller) = self.0 else { return Ok(()) };
         app.rates.take(caller, Instant::now()).map_err(|wait| {
             let most = app.limits.caller_requests_per_s_max;
             let detail = format!("this caller is over its limit of {most} predictions a second");

@@ -1,7 +1,7 @@
 //! What the compiler made of `inference.proto`.
 
 #![expect(clippy::pedantic, clippy::allow_attributes, reason = "generated code is as it is")]
-#![expect(clippy::allow_attributes_without_reason, reason = "as above")]
+#![expect(clippy::allow_attributes_without_reason, clippy::enum_variant_names, reason = "as above")]
 
 tonic::include_proto!("inference");
 

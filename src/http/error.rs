@@ -229,7 +229,8 @@ fn parameter(pointer: &str) -> Option<String> {
     let mut name = steps.next().filter(|&first| !matches!(first, "body" | "headers"))?.to_owned();
     for step in steps {
         let number = !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit());
-        name.push_str(&if number { format!("[{step}]") } else { format!(".{step}") });
+        let (before, after) = if number { ("[", "]") } else { (".", "") };
+        name.extend([before, step, after]);
     }
     Some(cut(&name))
 }

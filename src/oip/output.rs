@@ -132,7 +132,7 @@ impl Output {
         });
         let values = Written::Texts(best.collect());
         let shape = vec![self.shape[0], most];
-        Ok(Self { values, shape, ..self })
+        Ok(Self { shape, values, ..self })
     }
 }
 

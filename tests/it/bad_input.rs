@@ -115,7 +115,7 @@ async fn bad_input_is_told_apart_and_the_server_stays_healthy() {
             server.post("/v1/predict/%2e%2e%2fdata").body("x"),
             StatusCode::NOT_FOUND,
         ),
-        ("no such path", server.get("/v2/nothing"), StatusCode::NOT_FOUND),
+        ("no such path", server.get("/v3/nothing"), StatusCode::NOT_FOUND),
         ("the wrong method", server.get(fashion), StatusCode::METHOD_NOT_ALLOWED),
     ] {
         let problem = refused(what, request, status).await;

@@ -2,19 +2,22 @@
 
 use maas::client::{Client, ClientError, Input, Outcome, Piece};
 
-use crate::support::{Server, maas};
+use crate::support::{Server, maas, models};
 
-const BOOT: &str = "models/fashion/1/golden/boot.png";
+fn boot() -> String {
+    models().join("fashion/1/golden/boot.png").display().to_string()
+}
 
 #[tokio::test]
 async fn a_program_asks_and_is_answered_with_a_receipt() {
     let server = Server::shipped().await;
     let client = Client::new(&server.http).unwrap();
     assert!(client.is_ready().await.unwrap());
-    let models = client.models().await.unwrap();
-    assert!(models.iter().any(|model| model.id == "kjv" && model.state == "ready"), "{models:?}");
+    let known = client.models().await.unwrap();
+    let kjv = known.iter().find(|model| model.id == "kjv").unwrap();
+    assert_eq!((kjv.versions[0].version, kjv.versions[0].state.as_str()), (1, "ready"));
 
-    let picture = Input::file(std::fs::read(BOOT).unwrap());
+    let picture = Input::file(std::fs::read(boot()).unwrap());
     let answer = client.predict("fashion", picture.clone(), &[("top_k", "2")]).await.unwrap();
     assert_eq!((answer.model.as_str(), answer.version, answer.digest.len()), ("fashion", 1, 64));
     let [Outcome::Classes { predictions }] = answer.outcomes.as_slice() else {
@@ -62,15 +65,15 @@ async fn the_verb_prints_what_people_want_to_read() {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (out.status.success(), text(out.stdout), text(out.stderr))
     };
-    let (good, out, receipt) = ask(&["fashion", BOOT, "-p", "top_k=1"]);
+    let (good, out, receipt) = ask(&["fashion", &boot(), "-p", "top_k=1"]);
     assert!(good && out.ends_with("  Ankle boot\n"), "{out}");
     assert!(receipt.starts_with("fashion/1 "), "{receipt}");
     let verse = ["kjv", "--text", "In the ", "-p", "seed=7", "-p", "max_tokens=20"];
     let (good, whole, _) = ask(&verse);
     let (streams, streamed, _) = ask(&[&verse[..], &["--stream"]].concat());
     assert!(good && streams && whole == streamed && whole.len() > 10, "{whole:?} {streamed:?}");
-    let (good, _, said) = ask(&["fashion", BOOT, "-p", "colour=red"]);
+    let (good, _, said) = ask(&["fashion", &boot(), "-p", "colour=red"]);
     assert!(!good && said.contains("top_k"), "{said}");
-    let (good, _, said) = ask(&["nothing", BOOT]);
+    let (good, _, said) = ask(&["nothing", &boot()]);
     assert!(!good && said.contains("fashion"), "{said}");
 }

@@ -88,6 +88,7 @@ async fn probabilities_are_the_same_whole_streamed_echoed_and_by_our_own_api() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one life of a client, from start to end")]
 async fn every_bad_body_is_refused_politely_and_the_server_goes_on() {
     let server = Server::shipped().await;
     let completion = |more: &str| format!("{{\"model\": \"kjv\", \"prompt\": \"And\", {more}}}");

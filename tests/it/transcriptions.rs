@@ -116,6 +116,6 @@ async fn silence_says_nothing_and_what_is_not_honoured_is_refused() {
     refused(&silence(800), &[("language", "en")], 400, "language").await;
     refused(&silence(800), &[("prompt", "one two")], 400, "prompt").await;
     refused(&silence(800), &[("temperature", "0.2")], 400, "temperature").await;
-    refused(b"RIFFnothing", &[], 422, "file").await;
+    refused(b"RIFFnothing", &[], 415, "file").await;
     refused(&silence(800)[..40], &[], 422, "file").await;
 }

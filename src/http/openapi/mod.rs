@@ -72,7 +72,7 @@ fn document(app: &App) -> OpenApi {
         };
         let Some(about) = about(&row.method, row.path) else { continue };
         let open = app.access.open();
-        let operation = operation(row, need, about, (&cards, open), &mut schemas);
+        let operation = operation(row, need, &about, (&cards, open), &mut schemas);
         let item = utoipa::openapi::path::PathItem::new(method(&row.method), operation);
         paths = paths.path(row.path, item);
     }
@@ -110,7 +110,7 @@ fn method(method: &Method) -> HttpMethod {
 fn operation(
     row: &Row,
     need: Need,
-    about: About,
+    about: &About,
     (cards, open): (&[Card], bool),
     schemas: &mut Schemas,
 ) -> Operation {

@@ -166,6 +166,7 @@ pub struct GeneratedBody {
 }
 
 #[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "as clients read them")]
 pub struct Usage {
     prompt_tokens: u64,
     completion_tokens: u64,

@@ -187,17 +187,14 @@ fn probe(summary: &'static str) -> About {
     }
 }
 
+/// Something that is read, without a body.
+fn oip(summary: &'static str, answers: Answers) -> About {
+    About { tag: OIP, summary, query: &[], reads: Reads::Nothing, answers, probe: false }
+}
+
 fn open_inference(method: &Method, path: &str) -> Option<About> {
-    let read = |summary, answers| About {
-        tag: OIP,
-        summary,
-        query: &[],
-        reads: Reads::Nothing,
-        answers,
-        probe: false,
-    };
+    let read = oip;
     let post = |summary, reads, answers| About { reads, ..read(summary, answers) };
-    let optional = |make| Reads::Json(make, Required::False);
     Some(match (method.as_str(), path) {
         ("GET", "/v2") => read("The server", Answers::Json(Schemas::of::<s::ServerMetadata>)),
         ("GET", "/v2/health/live") => {
@@ -235,6 +232,15 @@ fn open_inference(method: &Method, path: &str) -> Option<About> {
             Reads::Json(Schemas::of::<s::GenerateRequest>, Required::True),
             Answers::Events,
         ),
+        _ => return repository(method, path),
+    })
+}
+
+fn repository(method: &Method, path: &str) -> Option<About> {
+    let read = oip;
+    let post = |summary, reads, answers| About { reads, ..read(summary, answers) };
+    let optional = |make| Reads::Json(make, Required::False);
+    Some(match (method.as_str(), path) {
         ("POST", "/v2/repository/index" | "/v2/repository/{repository}/index") => post(
             "Every version and its state",
             optional(Schemas::of::<s::IndexRequest>),

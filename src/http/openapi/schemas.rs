@@ -304,6 +304,7 @@ pub struct UnloadParameters {
 }
 
 #[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "as clients read them")]
 pub struct Levels {
     log_info: bool,
     log_warning: bool,
@@ -314,6 +315,7 @@ pub struct Levels {
 
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "as clients send them")]
 pub struct LevelsRequest {
     #[schema(required = false)]
     log_info: bool,

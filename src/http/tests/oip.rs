@@ -131,6 +131,7 @@ async fn elements_of_bytes_are_files() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table: one row a fault")]
 async fn what_is_not_usable_is_refused_in_the_protocols_shape() {
     let server = Server::new();
     let tensor = |name: &str, shape: Value, datatype: &str, data: Value| json!({"inputs": [{"name": name, "shape": shape, "datatype": datatype, "data": data}]});
@@ -254,7 +255,7 @@ async fn models_say_what_they_read_and_what_they_have_done() {
     assert_eq!((&stats["success"]["count"], &stats["fail"]["count"]), (&json!(1), &json!(1)));
     assert_eq!(stats["compute_infer"], json!({"count": 1, "ns": 3_000_000}));
     let all = server.get("/v2/models/stats").await.value();
-    assert_eq!(all["model_stats"].as_array().unwrap().len(), 5);
+    assert_eq!(all["model_stats"].as_array().unwrap().len(), 7);
 }
 
 #[tokio::test]

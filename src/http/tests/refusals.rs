@@ -30,7 +30,7 @@ async fn names_and_paths_never_become_files() {
         server.post(path, "text/plain", "x").await.problem(404);
     }
     let got = server.post("/v1/predict/nothing", "text/plain", "x").await;
-    assert!(got.text.contains("echo, full, panics, stuck, talker"), "{}", got.text);
+    assert!(got.text.contains("echo, follows, full, hears, panics, stuck, talker"), "{}", got.text);
 }
 
 #[tokio::test]

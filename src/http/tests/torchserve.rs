@@ -20,12 +20,12 @@ async fn its_clients_find_what_they_know() {
     let form =
         "--x\r\ncontent-disposition: form-data; name=\"data\"; filename=\"a\"\r\n\r\nJPEG\r\n--x--";
     let got = server.post("/predictions/echo", "multipart/form-data; boundary=x", form).await;
-    assert_eq!(got.value(), json!({"/file: Opaque(b\"JPEG\") []": 0.5}));
+    assert_eq!(got.value(), json!({"/data: Opaque(b\"JPEG\") []": 0.5}));
 
     let page = server.get("/models?limit=2").await.value();
     assert_eq!(page["models"][0], json!({"modelName": "echo", "modelUrl": "echo/3"}));
     assert_eq!(page["nextPageToken"], "2");
-    let last = server.get("/models?limit=2&next_page_token=4").await.value();
+    let last = server.get("/models?limit=2&next_page_token=6").await.value();
     assert_eq!(last, json!({"models": [{"modelName": "talker", "modelUrl": "talker/3"}]}));
     let described = server.get("/models/echo").await.value();
     assert_eq!(

@@ -14,6 +14,9 @@ pub struct Filter {
 }
 
 /// `{"ready"?: bool}`, or nothing.
+///
+/// # Errors
+/// [`Problem`] when it is something else.
 pub fn filter(body: &[u8]) -> Result<Filter, Problem> {
     let mut ready = None;
     object(body, |reader, key| match key {
@@ -30,6 +33,9 @@ pub fn filter(body: &[u8]) -> Result<Filter, Problem> {
 }
 
 /// `{"parameters"?: {…}}`, or nothing.
+///
+/// # Errors
+/// [`Problem`] when it is something else.
 pub fn parameters(body: &[u8]) -> Result<Params, Problem> {
     let mut params = None;
     object(body, |reader, key| match key {
@@ -53,6 +59,9 @@ pub struct Generate {
 }
 
 /// `{"id"?, "text_input", "parameters"?: {…}}`. Triton's clients may give parameters beside the text, too.
+///
+/// # Errors
+/// [`Problem`] when it is something else.
 pub fn generate(body: &[u8]) -> Result<Generate, Problem> {
     let (mut id, mut text, mut params, mut nested) = (None, None, Collected::default(), false);
     object(body, |reader, key| {
@@ -97,6 +106,9 @@ fn object(
 }
 
 /// An object whose members are settings, or nothing.
+///
+/// # Errors
+/// [`Problem`] when it is something else.
 pub fn settings(body: &[u8]) -> Result<Params, Problem> {
     let mut params = Collected::default();
     object(body, |reader, key| {

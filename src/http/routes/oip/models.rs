@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::domain::{Kind, ModelName, Version};
+use crate::domain::{Kind, ModelName, Problem, Version};
 use crate::http::App;
 use crate::http::error::Failure;
 use crate::http::routes::target::Target;
@@ -79,7 +79,7 @@ pub async fn stats(
     Ok(Json(Statistics { model_stats: models.map(|model| statistics(&model)).collect() }))
 }
 
-fn named(app: &App, target: Target) -> Result<Arc<Model>, Failure> {
+fn named(app: &App, target: Target) -> Result<Arc<Model>, Problem> {
     let version = target.version;
-    Ok(app.registry.get(&target.named()?, version)?)
+    app.registry.get(&target.named()?, version)
 }
