@@ -48,7 +48,7 @@ fn classes(model: &Model, items: Vec<Item>, top: usize) -> Vec<Vec<(usize, f32)>
     params.insert("top_k", ParamValue::Number(top as f64), "/parameters/top_k".to_owned());
     let outcomes = model.answer(items, params);
     let pairs = outcomes.into_iter().map(|outcome| match outcome {
-        Outcome::Classes { predictions } => {
+        Outcome::Classes { predictions, .. } => {
             predictions.into_iter().map(|class| (class.index, class.score)).collect()
         }
         other => panic!("{other:?}"),
