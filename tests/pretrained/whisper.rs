@@ -204,6 +204,7 @@ fn words_are_those_of_the_text_and_none_is_said_in_a_pause() {
         };
         // Two clips, and two seconds of silence between them.
         let (mut all, second) = (sound(pair[0]), sound(pair[1]));
+        #[expect(clippy::cast_precision_loss, reason = "a minute at most")]
         let silence = all.len() as f32 / 16_000.0;
         all.resize(all.len() + 32_000, 0.0);
         all.extend(second);
