@@ -1,5 +1,6 @@
 //! Default deny: only a method of the table, asked for by somebody who may, goes on.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,10 +8,12 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures_util::FutureExt;
+use tonic::Code;
 
 use crate::access::{Caller, Decision, Key, Need, Scope, allows};
 use crate::domain::{Kind, Problem};
-use crate::grpc::status::status;
+use crate::grpc::status::{OURS, status};
 use crate::http::{App, Peer};
 
 const ANYONE: Need = Need::Nothing;
@@ -43,15 +46,39 @@ pub const TABLE: [(&str, Need); 17] = [
 #[derive(Clone)]
 pub struct Asker(pub Option<Caller>);
 
-/// Lets a call through, or answers it.
+/// Lets a call through, or answers it. A panic is a failure like any other, and the connection lives on.
 pub async fn pass(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     match admit(&app, &request) {
         Ok(asker) => {
             request.extensions_mut().insert(asker);
-            next.run(request).await
+            let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+            let fault = |_| status(&Problem::new(Kind::Internal, "a fault of this server"));
+            let response = answered.unwrap_or_else(|panic| fault(panic).into_http());
+            unreadable(&response).map_or(response, |problem| status(&problem).into_http())
         }
         Err(problem) => status(&problem).into_http(),
     }
+}
+
+/// What a message that could not be read deserves: the library blames the server for it, in words of its own.
+fn unreadable(response: &Response) -> Option<Problem> {
+    let headers = response.headers();
+    let code = headers.get("grpc-status").filter(|_| !headers.contains_key(OURS))?;
+    match Code::from_bytes(code.as_bytes()) {
+        Code::Internal | Code::Unknown | Code::DataLoss => Some(no_message()),
+        Code::OutOfRange => {
+            let detail = "the message is larger than this server takes; send fewer rows at once";
+            Some(Problem::new(Kind::TooLarge, detail))
+        }
+        _ => None,
+    }
+}
+
+/// What bytes that are no message of the method deserve.
+pub fn no_message() -> Problem {
+    let expected = "a message of this method, as inference.proto has it";
+    let hint = "reflection describes the messages";
+    Problem::fault(Kind::InvalidInput, "/message", expected, "other bytes", hint)
 }
 
 fn admit(app: &App, request: &Request) -> Result<Asker, Problem> {
@@ -98,4 +125,21 @@ impl Asker {
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, secret) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_has_a_row_and_every_row_a_method() {
+        let proto = include_str!("inference.proto");
+        let methods = proto.lines().filter_map(|line| line.trim().strip_prefix("rpc "));
+        let methods = methods.filter_map(|line| Some(line.split_once('(')?.0));
+        let methods: Vec<String> =
+            methods.map(|name| format!("/inference.GRPCInferenceService/{name}")).collect();
+        let rows = TABLE.iter().map(|(path, _)| *path);
+        let rows: Vec<&str> = rows.filter(|path| path.starts_with("/inference.")).collect();
+        assert_eq!(rows, methods);
+    }
 }

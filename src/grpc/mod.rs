@@ -13,6 +13,9 @@ mod response;
 mod service;
 mod status;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use axum::Router;

@@ -8,7 +8,7 @@ use futures_util::stream::{self, Stream};
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use crate::domain::{Kind, ParamValue, Params, Problem, Version};
-use crate::grpc::gate::Asker;
+use crate::grpc::gate::{self, Asker};
 use crate::grpc::infer::{Call, Responses, named};
 use crate::grpc::pb::grpc_inference_service_server::GrpcInferenceService;
 use crate::grpc::pb::log_settings_request::setting_value::ParameterChoice as Setting;
@@ -186,14 +186,13 @@ impl GrpcInferenceService for Service {
         let answered = request.into_inner().map(move |message| {
             let call = call.clone();
             async move {
-                match message {
-                    Ok(message) => {
-                        let id = message.id.clone();
-                        told(call.predict(message).await, id)
-                    }
-                    // A stream that broke ends with its status.
-                    Err(status) => stream::once(std::future::ready(Err(status))).boxed(),
-                }
+                let Ok(message) = message else {
+                    // What follows bytes that are no message cannot be told apart: the stream ends.
+                    let broken = status(&gate::no_message());
+                    return stream::once(std::future::ready(Err(broken))).boxed();
+                };
+                let id = message.id.clone();
+                told(call.predict(message).await, id)
             }
         });
         Ok(Response::new(answered.buffered(AHEAD).flatten().boxed()))

@@ -5,9 +5,13 @@ use tonic::{Code, Status};
 
 use crate::domain::{Kind, Problem};
 
+/// Marks statuses that were made here, and not by the library.
+pub const OURS: &str = "maas-problem";
+
 /// A problem as a status. Who may try again is told when, in milliseconds, as gRPC's retries read it.
 pub fn status(problem: &Problem) -> Status {
     let mut status = Status::new(code(problem.kind), problem.sentence());
+    status.metadata_mut().insert(OURS, MetadataValue::from_static("1"));
     if let Some(wait) = problem.retry_after {
         let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         status.metadata_mut().insert("grpc-retry-pushback-ms", MetadataValue::from(wait));

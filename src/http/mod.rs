@@ -25,7 +25,7 @@ mod table;
 mod ticket;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -208,6 +208,7 @@ pub struct Server {
     pub stage: watch::Sender<Stage>,
     pub main: Router,
     pub admin: Router,
+    pub app: Arc<App>,
     /// Removed with the server.
     _state: TempDir,
 }
@@ -255,8 +256,8 @@ impl Server {
             live: Box::new(|| true),
         }));
         let main = router(Arc::clone(&app), Listener::Main);
-        let admin = router(app, Listener::Admin);
-        Self { registry, stage, main, admin, _state: directory }
+        let admin = router(Arc::clone(&app), Listener::Admin);
+        Self { registry, stage, main, admin, app, _state: directory }
     }
 
     pub async fn send(&self, request: HttpRequest<Body>) -> Got {

@@ -307,4 +307,31 @@ mod tests {
         assert_eq!(picture.get_pixel(0, 0), &Rgb([255, 0, 0]));
         assert_eq!(picture.get_pixel(2, 1), &Rgb([0, 0, 255]));
     }
+
+    proptest::proptest! {
+        /// Files that begin as a picture does, and pictures with bytes of them changed.
+        #[test]
+        fn no_bytes_bring_the_decoder_down(
+            format in 0_usize..3,
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
+            changes in proptest::collection::vec((0_usize..400, proptest::num::u8::ANY), 0..8),
+        ) {
+            let head: [&[u8]; 3] = [
+                b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+                b"\xff\xd8\xff\xe0\0\x10JFIF\0",
+                b"RIFF\x40\0\0\0WEBPVP8L",
+            ];
+            let _ = Picture::decode(&[head[format], &bytes].concat(), &LIMITS, "/body");
+            let formats = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP];
+            let mut file = encoded(formats[format]);
+            for (at, byte) in changes {
+                let length = file.len();
+                file[at % length] = byte;
+            }
+            if let Err(problem) = Picture::decode(&file, &LIMITS, "/body") {
+                let known = [Kind::UnsupportedMedia, Kind::Undecodable, Kind::TooLarge];
+                proptest::prop_assert!(known.contains(&problem.kind), "{}", problem);
+            }
+        }
+    }
 }

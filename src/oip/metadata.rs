@@ -10,13 +10,14 @@ use crate::registry::Registry;
 pub const PLATFORM: &str = "candle_safetensors";
 
 /// The extensions of the protocol that work here.
-pub const EXTENSIONS: [&str; 8] = [
+pub const EXTENSIONS: [&str; 9] = [
     "binary_tensor_data",
     "classification",
     "generate",
     "logging",
     "model_configuration",
     "model_repository",
+    "parameters",
     "schedule_policy",
     "statistics",
 ];

@@ -1,0 +1,179 @@
+//! The gRPC router from outside, on models that do as they are told.
+
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use proptest::prelude::*;
+use prost::Message;
+use tower::ServiceExt;
+
+use crate::grpc::pb::infer_parameter::ParameterChoice;
+use crate::grpc::pb::model_infer_request::InferInputTensor;
+use crate::grpc::pb::{InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse};
+use crate::grpc::router;
+use crate::http::testing::Server;
+
+const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+
+/// A call's status, its message, and what came before.
+struct Got {
+    code: u32,
+    message: String,
+    body: Vec<u8>,
+}
+
+/// Sends bytes as one message.
+async fn call(server: &Server, path: &str, message: &[u8], timeout: Option<&str>) -> Got {
+    let mut frame = vec![0];
+    frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    frame.extend(message);
+    raw(server, path, frame, timeout).await
+}
+
+async fn raw(server: &Server, path: &str, frame: Vec<u8>, timeout: Option<&str>) -> Got {
+    let mut request = Request::post(path).header("content-type", "application/grpc");
+    if let Some(timeout) = timeout {
+        request = request.header("grpc-timeout", timeout);
+    }
+    let router = router(&server.app).unwrap();
+    let response = router.oneshot(request.body(Body::from(frame)).unwrap()).await.unwrap();
+    let text = |name: &str, from: &axum::http::HeaderMap| {
+        from.get(name).map(|value| value.to_str().unwrap().to_owned())
+    };
+    let (code, message) =
+        (text("grpc-status", response.headers()), text("grpc-message", response.headers()));
+    let body = to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec();
+    // A status in the trailers is one that went well: failures of one message come in the headers.
+    let code = code.map_or(0, |code| code.parse().unwrap());
+    Got { code, message: message.unwrap_or_default(), body }
+}
+
+fn request(values: &[f32]) -> ModelInferRequest {
+    let contents = InferTensorContents { fp32_contents: values.to_vec(), ..Default::default() };
+    ModelInferRequest {
+        model_name: "echo".into(),
+        id: "mine".into(),
+        inputs: vec![InferInputTensor {
+            name: "input".into(),
+            datatype: "FP32".into(),
+            shape: vec![1, 2],
+            contents: Some(contents),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+async fn infer(server: &Server, request: &ModelInferRequest) -> Got {
+    call(server, INFER, &request.encode_to_vec(), None).await
+}
+
+#[tokio::test]
+async fn numbers_come_as_they_are_or_as_bytes_and_so_do_answers() {
+    let server = Server::new();
+    let typed = request(&[1.0, 2.0]);
+    let mut raw = typed.clone();
+    raw.inputs[0].contents = None;
+    raw.raw_input_contents = vec![vec![0_u8; 8].into()];
+    for (asked, is_raw) in [(typed, false), (raw, true)] {
+        let got = infer(&server, &asked).await;
+        assert_eq!(got.code, 0, "{}", got.message);
+        let answer = ModelInferResponse::decode(&got.body[5..]).unwrap();
+        assert_eq!((answer.id.as_str(), answer.model_version.as_str()), ("mine", "3"));
+        let digest = &answer.parameters["maas_digest"].parameter_choice;
+        assert_eq!(*digest, Some(ParameterChoice::StringParam("ab".repeat(32))));
+        let output = &answer.outputs[0];
+        assert_eq!((output.datatype.as_str(), output.shape.as_slice()), ("FP32", &[1, 2][..]));
+        if is_raw {
+            assert_eq!(answer.raw_output_contents[0][..], [0, 0, 0x80, 0x3e, 0, 0, 0, 0x3f]);
+        } else {
+            assert_eq!(output.contents.as_ref().unwrap().fp32_contents, [0.25, 0.5]);
+        }
+    }
+}
+
+/// What is wrong with a request.
+type Change = fn(&mut ModelInferRequest);
+
+#[tokio::test]
+async fn what_is_not_usable_is_refused_by_its_code() {
+    let server = Server::new();
+    let cases: [(Change, u32, &str); 11] = [
+        (|r| r.model_name = "nothing".into(), 5, "echo"),
+        (|r| r.model_version = "x".into(), 5, "integer"),
+        (|r| r.model_name = "full".into(), 14, "full"),
+        (|r| r.inputs.clear(), 3, "the input input"),
+        (|r| r.inputs[0].datatype = "FLOAT".into(), 3, "FP32"),
+        (|r| r.inputs[0].shape = vec![-1, 2], 3, "-1"),
+        (|r| r.inputs[0].shape = vec![i64::MAX, 4], 8, "elements"),
+        (|r| r.inputs[0].shape = vec![1, 3], 3, "3 elements"),
+        (|r| r.raw_input_contents = vec![vec![0_u8; 8].into()], 3, "leave one"),
+        (|r| r.raw_input_contents = vec![vec![0_u8; 8].into(); 2], 3, "one for each"),
+        (
+            |r| {
+                let choice = Some(ParameterChoice::Int64Param(1));
+                r.parameters.insert("colour".into(), InferParameter { parameter_choice: choice });
+            },
+            3,
+            "top_k",
+        ),
+    ];
+    for (change, code, word) in cases {
+        let mut asked = request(&[1.0, 2.0]);
+        change(&mut asked);
+        if asked.model_name == "full" {
+            asked.inputs[0].datatype = "BYTES".into();
+            asked.inputs[0].shape = vec![1];
+            let bytes_contents = vec![b"a".to_vec().into()];
+            asked.inputs[0].contents =
+                Some(InferTensorContents { bytes_contents, ..Default::default() });
+        }
+        let got = infer(&server, &asked).await;
+        let message = got.message.replace("%20", " ");
+        assert_eq!(got.code, code, "{word}: {message}");
+        assert!(message.contains(word), "{word}: {message}");
+    }
+    let mut panics = request(&[1.0, 2.0]);
+    panics.model_name = "panics".into();
+    assert_eq!(infer(&server, &panics).await.code, 13);
+    let unknown = call(&server, "/inference.GRPCInferenceService/Nothing", &[], None).await;
+    assert_eq!(unknown.code, 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_what_would_take_longer() {
+    let server = Server::new();
+    let mut asked = request(&[1.0, 2.0]);
+    asked.model_name = "stuck".into();
+    let asked = asked.encode_to_vec();
+    let began = tokio::time::Instant::now();
+    let got = call(&server, INFER, &asked, Some("250m")).await;
+    assert_eq!(got.code, 4, "{}", got.message);
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_eq!(call(&server, INFER, &asked, Some("soon")).await.code, 3);
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_message_are_the_callers_fault() {
+    let server = Server::new();
+    let garbage = call(&server, INFER, &[0xff; 9], None).await;
+    assert_eq!(garbage.code, 3, "{}", garbage.message);
+    assert!(garbage.message.contains("inference.proto"), "{}", garbage.message);
+    // More than there is, more than is taken, and nothing.
+    for frame in [vec![0, 0, 0, 0, 9, 1], vec![0, 0xff, 0xff, 0xff, 0xff], vec![]] {
+        let got = raw(&server, INFER, frame.clone(), None).await;
+        assert!(matches!(got.code, 3 | 8), "{frame:?}: {} {}", got.code, got.message);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_message_is_answered_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let got = runtime.block_on(async { call(&Server::new(), INFER, &bytes, None).await });
+        prop_assert!(matches!(got.code, 0 | 3 | 5 | 8 | 12), "{} {}", got.code, got.message);
+    }
+}
