@@ -153,7 +153,6 @@ fn refused(got: &Got, status: u16, param: &str, what: &str) {
 async fn fields_that_are_not_understood_are_refused_by_name() {
     let server = Server::new();
     let verbose = ("response_format", "verbose_json");
-    let long = "x".repeat((64 << 10) + 1);
     for (fields, param) in [
         (vec![("response_format", "xml")], "response_format"),
         (vec![("response_format", "diarized_json")], "response_format"),
@@ -180,13 +179,11 @@ async fn fields_that_are_not_understood_are_refused_by_name() {
         (vec![("language", "")], "language"),
         (vec![("language", "much too long")], "language"),
         (vec![("language", "en"), ("language", "de")], "language"),
-        (vec![("prompt", &long)], "prompt"),
         (vec![("model", "hears")], "model"),
         (vec![("file", "RIFF")], "file"),
     ] {
         let got = server.post(PATH, FORM, form(&fields)).await;
-        let status = if param == "prompt" { 413 } else { 400 };
-        refused(&got, status, param, &format!("{fields:.80?}"));
+        refused(&got, 400, param, &format!("{fields:.80?}"));
     }
 }
 
