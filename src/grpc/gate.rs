@@ -2,10 +2,8 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt;
@@ -14,7 +12,7 @@ use tonic::Code;
 use crate::access::{Caller, Decision, Key, Need, Scope, allows};
 use crate::domain::{Kind, Problem};
 use crate::grpc::status::{OURS, status};
-use crate::http::{App, Peer};
+use crate::http::{App, Peer, bearer};
 
 const ANYONE: Need = Need::Nothing;
 const INFERENCE: Need = Need::Key(Scope::Inference);
@@ -112,19 +110,8 @@ impl Asker {
     /// # Errors
     /// [`Kind::RateLimited`] when that is one too many.
     pub fn take(&self, app: &App) -> Result<(), Problem> {
-        let Some(caller) = self.0 else { return Ok(()) };
-        app.rates.take(caller, Instant::now()).map_err(|wait| {
-            let most = app.limits.caller_requests_per_s_max;
-            let detail = format!("this caller is over its limit of {most} predictions a second");
-            Problem::new(Kind::RateLimited, detail).retry_after(wait)
-        })
+        app.take(self.0)
     }
-}
-
-/// The secret of `authorization: Bearer <secret>`.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, secret) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
 }
 
 #[cfg(test)]

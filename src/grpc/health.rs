@@ -10,7 +10,6 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use crate::domain::Kind;
 use crate::http::App;
 
 /// How often a watched service is looked at.
@@ -37,11 +36,7 @@ fn serving(app: &App, service: &str) -> Option<ServingStatus> {
     let ready = if service.is_empty() || service == SERVICE {
         app.unready().is_empty()
     } else {
-        match app.registry.get(&service.parse().ok()?, None) {
-            Ok(model) => model.endpoint.rest().is_none(),
-            Err(problem) if problem.kind == Kind::Unavailable => false,
-            Err(_) => return None,
-        }
+        app.registry.is_ready(&service.parse().ok()?, None).ok()?
     };
     Some(if ready { ServingStatus::Serving } else { ServingStatus::NotServing })
 }

@@ -76,13 +76,6 @@ fn told(answered: Result<Responses, Problem>, id: String) -> Streamed {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Status> {
-    let failed = |_| Status::internal("the work on the model failed; it was logged");
-    tokio::task::spawn_blocking(work).await.map_err(failed)?.map_err(|problem| status(&problem))
-}
-
 /// Parameters of the repository's methods.
 fn parameters<'a>(
     message: impl IntoIterator<Item = (&'a String, &'a pb::ModelRepositoryParameter)>,
@@ -124,11 +117,7 @@ impl GrpcInferenceService for Service {
     ) -> Answer<pb::ModelReadyResponse> {
         let pb::ModelReadyRequest { name, version } = request.into_inner();
         let (name, version) = named(&name, &version).map_err(|problem| status(&problem))?;
-        let ready = match self.app.registry.get(&name, version) {
-            Ok(model) => model.endpoint.rest().is_none(),
-            Err(problem) if problem.kind == Kind::Unavailable => false,
-            Err(problem) => return Err(status(&problem)),
-        };
+        let ready = self.app.registry.is_ready(&name, version).map_err(|problem| status(&problem))?;
         Ok(Response::new(pb::ModelReadyResponse { ready }))
     }
 
@@ -245,8 +234,7 @@ impl GrpcInferenceService for Service {
         let (name, _) = named(&message.model_name, "").map_err(|problem| status(&problem))?;
         let version: Option<Version> = oip::load_version(&parameters(&message.parameters))
             .map_err(|problem| status(&problem))?;
-        let repository = Arc::clone(&self.app.repository);
-        blocking(move || repository.load(&name, version)).await?;
+        self.app.load(name, version).await.map_err(|problem| status(&problem))?;
         Ok(Response::new(pb::RepositoryModelLoadResponse {}))
     }
 
@@ -257,9 +245,7 @@ impl GrpcInferenceService for Service {
         let message = request.into_inner();
         let (name, _) = named(&message.model_name, "").map_err(|problem| status(&problem))?;
         oip::check_unload(&parameters(&message.parameters)).map_err(|problem| status(&problem))?;
-        let repository = Arc::clone(&self.app.repository);
-        let longest = self.app.limits.deadline_max;
-        blocking(move || repository.unload(&name, longest)).await?;
+        self.app.unload(name).await.map_err(|problem| status(&problem))?;
         Ok(Response::new(pb::RepositoryModelUnloadResponse {}))
     }
 

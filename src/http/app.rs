@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
+use std::time::Instant;
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::access::{Access, Rates};
+use crate::access::{Access, Caller, Rates};
 use crate::config::{Compat, HttpSettings};
-use crate::domain::{Kind, MediaLimits, Problem};
+use crate::domain::{Kind, MediaLimits, ModelName, Problem, Version};
 use crate::http::stage::{Stage, reached};
 use crate::registry::{Registry, Repository};
 use crate::state::Database;
@@ -115,6 +116,37 @@ impl App {
         self.held.store(held, Ordering::Relaxed);
     }
 
+    /// Counts a prediction for whoever asks; nobody known is nobody limited.
+    ///
+    /// # Errors
+    /// [`Kind::RateLimited`] when that is one too many.
+    pub fn take(&self, caller: Option<Caller>) -> Result<(), Problem> {
+        let Some(caller) = caller else { return Ok(()) };
+        self.rates.take(caller, Instant::now()).map_err(|wait| {
+            let most = self.limits.caller_requests_per_s_max;
+            let detail = format!("this caller is over its limit of {most} predictions a second");
+            Problem::new(Kind::RateLimited, detail).retry_after(wait)
+        })
+    }
+
+    /// As [`Repository::load`], beside the threads that serve connections.
+    ///
+    /// # Errors
+    /// Those of it.
+    pub async fn load(&self, name: ModelName, version: Option<Version>) -> Result<(), Problem> {
+        let repository = Arc::clone(&self.repository);
+        blocking(move || repository.load(&name, version)).await
+    }
+
+    /// As [`Repository::unload`]; no request takes longer than its deadline.
+    ///
+    /// # Errors
+    /// Those of it.
+    pub async fn unload(&self, name: ModelName) -> Result<(), Problem> {
+        let (repository, longest) = (Arc::clone(&self.repository), self.limits.deadline_max);
+        blocking(move || repository.unload(&name, longest)).await
+    }
+
     pub(super) fn bodies(&self) -> &Arc<Semaphore> {
         &self.bodies
     }
@@ -134,4 +166,12 @@ impl App {
         });
         working.await.map_err(|_| Problem::new(Kind::Internal, "reading the body failed"))
     }
+}
+
+/// Work on a model, which may take seconds.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let failed = |_| Problem::new(Kind::Internal, "the work on the model failed; it was logged");
+    tokio::task::spawn_blocking(work).await.map_err(failed)?
 }

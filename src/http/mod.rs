@@ -30,6 +30,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use app::{App, Parts};
+pub use layers::bearer;
 pub use router::router;
 pub use server::{Peer, Served, serve};
 pub use stage::{Stage, conduct};

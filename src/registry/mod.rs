@@ -102,6 +102,18 @@ impl Registry {
         Err(unavailable(name, refused))
     }
 
+    /// Whether the version that would answer takes requests.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is no such model or version.
+    pub fn is_ready(&self, name: &ModelName, version: Option<Version>) -> Result<bool, Problem> {
+        match self.get(name, version) {
+            Ok(model) => Ok(model.endpoint.rest().is_none()),
+            Err(problem) if problem.kind == Kind::Unavailable => Ok(false),
+            Err(problem) => Err(problem),
+        }
+    }
+
     /// Every version, by name and number.
     #[must_use]
     pub fn list(&self) -> Vec<Slot> {

@@ -1,7 +1,5 @@
 //! Default deny: only a route of the table, asked for with its method by somebody who may, goes on.
 
-use std::time::Instant;
-
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, header};
 
@@ -37,12 +35,7 @@ pub fn refusal(app: &App, listener: Listener, request: &Request) -> Option<Failu
 /// A prediction counts for its caller: who holds the key, or else the address that it came from.
 fn within_rate(app: &App, key: Option<&Key>, request: &Request) -> Result<(), Problem> {
     let address = || request.extensions().get::<Peer>().map(|&Peer(address)| Caller::at(address));
-    let Some(caller) = key.map(Key::holder).or_else(address) else { return Ok(()) };
-    app.rates.take(caller, Instant::now()).map_err(|wait| {
-        let most = app.limits.caller_requests_per_s_max;
-        let detail = format!("this caller is over its limit of {most} predictions a second");
-        Problem::new(Kind::RateLimited, detail).retry_after(wait)
-    })
+    app.take(key.map(Key::holder).or_else(address))
 }
 
 fn no_route() -> Failure {
@@ -63,7 +56,7 @@ fn wrong_scope(need: Need) -> Problem {
 }
 
 /// The secret of `Authorization: Bearer <secret>`.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, secret) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
 }

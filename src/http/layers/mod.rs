@@ -5,7 +5,7 @@ mod close;
 mod explain;
 mod pack;
 
-pub use authorise::refusal;
+pub use authorise::{bearer, refusal};
 pub use close::{must_close, say_close};
 pub use explain::{Asker, explain};
 pub use pack::Packing;

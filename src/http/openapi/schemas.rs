@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
+use crate::domain;
 use crate::oip::ModelStatistics;
 
 /// RFC 9457.
@@ -186,25 +188,18 @@ pub struct InputTensor {
     data: Vec<serde_json::Value>,
 }
 
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "UPPERCASE")]
-#[expect(dead_code, reason = "named in the document alone")]
-pub enum Datatype {
-    Bool,
-    Uint8,
-    Uint16,
-    Uint32,
-    Uint64,
-    Int8,
-    Int16,
-    Int32,
-    Int64,
-    Fp16,
-    Bf16,
-    Fp32,
-    Fp64,
-    Bytes,
+/// The name of a type of elements.
+#[derive(Serialize)]
+pub struct Datatype;
+
+impl PartialSchema for Datatype {
+    fn schema() -> RefOr<Schema> {
+        let names = domain::Datatype::ALL.map(domain::Datatype::name);
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
+    }
 }
+
+impl ToSchema for Datatype {}
 
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]

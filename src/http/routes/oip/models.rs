@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::domain::{Kind, ModelName, Problem, Version};
+use crate::domain::{ModelName, Problem, Version};
 use crate::http::App;
 use crate::http::error::Failure;
 use crate::http::routes::target::Target;
@@ -37,11 +37,7 @@ pub async fn metadata(
 pub async fn ready(State(app): State<Arc<App>>, target: Target) -> Result<Response, Failure> {
     let version = target.version;
     let name = target.named()?;
-    let ready = match app.registry.get(&name, version) {
-        Ok(model) => model.endpoint.rest().is_none(),
-        Err(problem) if problem.kind == Kind::Unavailable => false,
-        Err(problem) => return Err(problem.into()),
-    };
+    let ready = app.registry.is_ready(&name, version)?;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, Json(json!({ "name": name, "ready": ready }))).into_response())
 }

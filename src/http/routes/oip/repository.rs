@@ -8,7 +8,6 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 
-use crate::domain::{Kind, Problem};
 use crate::http::App;
 use crate::http::call::Call;
 use crate::http::error::Failure;
@@ -38,9 +37,7 @@ pub async fn load(
 ) -> Result<StatusCode, Failure> {
     let bytes = read(&app, ticket, request).await?;
     let version = load_version(&body::parameters(&bytes)?)?;
-    let name = target.named()?;
-    let repository = Arc::clone(&app.repository);
-    blocking(move || repository.load(&name, version)).await?;
+    app.load(target.named()?, version).await?;
     Ok(StatusCode::OK)
 }
 
@@ -54,10 +51,7 @@ pub async fn unload(
 ) -> Result<StatusCode, Failure> {
     let bytes = read(&app, ticket, request).await?;
     check_unload(&body::parameters(&bytes)?)?;
-    let name = target.named()?;
-    let repository = Arc::clone(&app.repository);
-    let longest = app.limits.deadline_max;
-    blocking(move || repository.unload(&name, longest)).await?;
+    app.unload(target.named()?).await?;
     Ok(StatusCode::OK)
 }
 
@@ -70,11 +64,4 @@ async fn read(
     let call = Call::begin(Arc::clone(app), ticket, &head.headers)?;
     let (bytes, _share) = call.within(call.body(&head.headers, body)).await?;
     Ok(bytes)
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    let failed = |_| Problem::new(Kind::Internal, "the work on the model failed; it was logged");
-    tokio::task::spawn_blocking(work).await.map_err(failed)?
 }
