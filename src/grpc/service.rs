@@ -117,7 +117,8 @@ impl GrpcInferenceService for Service {
     ) -> Answer<pb::ModelReadyResponse> {
         let pb::ModelReadyRequest { name, version } = request.into_inner();
         let (name, version) = named(&name, &version).map_err(|problem| status(&problem))?;
-        let ready = self.app.registry.is_ready(&name, version).map_err(|problem| status(&problem))?;
+        let ready =
+            self.app.registry.is_ready(&name, version).map_err(|problem| status(&problem))?;
         Ok(Response::new(pb::ModelReadyResponse { ready }))
     }
 

@@ -60,7 +60,7 @@ impl Repository {
 
     /// Looks up or measures the batches of what serves.
     pub fn tune(&self) {
-        self.sources.registry.tune(&self.sources.state);
+        self.sources.registry.tune(&self.sources.state, None);
     }
 
     /// Brings a model into service again, as the stores hold it now: all its versions, or one.
@@ -87,7 +87,8 @@ impl Repository {
                 Problem::new(Kind::InvalidInput, detail)
             })?;
         }
-        self.tune();
+        // Of the others nothing has changed, and one may be under measurement.
+        self.sources.registry.tune(&self.sources.state, Some(name));
         Ok(())
     }
 

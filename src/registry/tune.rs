@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use crate::domain::ModelName;
 use crate::engine::{Curve, Measured};
 use crate::registry::{Model, Registry};
 use crate::state::Database;
 
 impl Registry {
-    /// Looks up the curve of every model that serves; one that has none is measured in idle time, and kept.
-    pub fn tune(&self, state: &Arc<Database>) {
-        for model in self.list().into_iter().filter_map(|slot| slot.model) {
+    /// Looks up the curves of what serves, or of one model's versions; one that has none is measured in idle
+    /// time, and kept.
+    pub fn tune(&self, state: &Arc<Database>, only: Option<&ModelName>) {
+        let mut slots = self.list();
+        slots.retain(|slot| only.is_none_or(|name| *name == slot.name));
+        for model in slots.into_iter().filter_map(|slot| slot.model) {
             let Some(batches) = model.endpoint.batches() else { continue };
             match state.curve::<Curve>(&model.card.digest, &model.processor) {
                 Ok(Some(curve)) => batches.adopt(&curve),
