@@ -47,6 +47,8 @@ pub struct Stepped {
     pub tokens: usize,
     /// Rows of logits.
     pub scored: usize,
+    /// Tokens of texts that it adds: one a sequence that has read its prompt, however many beams it follows.
+    pub generated: usize,
 }
 
 impl<M> Default for Running<M> {
@@ -86,7 +88,10 @@ impl<M: Sequence> Running<M> {
         for seat in &mut self.seats {
             seat.widest = seat.widest.max(count);
         }
-        Ok(Stepped { rows: count, tokens, scored })
+        let adding =
+            self.seats.iter().filter(|seat| seat.scored > 0 && seat.sequence.unread() == 0);
+        let generated = adding.count();
+        Ok(Stepped { rows: count, tokens, scored, generated })
     }
 
     /// Shares out what a step of so many rows took.

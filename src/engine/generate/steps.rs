@@ -161,7 +161,7 @@ where
         self.loops[index].tokens.store(stepped.tokens, Ordering::Relaxed);
         let stats = &self.control.stats;
         stats.record_batch(stepped.rows, took);
-        stats.generated_tokens.fetch_add(stepped.scored as u64, Ordering::Relaxed);
+        stats.generated_tokens.fetch_add(stepped.generated as u64, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! What a caller may ask of texts beside their words.
 
+use std::sync::atomic::Ordering;
+
 use futures_util::StreamExt;
 
 use crate::domain::{Answer, Finish, Outcome, ParamValue, Piece, ScoredToken};
@@ -69,6 +71,15 @@ async fn an_echo_is_the_prompt_and_its_scores_but_for_the_first() {
     let got = tokens[2].token.logprob.unwrap();
     assert!((got + (3_f64.exp() + 25.0).ln()).abs() < 1e-12, "{got}");
     check_logprob(&tokens[4], "f", 2.0);
+}
+
+#[tokio::test]
+async fn an_echo_is_not_counted_among_what_is_generated() {
+    let engine = Engine::start(1).unwrap();
+    let endpoint = engine.stepwise(manner("alphabet", Limits::default()), Alphabet, Letters);
+    let pairs = [number("max_tokens", 3.0), flag("echo"), number("logprobs", 0.0)];
+    whole(&*endpoint, ask(&["abcde", "fg"], &pairs)).await.unwrap();
+    assert_eq!(endpoint.stats().generated_tokens.load(Ordering::Relaxed), 6);
 }
 
 #[tokio::test]
