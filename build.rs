@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_client(false)
         // Tensors are taken out of the message as they lie.
         .bytes(".inference")
+        .codec_path("crate::grpc::codec::Counting")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -39,6 +39,10 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// Pieces of several texts on one line would tell nobody anything.
+const SEVERAL: &str =
+    "--stream: expected one text, got several; leave --stream out to get them all";
+
 pub fn run(args: &Args) -> Outcome {
     let mut client = Client::new(&args.url)?;
     if let Some(path) = &args.key_file {
@@ -58,7 +62,8 @@ pub fn run(args: &Args) -> Outcome {
         let mut out = std::io::stdout().lock();
         while let Some(piece) = pieces.next().await? {
             match piece {
-                Piece::Text(text) => write!(out, "{text}")?,
+                Piece::Text { index: 0, text } => write!(out, "{text}")?,
+                Piece::Text { .. } => return Err(SEVERAL.into()),
                 Piece::Whole(_) => writeln!(out)?,
             }
             out.flush()?;

@@ -10,7 +10,11 @@ use crate::client::{ClientError, Refusal};
 /// A part of a streamed answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Piece {
-    Text(String),
+    Text {
+        /// Which of the answer's texts goes on, where there are several.
+        index: usize,
+        text: String,
+    },
     /// The end: the whole answer.
     Whole(Prediction),
 }
@@ -25,6 +29,8 @@ pub struct Pieces {
 
 #[derive(Deserialize)]
 struct Part {
+    #[serde(default)]
+    index: usize,
     text: String,
 }
 
@@ -61,8 +67,9 @@ impl Pieces {
             self.over = true;
             return Ok(Piece::Whole(whole));
         }
-        let part: Part = serde_json::from_slice(data).map_err(|_| ClientError::Foreign)?;
-        Ok(Piece::Text(part.text))
+        let Part { index, text } =
+            serde_json::from_slice(data).map_err(|_| ClientError::Foreign)?;
+        Ok(Piece::Text { index, text })
     }
 }
 

@@ -11,6 +11,7 @@ mod params;
 mod payload;
 mod priority;
 mod problem;
+pub mod task;
 
 pub use answer::{
     Answer, Class, Evidence, Finish, Fragment, Outcome, Piece, ScoredToken, Scores, Segment,

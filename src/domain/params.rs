@@ -70,6 +70,9 @@ impl Params {
     }
 }
 
+/// 2^53 - 1.
+const INTEGER_MAX: f64 = 9_007_199_254_740_991.0;
+
 /// Reads parameters by name and type, remembers which were asked for and what was wrong.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -83,8 +86,8 @@ impl Reader<'_> {
     pub fn integer(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let expected = format!("an integer from {} to {}", range.start(), range.end());
         self.read(name, &expected, |value| match value {
-            // Every integer a caller may send is below 2^53, so f64 holds it exactly.
-            ParamValue::Number(n) if n.fract() == 0.0 && *n >= 0.0 && *n < 9e15 =>
+            // Up to here f64 holds every integer exactly.
+            ParamValue::Number(n) if n.fract() == 0.0 && (0.0..=INTEGER_MAX).contains(n) =>
             {
                 #[expect(
                     clippy::cast_possible_truncation,

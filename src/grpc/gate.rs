@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -11,6 +12,8 @@ use tonic::Code;
 
 use crate::access::{Caller, Decision, Key, Need, Scope, allows};
 use crate::domain::{Kind, Problem};
+use crate::grpc::incoming::guarded;
+use crate::grpc::infer::{TIMEOUT, timeout};
 use crate::grpc::status::{OURS, status};
 use crate::http::{App, Peer, bearer};
 
@@ -40,15 +43,36 @@ pub const TABLE: [(&str, Need); 17] = [
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", INFERENCE),
 ];
 
+/// Methods that take more messages than one.
+const STREAMS: [&str; 3] = [
+    "/inference.GRPCInferenceService/ModelStreamInfer",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
 /// Who asks: whoever holds the key, or else the address.
 #[derive(Clone)]
 pub struct Asker(pub Option<Caller>);
+
+/// When a call began, before its message had come.
+#[derive(Clone, Copy)]
+pub struct Began(pub Instant);
 
 /// Lets a call through, or answers it. A panic is a failure like any other, and the connection lives on.
 pub async fn pass(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     match admit(&app, &request) {
         Ok(asker) => {
             request.extensions_mut().insert(asker);
+            request.extensions_mut().insert(Began(Instant::now()));
+            let many = STREAMS.contains(&request.uri().path());
+            // What is wrong with a timeout is said where the call begins.
+            let timeout = timeout(request.headers().get(TIMEOUT)).ok().flatten();
+            let limit = app.limits.body_timeout;
+            // Of a stream, the timeout is that of the whole.
+            let patience = timeout.filter(|_| !many).map_or(limit, |timeout| timeout.min(limit));
+            let (head, body) = request.into_parts();
+            let (body, _held) = guarded(body, Arc::clone(&app), patience, many);
+            let request = Request::from_parts(head, body);
             let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
             let fault = |_| status(&Problem::new(Kind::Internal, "a fault of this server"));
             let response = answered.unwrap_or_else(|panic| fault(panic).into_http());

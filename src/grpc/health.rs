@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, Stream, StreamExt};
 use tonic::{Request, Response, Status};
@@ -14,6 +14,8 @@ use crate::http::App;
 
 /// How often a watched service is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How often its status is told again, so that a connection that only watches is not taken for one that died.
+const TELL_AGAIN: Duration = Duration::from_mins(1);
 
 /// What is called a service here, beside the models.
 const SERVICE: &str = "inference.GRPCInferenceService";
@@ -59,7 +61,7 @@ impl Health for HealthCheck {
 
     type WatchStream = Statuses;
 
-    /// Tells the status, and again each time that it changes; a service may come to be.
+    /// Tells the status, and again each time that it changes and once in a while; a service may come to be.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,
@@ -69,8 +71,11 @@ impl Health for HealthCheck {
         let statuses = stream::unfold(state, |(app, service, last)| async move {
             loop {
                 let now = serving(&app, &service).unwrap_or(ServingStatus::ServiceUnknown);
-                if last != Some(now) {
-                    return Some((Ok(response(now)), (app, service, Some(now))));
+                let known = last.is_some_and(|(told, at): (ServingStatus, Instant)| {
+                    told == now && at.elapsed() < TELL_AGAIN
+                });
+                if !known {
+                    return Some((Ok(response(now)), (app, service, Some((now, Instant::now())))));
                 }
                 tokio::select! {
                     () = tokio::time::sleep(LOOK_AGAIN) => {}

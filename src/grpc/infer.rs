@@ -3,20 +3,29 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::http::HeaderValue;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tonic::metadata::MetadataMap;
 
-use crate::domain::{Fragment, Kind, ModelName, Outcome, Piece, Problem, Version};
+use crate::domain::{
+    Card, Fragment, Kind, MediaLimits, ModelName, Outcome, Params, Payload, Piece, Problem, Version,
+};
 use crate::engine::{Reply, Request};
 use crate::grpc::gate::Asker;
 use crate::grpc::pb::infer_parameter::ParameterChoice;
 use crate::grpc::pb::{ModelInferRequest, ModelInferResponse};
 use crate::grpc::record::Record;
 use crate::grpc::{request, response};
-use crate::http::App;
 use crate::http::parse::{Schedule, schedule};
-use crate::oip::{Asked, InferRequest, Output, Receipt, check_wanted, payload, tensors};
+use crate::http::{App, INLINE_BYTES_MAX};
+use crate::oip::{
+    Asked, InferRequest, Output, Receipt, check_params, check_wanted, payload, tensors, whole_only,
+};
 use crate::registry::Model;
+
+/// The method whose requests may have several responses.
+pub const STREAMING: &str = "ModelStreamInfer";
+const ELSEWHERE: &str = "call ModelStreamInfer";
 
 /// Asks for one more response, without outputs, that says it is the last.
 const EMPTY_FINAL: &str = "triton_enable_empty_final_response";
@@ -27,8 +36,8 @@ pub struct Call {
     pub app: Arc<App>,
     pub method: &'static str,
     pub asker: Asker,
-    /// How long the caller waits for each.
-    wait: Duration,
+    /// When the caller stops waiting for all of it.
+    until: Option<Instant>,
 }
 
 /// The responses to one request.
@@ -41,11 +50,20 @@ impl Call {
         app: Arc<App>,
         method: &'static str,
         asker: Asker,
+        began: Instant,
         metadata: &MetadataMap,
     ) -> Result<Self, Problem> {
-        let wait = timeout(metadata)?.unwrap_or(app.limits.deadline_default);
-        let wait = wait.min(app.limits.deadline_max);
-        Ok(Self { app, method, asker, wait })
+        let timeout = timeout(metadata.as_ref().get(TIMEOUT))?;
+        let until = timeout.and_then(|wait| began.checked_add(wait));
+        Ok(Self { app, method, asker, until })
+    }
+
+    /// When the caller stops waiting for what was begun at `started`.
+    fn deadline(&self, started: Instant) -> Instant {
+        let limits = &self.app.limits;
+        let wait = if self.until.is_some() { limits.deadline_max } else { limits.deadline_default };
+        let latest = started + wait.min(limits.deadline_max);
+        self.until.map_or(latest, |until| until.min(latest))
     }
 
     /// Predicts, unless the deadline passes or the server stops first. A caller who goes away drops all of
@@ -55,7 +73,7 @@ impl Call {
     /// Whatever goes wrong before the first response.
     pub async fn predict(self, message: ModelInferRequest) -> Result<Responses, Problem> {
         let record = Arc::new(Record::open(Arc::clone(&self.app), self.method));
-        let deadline = record.started + self.wait;
+        let deadline = self.deadline(record.started);
         let app = Arc::clone(&self.app);
         let answered = tokio::select! {
             biased;
@@ -77,21 +95,22 @@ impl Call {
         let model = self.app.registry.get(&name, version)?;
         record.set_model(&model);
         let media = self.app.media;
-        let InferRequest { id, inputs, asked, mut params } = request::infer(message, &media)?;
-        check_wanted(&asked, &model.card)?;
-        let empty_final = flag(&params.split_off(&[EMPTY_FINAL]))?;
+        let request = Arc::clone(&model);
+        let (heavy, many) = (request::bytes(&message) > INLINE_BYTES_MAX, self.method == STREAMING);
+        let read = move || read(message, many, &request.card, &media);
+        let Read { id, payload, asked, mut params, empty_final } =
+            if heavy { self.app.aside(read).await?? } else { read()? };
         let Schedule { priority, timeout } = schedule(&mut params)?;
         if let Some(wait) = timeout {
             deadline = deadline.min(record.started + wait);
         }
-        let payload = payload(inputs, &model.card, &media)?;
         let request = Request { payload, params, deadline, priority };
         let mut told = Told {
             streams: false,
             model: Arc::clone(&model),
             record: Arc::clone(record),
             asked,
-            id: id.unwrap_or_default(),
+            id,
         };
         let responses = match model.endpoint.predict(request).await? {
             Reply::Whole(answer) => {
@@ -113,6 +132,34 @@ impl Call {
         );
         Ok(with_last(responses, last))
     }
+}
+
+/// A request, as far as it is read before the engine is asked.
+struct Read {
+    id: String,
+    payload: Payload,
+    asked: Asked,
+    params: Params,
+    empty_final: bool,
+}
+
+/// `many` says that there may be several responses.
+fn read(
+    message: ModelInferRequest,
+    many: bool,
+    card: &Card,
+    media: &MediaLimits,
+) -> Result<Read, Problem> {
+    let InferRequest { id, inputs, asked, mut params } = request::infer(message, media)?;
+    check_wanted(&asked, card)?;
+    check_params(&params, card)?;
+    let empty_final = many && flag(&params.split_off(&[EMPTY_FINAL]))?;
+    if !many {
+        params.refuse(&[EMPTY_FINAL], ELSEWHERE)?;
+        whole_only(&mut params, ELSEWHERE)?;
+    }
+    let payload = payload(inputs, card, media)?;
+    Ok(Read { id: id.unwrap_or_default(), payload, asked, params, empty_final })
 }
 
 /// The responses, and one more when none of them failed. It has their id.
@@ -176,12 +223,8 @@ impl Told {
             }
             Piece::End(mut answer) => {
                 let receipt = Receipt::of(&answer, card);
-                for outcome in &mut answer.outcomes {
-                    if let Outcome::Generated { text, .. } = outcome
-                        && self.streams
-                    {
-                        text.clear();
-                    }
+                if self.streams {
+                    answer.outcomes.iter_mut().for_each(untold);
                 }
                 let outputs = tensors(answer, card, &self.asked)?;
                 self.record.succeeded(receipt.timings);
@@ -192,13 +235,20 @@ impl Told {
     }
 }
 
+/// Takes out the text, which was told piece by piece.
+fn untold(outcome: &mut Outcome) {
+    if let Outcome::Generated { text, .. } | Outcome::Transcript { text, .. } = outcome {
+        text.clear();
+    }
+}
+
 fn with_final(mut response: ModelInferResponse, last: bool) -> ModelInferResponse {
     let last = response::parameter(ParameterChoice::BoolParam(last));
     response.parameters.insert(response::FINAL.to_owned(), last);
     response
 }
 
-fn flag(params: &crate::domain::Params) -> Result<bool, Problem> {
+fn flag(params: &Params) -> Result<bool, Problem> {
     let mut reader = params.reader();
     let flag = reader.flag(EMPTY_FINAL).unwrap_or(false);
     reader.finish()?;
@@ -224,9 +274,15 @@ pub fn named(name: &str, version: &str) -> Result<(ModelName, Option<Version>), 
     Ok((model, Some(version)))
 }
 
-/// The header `grpc-timeout`: at most eight digits and a unit.
-fn timeout(metadata: &MetadataMap) -> Result<Option<Duration>, Problem> {
-    let Some(value) = metadata.get("grpc-timeout") else { return Ok(None) };
+/// The header in which a caller says how long it waits.
+pub const TIMEOUT: &str = "grpc-timeout";
+
+/// Reads it: at most eight digits and a unit.
+///
+/// # Errors
+/// [`Kind::InvalidInput`] when it is something else.
+pub fn timeout(value: Option<&HeaderValue>) -> Result<Option<Duration>, Problem> {
+    let Some(value) = value else { return Ok(None) };
     let read = |text: &str| {
         let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
         let number = digits.parse::<u64>().ok().filter(|_| (1..=8).contains(&digits.len()))?;
@@ -261,22 +317,14 @@ mod tests {
 
     #[test]
     fn timeouts_are_digits_and_a_unit() {
-        let read = |text: &'static str| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("grpc-timeout", text.parse().unwrap());
-            timeout(&metadata)
-        };
+        let read = |text: &'static str| timeout(Some(&HeaderValue::from_static(text)));
         assert_eq!(read("250m").unwrap(), Some(Duration::from_millis(250)));
         assert_eq!(read("99999999H").unwrap(), Some(Duration::from_hours(99_999_999)));
         assert_eq!(read("7n").unwrap(), Some(Duration::from_nanos(7)));
         for bad in ["", "m", "5", "-5S", "1.5S", "123456789S", "5x", "5é"] {
-            if let Ok(value) = bad.parse::<tonic::metadata::AsciiMetadataValue>() {
-                let mut metadata = MetadataMap::new();
-                metadata.insert("grpc-timeout", value);
-                assert!(timeout(&metadata).is_err(), "{bad}");
-            }
+            assert!(timeout(Some(&HeaderValue::from_str(bad).unwrap())).is_err(), "{bad}");
         }
-        assert_eq!(timeout(&MetadataMap::new()).unwrap(), None);
+        assert_eq!(timeout(None).unwrap(), None);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //! refusals as over HTTP, and no logic of its own. What tensors mean is in [`crate::oip`]; connections, their
 //! limits and draining are those of [`crate::http`].
 
+mod codec;
 mod gate;
 mod health;
+mod incoming;
 mod infer;
 mod models;
 mod pb;
@@ -12,6 +14,7 @@ mod request;
 mod response;
 mod service;
 mod status;
+mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -46,6 +46,19 @@ pub fn infer(message: ModelInferRequest, limits: &MediaLimits) -> Result<InferRe
     Ok(request)
 }
 
+/// How much there is to read in a message: what its tensors hold, or so.
+pub fn bytes(message: &ModelInferRequest) -> usize {
+    let raw: usize = message.raw_input_contents.iter().map(Bytes::len).sum();
+    let contents = message.inputs.iter().filter_map(|input| input.contents.as_ref());
+    let typed = contents.map(|all| {
+        let small = all.bool_contents.len() + all.int_contents.len() + all.uint_contents.len();
+        let large = all.int64_contents.len() + all.uint64_contents.len() + all.fp64_contents.len();
+        let texts: usize = all.bytes_contents.iter().map(Bytes::len).sum();
+        4 * (small + all.fp32_contents.len()) + 8 * large + texts
+    });
+    raw + typed.sum::<usize>()
+}
+
 fn bounded(pointer: &str, count: usize) -> Result<(), Problem> {
     if count <= TENSORS_MAX {
         return Ok(());
@@ -113,7 +126,7 @@ fn input(
         let hint = "write it in capitals";
         return Err(Problem::fault(Kind::InvalidInput, at("datatype"), expected, got, hint));
     };
-    let shape = check_shape(&shape, limits, &at("shape"))?;
+    let shape = check_shape(&shape, datatype, limits, &at("shape"))?;
     let params = params(parameters, &at("parameters"))?;
     let mut reader = params.reader();
     // KServe's client says it of raw bytes, as over HTTP.

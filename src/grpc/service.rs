@@ -2,20 +2,21 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, Stream};
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use crate::domain::{Kind, ParamValue, Params, Problem, Version};
-use crate::grpc::gate::{self, Asker};
-use crate::grpc::infer::{Call, Responses, named};
+use crate::grpc::gate::{self, Asker, Began};
+use crate::grpc::infer::{Call, Responses, STREAMING, named};
 use crate::grpc::pb::grpc_inference_service_server::GrpcInferenceService;
 use crate::grpc::pb::log_settings_request::setting_value::ParameterChoice as Setting;
 use crate::grpc::pb::model_repository_parameter::ParameterChoice;
 use crate::grpc::pb::{self, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
 use crate::grpc::response;
-use crate::grpc::status::status;
+use crate::grpc::status::{OURS, status};
 use crate::http::App;
 use crate::oip::{self, ModelConfig, ModelMetadata, statistics, versions};
 use crate::registry::Model;
@@ -42,8 +43,10 @@ impl Service {
     }
 
     fn call(&self, method: &'static str, request: &Request<impl Sized>) -> Result<Call, Status> {
+        let Began(began) =
+            request.extensions().get().copied().unwrap_or_else(|| Began(Instant::now()));
         let asker = asker(request.extensions());
-        let call = Call::begin(Arc::clone(&self.app), method, asker, request.metadata());
+        let call = Call::begin(Arc::clone(&self.app), method, asker, began, request.metadata());
         call.map_err(|problem| status(&problem))
     }
 }
@@ -152,17 +155,7 @@ impl GrpcInferenceService for Service {
         let mut response =
             first.unwrap_or_else(|| Err(none())).map_err(|problem| status(&problem))?;
         // One request, one response: only streams say which is the last.
-        let last = response.parameters.remove(response::FINAL);
-        if last.is_some_and(|last| last == response::parameter(NOT_LAST)) {
-            let problem = Problem::fault(
-                Kind::Unsupported,
-                "/parameters/stream",
-                "a whole answer",
-                "stream",
-                "call ModelStreamInfer",
-            );
-            return Err(status(&problem));
-        }
+        response.parameters.remove(response::FINAL);
         Ok(Response::new(response))
     }
 
@@ -172,14 +165,18 @@ impl GrpcInferenceService for Service {
         &self,
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answer<Streamed> {
-        let call = self.call("ModelStreamInfer", &request)?;
+        let call = self.call(STREAMING, &request)?;
         let answered = request.into_inner().map(move |message| {
             let call = call.clone();
             async move {
-                let Ok(message) = message else {
+                let message = match message {
+                    Ok(message) => message,
                     // What follows bytes that are no message cannot be told apart: the stream ends.
-                    let broken = status(&gate::no_message());
-                    return stream::once(std::future::ready(Err(broken))).boxed();
+                    Err(broken) => {
+                        let ours = broken.metadata().contains_key(OURS);
+                        let broken = if ours { broken } else { status(&gate::no_message()) };
+                        return stream::once(std::future::ready(Err(broken))).boxed();
+                    }
                 };
                 let id = message.id.clone();
                 told(call.predict(message).await, id)
@@ -270,7 +267,3 @@ impl GrpcInferenceService for Service {
         Ok(Response::new(levels.into()))
     }
 }
-
-/// What a response says that is followed by others.
-const NOT_LAST: pb::infer_parameter::ParameterChoice =
-    pb::infer_parameter::ParameterChoice::BoolParam(false);

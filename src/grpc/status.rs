@@ -1,5 +1,7 @@
 //! The one mapping of the vocabulary of failure to gRPC.
 
+use std::time::Duration;
+
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
@@ -8,11 +10,15 @@ use crate::domain::{Kind, Problem};
 /// Marks statuses that were made here, and not by the library.
 pub const OURS: &str = "maas-problem";
 
+/// When to try again where nothing says it better.
+const SOON: Duration = Duration::from_secs(1);
+
 /// A problem as a status. Who may try again is told when, in milliseconds, as gRPC's retries read it.
 pub fn status(problem: &Problem) -> Status {
     let mut status = Status::new(code(problem.kind), problem.sentence());
     status.metadata_mut().insert(OURS, MetadataValue::from_static("1"));
-    if let Some(wait) = problem.retry_after {
+    let busy = matches!(problem.kind, Kind::Overloaded | Kind::Unavailable | Kind::RateLimited);
+    if let Some(wait) = problem.retry_after.or_else(|| busy.then_some(SOON)) {
         let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         status.metadata_mut().insert("grpc-retry-pushback-ms", MetadataValue::from(wait));
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
+use futures_util::StreamExt;
 use proptest::prelude::*;
 use prost::Message;
 use tower::ServiceExt;
@@ -32,12 +33,16 @@ async fn call(server: &Server, path: &str, message: &[u8], timeout: Option<&str>
 }
 
 async fn raw(server: &Server, path: &str, frame: Vec<u8>, timeout: Option<&str>) -> Got {
+    send(server, path, Body::from(frame), timeout).await
+}
+
+async fn send(server: &Server, path: &str, body: Body, timeout: Option<&str>) -> Got {
     let mut request = Request::post(path).header("content-type", "application/grpc");
     if let Some(timeout) = timeout {
         request = request.header("grpc-timeout", timeout);
     }
     let router = router(&server.app).unwrap();
-    let response = router.oneshot(request.body(Body::from(frame)).unwrap()).await.unwrap();
+    let response = router.oneshot(request.body(body).unwrap()).await.unwrap();
     let text = |name: &str, from: &axum::http::HeaderMap| {
         from.get(name).map(|value| value.to_str().unwrap().to_owned())
     };
@@ -152,6 +157,47 @@ async fn a_deadline_ends_what_would_take_longer() {
     assert_eq!(got.code, 4, "{}", got.message);
     assert!(began.elapsed() < Duration::from_secs(1));
     assert_eq!(call(&server, INFER, &asked, Some("soon")).await.code, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_does_not_come_whole_is_not_waited_for() {
+    let server = Server::new();
+    // The beginning of a message of nine bytes, and then nothing.
+    let torn = || {
+        let first = futures_util::stream::iter([Ok::<_, std::io::Error>(vec![0, 0, 0, 0, 9, 1])]);
+        Body::from_stream(first.chain(futures_util::stream::pending()))
+    };
+    let began = tokio::time::Instant::now();
+    let got = send(&server, INFER, torn(), Some("250m")).await;
+    assert_eq!(got.code, 4, "{}", got.message);
+    assert!(began.elapsed() < Duration::from_secs(1));
+    let got = send(&server, INFER, torn(), None).await;
+    assert_eq!(got.code, 4, "{}", got.message);
+    assert!(got.message.contains("did%20not%20come%20whole"), "{}", got.message);
+    // A stream may begin whenever its caller likes, but each message must come whole.
+    let streams = "/inference.GRPCInferenceService/ModelStreamInfer";
+    let got = send(&server, streams, torn(), None).await;
+    assert!(got.code == 0 || got.code == 4, "{}", got.message);
+}
+
+#[tokio::test]
+async fn one_answer_is_not_asked_for_as_several() {
+    let server = Server::new();
+    for name in ["stream", "triton_enable_empty_final_response"] {
+        let mut asked = request(&[1.0, 2.0]);
+        let choice = Some(ParameterChoice::BoolParam(true));
+        asked.parameters.insert(name.into(), InferParameter { parameter_choice: choice });
+        let got = infer(&server, &asked).await;
+        assert_eq!(got.code, 12, "{}", got.message);
+        assert!(got.message.contains("ModelStreamInfer"), "{}", got.message);
+    }
+}
+
+#[tokio::test]
+async fn many_parts_are_refused_before_they_are_made() {
+    let got = call(&Server::new(), INFER, &[0x2a, 0].repeat(1 << 12), None).await;
+    assert_eq!(got.code, 8, "{}", got.message);
+    assert!(got.message.contains("64%20tensors"), "{}", got.message);
 }
 
 #[tokio::test]

@@ -147,13 +147,17 @@ impl App {
         blocking(move || repository.unload(&name, longest)).await
     }
 
-    pub(super) fn bodies(&self) -> &Arc<Semaphore> {
+    /// What all bodies together may hold.
+    pub(crate) fn bodies(&self) -> &Arc<Semaphore> {
         &self.bodies
     }
 
     /// Runs what would hold up its neighbours on a thread of its own: large bodies are read, packed and
     /// unpacked there, as many at once as there are cores.
-    pub(super) async fn aside<T: Send + 'static>(
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when the work panics.
+    pub(crate) async fn aside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {

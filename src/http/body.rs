@@ -73,7 +73,7 @@ async fn read(
     most: usize,
     budget: &Arc<Semaphore>,
 ) -> Result<Whole, Problem> {
-    let mut share = Share(take(budget)?);
+    let mut share = Share::begin(budget)?;
     let mut first = Bytes::new();
     let mut bytes = BytesMut::new();
     // Not asked again when the last piece is known to be the last: that may need another wake-up.
@@ -113,8 +113,19 @@ async fn unpack(coding: Coding, packed: Whole, most: usize, app: &App) -> Result
 }
 
 impl Share {
+    /// The smallest part.
+    ///
+    /// # Errors
+    /// [`Kind::Overloaded`] when nothing is left.
+    pub(crate) fn begin(budget: &Arc<Semaphore>) -> Result<Self, Problem> {
+        take(budget).map(Self)
+    }
+
     /// Takes more of the budget until it is enough for so many bytes.
-    fn cover(&mut self, bytes: usize, budget: &Arc<Semaphore>) -> Result<(), Problem> {
+    ///
+    /// # Errors
+    /// [`Kind::Overloaded`] when nothing is left.
+    pub(crate) fn cover(&mut self, bytes: usize, budget: &Arc<Semaphore>) -> Result<(), Problem> {
         while bytes > self.0.num_permits() * BUDGET_UNIT_BYTES {
             self.0.merge(take(budget)?);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Uri};
 use bytes::Bytes;
 
 use crate::domain::{Kind, ModelName, Params, Payload, Problem, Version};
@@ -117,6 +117,18 @@ impl Call {
         let Self { app, ticket, deadline } = self;
         stream::Context { app, ticket, model, deadline }
     }
+}
+
+/// Refuses a query where the body has every parameter.
+///
+/// # Errors
+/// [`Kind::InvalidInput`] when there is one.
+pub fn no_query(uri: &Uri) -> Result<(), Problem> {
+    if uri.query().is_none_or(str::is_empty) {
+        return Ok(());
+    }
+    let hint = "send parameters in the body";
+    Err(Problem::fault(Kind::InvalidInput, "/query", "no query", "one", hint))
 }
 
 /// How long the caller waits, from the request's arrival.

@@ -28,6 +28,8 @@ impl Face {
         };
         if is_in("/v2") {
             Self::OpenInference
+        } else if is_in("/predictions") || is_in("/models") {
+            Self::TorchServe
         } else if OPEN_AI.into_iter().any(is_in) {
             Self::OpenAi
         } else {
@@ -73,6 +75,7 @@ mod tests {
             ("/v1/chat/nothing", Face::OpenAi),
             ("/v1/models/a/b/c", Face::OpenAi),
             ("/v1/predict/x/y/z", Face::Native),
+            ("/predictions/a/b/c", Face::TorchServe),
             ("/", Face::Native),
         ] {
             assert_eq!(Face::of_path(path), face, "{path}");

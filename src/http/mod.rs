@@ -30,6 +30,8 @@ pub(crate) mod testing;
 mod tests;
 
 pub use app::{App, Parts};
+pub use body::Share;
+pub use call::INLINE_BYTES_MAX;
 pub use layers::bearer;
 pub use router::router;
 pub use server::{Peer, Served, serve};

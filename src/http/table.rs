@@ -115,6 +115,7 @@ pub static TABLE: &[Row] = &[
     row(Method::GET, "/models/{model}/{version}", INFERENCE, None, || get(torchserve::describe)).of(TorchServe),
     row(Method::GET, "/livez", ANYONE, ANYONE, || get(probes::live)),
     row(Method::GET, "/readyz", ANYONE, ANYONE, || get(probes::ready)),
+    row(Method::GET, "/health", ANYONE, ANYONE, || get(probes::ready)),
     row(Method::GET, "/startupz", ANYONE, ANYONE, || get(probes::started)),
     row(Method::GET, "/openapi.json", INFERENCE, None, || get(openapi::show)),
     row(Method::GET, "/docs", INFERENCE, None, || get(openapi::browse)),
@@ -145,6 +146,11 @@ impl Row {
 pub fn find(method: &Method, path: &str) -> Option<&'static Row> {
     let method = if method == Method::HEAD { &Method::GET } else { method };
     TABLE.iter().find(|row| row.method == *method && row.path == path)
+}
+
+/// Whose clients a path is for, whatever the method.
+pub fn face(path: &str) -> Option<Face> {
+    TABLE.iter().find(|row| row.path == path).map(|row| row.face)
 }
 
 /// The methods of a path, as the header `Allow` has them.
@@ -218,6 +224,7 @@ GET /models/{model} inference -
 GET /models/{model}/{version} inference -
 GET /livez anyone anyone
 GET /readyz anyone anyone
+GET /health anyone anyone
 GET /startupz anyone anyone
 GET /openapi.json inference -
 GET /docs inference -

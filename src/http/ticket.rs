@@ -53,7 +53,10 @@ impl Ticket {
         Self {
             id: request_id(request.headers()),
             started: Instant::now(),
-            face: row.map_or_else(|| Face::of_path(request.uri().path()), |row| row.face),
+            face: route
+                .as_ref()
+                .and_then(|path| table::face(path.as_str()))
+                .unwrap_or_else(|| Face::of_path(request.uri().path())),
             app,
             method: request.method().clone(),
             route,

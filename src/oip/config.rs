@@ -94,9 +94,7 @@ impl ModelConfig {
                 max_queue_delay_microseconds: u64::try_from(limits.batch_delay_max.as_micros())
                     .unwrap_or(u64::MAX),
             },
-            model_transaction_policy: TransactionPolicy {
-                decoupled: card.task == "text-generation",
-            },
+            model_transaction_policy: TransactionPolicy { decoupled: model.endpoint.streams() },
         }
     }
 }

@@ -117,6 +117,7 @@ fn elements(bytes: &Bytes, count: usize, pointer: &str) -> Result<Vec<Bytes>, Pr
 /// [`Kind::InvalidInput`] for a negative or empty dimension, [`Kind::TooLarge`] for too many elements.
 pub fn check_shape(
     shape: &[i64],
+    datatype: Datatype,
     limits: &MediaLimits,
     pointer: &str,
 ) -> Result<Vec<usize>, Problem> {
@@ -137,7 +138,9 @@ pub fn check_shape(
         usable.ok_or_else(|| wrong(format!("a size of {size}")))
     };
     let sizes = shape.iter().map(size).collect::<Result<Vec<usize>, _>>()?;
-    let most = limits.tensor_values_max;
+    // Each element of BYTES is an item of its own.
+    let bytes = datatype == Datatype::Bytes;
+    let most = if bytes { limits.items_max } else { limits.tensor_values_max };
     let count = sizes.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
     if count.is_none_or(|count| count > most) {
         return Err(Problem::fault(
@@ -145,7 +148,11 @@ pub fn check_shape(
             pointer,
             format!("at most {most} elements in a tensor"),
             "more",
-            "send fewer; a picture may be sent as a file, in an element of BYTES",
+            if bytes {
+                "send several requests"
+            } else {
+                "send fewer; a picture may be sent as a file, in an element of BYTES"
+            },
         ));
     }
     Ok(sizes)

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::{Card, Datatype, ModelName, TensorSpec};
+use crate::domain::{Card, Datatype, ModelName, TensorSpec, task};
 use crate::registry::Registry;
 
 /// What runs the models, and how their weights lie.
@@ -72,14 +72,14 @@ fn batched(spec: &TensorSpec) -> TensorMetadata {
 #[must_use]
 pub fn outputs_of(card: &Card) -> Vec<TensorMetadata> {
     let more: &[(&str, Datatype)] = match card.task.as_str() {
-        "text-generation" => &[
+        task::TEXT_GENERATION => &[
             ("finish_reason", Datatype::Bytes),
             ("prompt_tokens", Datatype::Uint64),
             ("completion_tokens", Datatype::Uint64),
             ("seed", Datatype::Uint64),
         ],
-        "text-embedding" => &[("tokens", Datatype::Uint64)],
-        "speech-recognition" => &[("duration", Datatype::Fp32)],
+        task::TEXT_EMBEDDING => &[("tokens", Datatype::Uint64)],
+        task::SPEECH_RECOGNITION => &[("duration", Datatype::Fp32)],
         _ => &[],
     };
     let more = more.iter().map(|&(name, datatype)| TensorMetadata {

@@ -21,13 +21,8 @@ pub use metadata::{EXTENSIONS, ModelMetadata, PLATFORM, TensorMetadata, versions
 pub use numbers::rounded;
 pub use output::{Output, Receipt, Wanted, Written, check_wanted, tensors};
 pub use repository::{IndexEntry, check_unload, index, load_version};
-pub use request::{Asked, InferRequest};
+pub use request::{Asked, InferRequest, check_params, whole_only};
 pub use statistics::{BatchStatistics, DurationStatistic, ModelStatistics, statistics};
-
-/// Parameters of a generation whose results are no tensors.
-pub const NO_PLACE: [&str; 2] = ["n", "logprobs"];
-/// How that is mended.
-pub const NO_PLACE_HINT: &str = "send a row for each text; /v1/completions shows probabilities";
 
 /// Tensors that a request may bring, or ask for.
 pub const TENSORS_MAX: usize = 64;

@@ -43,7 +43,7 @@ async fn a_text_comes_piece_by_piece_and_then_whole() {
     let (mut text, mut count, mut end) = (String::new(), 0, None);
     while let Some(piece) = pieces.next().await.unwrap() {
         match piece {
-            Piece::Text(more) => {
+            Piece::Text { text: more, .. } => {
                 text.push_str(&more);
                 count += 1;
             }

@@ -7,11 +7,12 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
 
+use crate::domain::task::TEXT_GENERATION;
 use crate::domain::{Finish, Kind, MediaLimits, ParamValue, Payload, Problem};
 use crate::http::App;
 use crate::http::call::Call;
 use crate::http::error::Failure;
-use crate::http::openai::document::{self, Document, GENERATION, Named};
+use crate::http::openai::document::{self, Document, Named};
 use crate::http::openai::generation::{self, Form, Wanted, Written};
 use crate::http::openai::logprobs::Listed;
 use crate::http::openai::sampling::{Sampling, TEXTS_MAX};
@@ -35,7 +36,7 @@ pub async fn complete(
 
 async fn answer(call: Call, request: Request) -> Result<Response, Failure> {
     let Document { asked, share: _share } = document::read(&call, request, read).await?;
-    let model = asked.named.model(&call, GENERATION)?;
+    let model = asked.named.model(&call, TEXT_GENERATION)?;
     Ok(generation::answer::<Completion>(call, model, asked).await?)
 }
 

@@ -5,18 +5,13 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::http::header;
 
-use crate::domain::{Card, Kind, MediaLimits, ModelName, Problem, Version};
+use crate::domain::{Card, Kind, MediaLimits, ModelName, Problem, Version, task};
 use crate::http::body::Share;
-use crate::http::call::Call;
+use crate::http::call::{Call, no_query};
 use crate::http::error::Failure;
 use crate::http::openai::fields;
 use crate::http::parse::{Reader, must_be_json, reference};
 use crate::registry::Model;
-
-/// Texts to go on from.
-pub const GENERATION: &str = "text-generation";
-/// Texts to vectors.
-pub const EMBEDDING: &str = "text-embedding";
 
 /// A body that was read. The share of memory is to be kept as long as it is used.
 pub struct Document<T> {
@@ -34,6 +29,7 @@ pub async fn read<T: Send + 'static>(
     read: impl FnOnce(&[u8], &MediaLimits) -> Result<T, Problem> + Send + 'static,
 ) -> Result<Document<T>, Failure> {
     let (head, body) = request.into_parts();
+    no_query(&head.uri)?;
     must_be_json(head.headers.get(header::CONTENT_TYPE))?;
     let (bytes, share) = call.body(&head.headers, body).await?;
     let limits = call.app.media;
@@ -42,6 +38,7 @@ pub async fn read<T: Send + 'static>(
 }
 
 /// The model that a request names.
+#[derive(Debug)]
 pub struct Named {
     /// As the request has it: the answer says the same.
     pub said: String,
@@ -53,7 +50,12 @@ impl Named {
     /// # Errors
     /// [`Kind::NotFound`] for what no model can be called.
     pub fn read(reader: &mut Reader<'_>, at: &str) -> Result<Self, Problem> {
-        let said = fields::text(reader, at)?;
+        Self::of(fields::text(reader, at)?, at)
+    }
+
+    /// # Errors
+    /// [`Kind::NotFound`] for what no model can be called.
+    pub fn of(said: String, at: &str) -> Result<Self, Problem> {
         let (name, version) = reference(&said, at)?;
         Ok(Self { said, name, version })
     }
@@ -78,9 +80,9 @@ pub fn at_model(mut problem: Problem) -> Problem {
 
 fn another_task(card: &Card, task: &str) -> Problem {
     let place = match card.task.as_str() {
-        GENERATION => "/v1/completions or /v1/chat/completions".to_owned(),
-        EMBEDDING => "/v1/embeddings".to_owned(),
-        "speech-recognition" => "/v1/audio/transcriptions".to_owned(),
+        task::TEXT_GENERATION => "/v1/completions or /v1/chat/completions".to_owned(),
+        task::TEXT_EMBEDDING => "/v1/embeddings".to_owned(),
+        task::SPEECH_RECOGNITION => "/v1/audio/transcriptions".to_owned(),
         _ => format!("/v1/predict/{}", card.name),
     };
     Problem::fault(

@@ -9,11 +9,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
+use crate::domain::task::TEXT_EMBEDDING;
 use crate::domain::{Answer, Card, MediaLimits, Outcome, Params, Payload, Problem};
 use crate::engine::Reply;
 use crate::http::call::Call;
 use crate::http::error::Failure;
-use crate::http::openai::document::{self, Document, EMBEDDING, Named};
+use crate::http::openai::document::{self, Document, Named};
 use crate::http::openai::{fields, prompts, sampling};
 use crate::http::parse::{Reader, fault};
 use crate::http::ticket::Ticket;
@@ -35,7 +36,7 @@ pub async fn embed(
 async fn answer(mut call: Call, request: Request) -> Result<Response, Failure> {
     let Document { asked, share: _share } = document::read(&call, request, read).await?;
     let Wanted { named, input, base64, dimensions } = asked;
-    let model = named.model(&call, EMBEDDING)?;
+    let model = named.model(&call, TEXT_EMBEDDING)?;
     check_dimensions(dimensions, &model.card)?;
     let Reply::Whole(answer) = call.predict(&model, input, Params::default()).await? else {
         return Err(answer::unusable().into());

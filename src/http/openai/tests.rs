@@ -131,7 +131,7 @@ fn completions_refuse_what_is_wrong_where_it_is() {
         beside("\"stop\": 1", InvalidInput, "/stop"),
         beside("\"stop\": [\"a\", 1]", InvalidInput, "/stop/1"),
         beside("\"stop\": [\"a\", \"b\", \"c\", \"d\", \"e\"]", InvalidInput, "/stop"),
-        beside("\"logit_bias\": 5", InvalidInput, ""),
+        beside("\"logit_bias\": 5", InvalidInput, "/logit_bias"),
         beside("\"logit_bias\": {\"5\": \"x\"}", InvalidInput, "/logit_bias/5"),
         beside("\"logit_bias\": {\"5\": 1, \"5\": 2}", InvalidInput, "/logit_bias/5"),
     ] {

@@ -198,6 +198,36 @@ pub struct TranscriptionForm {
     response_format: TranscriptionFormat,
     #[schema(required = false, minimum = 0, maximum = 1)]
     temperature: f64,
+    /// Answers with events.
+    #[schema(required = false)]
+    stream: bool,
+    /// What `verbose_json` tells the times of.
+    #[serde(rename = "timestamp_granularities[]")]
+    #[schema(required = false)]
+    timestamp_granularities: Vec<Granularity>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "named in the document alone")]
+pub enum Granularity {
+    Segment,
+    Word,
+}
+
+/// As that of transcriptions; the language is always English.
+#[derive(Serialize, ToSchema)]
+pub struct TranslationForm {
+    #[schema(value_type = String, format = Binary)]
+    file: String,
+    /// A name, or `name@version`.
+    model: String,
+    #[schema(required = false)]
+    prompt: String,
+    #[schema(required = false)]
+    response_format: TranscriptionFormat,
+    #[schema(required = false, minimum = 0, maximum = 1)]
+    temperature: f64,
 }
 
 #[derive(Serialize, ToSchema)]

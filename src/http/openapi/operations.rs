@@ -34,7 +34,7 @@ pub enum Reads {
     /// Tensors: JSON, or JSON and bytes.
     Tensors,
     /// A recording, and what is asked of it.
-    Form,
+    Form(Maker),
 }
 
 /// Answers that are no failures.
@@ -72,8 +72,8 @@ impl Reads {
                 let body = body(Required::True).content("application/json", json);
                 Some(body.content("text/plain", Content::new(Some(bytes()))).build())
             }
-            Self::Form => {
-                let content = Content::new(Some(schemas.of::<o::TranscriptionForm>()));
+            Self::Form(make) => {
+                let content = Content::new(Some(make(schemas)));
                 Some(body(Required::True).content("multipart/form-data", content).build())
             }
             Self::Tensors => {
@@ -156,7 +156,7 @@ pub fn about(method: &Method, path: &str) -> Option<About> {
             Answers::Json(Schemas::of::<s::AnyObject>),
         ),
         ("GET", "/livez") => probe("Whether the process makes progress"),
-        ("GET", "/readyz") => probe("Whether traffic should come here"),
+        ("GET", "/readyz" | "/health") => probe("Whether traffic should come here"),
         ("GET", "/startupz") => probe("Whether every model was tried"),
         ("GET", "/metrics") => text(OPERATION, "Metrics, for Prometheus", Answers::Text),
         ("GET", "/openapi.json") => {
@@ -303,10 +303,16 @@ fn open_ai(method: &Method, path: &str) -> Option<About> {
             json(Schemas::of::<o::EmbeddingRequest>),
             Answers::Json(Schemas::of::<o::EmbeddingBody>),
         ),
-        "/v1/audio/transcriptions" => about("Sound to text", Reads::Form, Answers::Transcript),
-        "/v1/audio/translations" => {
-            about("Sound to English text", Reads::Form, Answers::Transcript)
-        }
+        "/v1/audio/transcriptions" => about(
+            "Sound to text",
+            Reads::Form(Schemas::of::<o::TranscriptionForm>),
+            Answers::Transcript,
+        ),
+        "/v1/audio/translations" => about(
+            "Sound to English text",
+            Reads::Form(Schemas::of::<o::TranslationForm>),
+            Answers::Transcript,
+        ),
         _ => return None,
     })
 }

@@ -91,7 +91,7 @@ pub struct PredictionRequest {
     parameters: HashMap<String, Parameter>,
 }
 
-/// A string, a number, true, false, or a list of strings.
+/// A string, a number, true, false, a list of strings, or an object of numbers.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "named in the document alone")]
@@ -100,6 +100,7 @@ pub enum Parameter {
     Number(f64),
     Flag(bool),
     Texts(Vec<String>),
+    Numbers(HashMap<String, f64>),
 }
 
 /// The outcome, beside its receipt.

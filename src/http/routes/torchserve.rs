@@ -1,14 +1,16 @@
 //! The routes of TorchServe, for clients that are to go on as they are: `--compat torchserve`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::extract::{Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
-use crate::domain::{Answer, Kind, ModelName, Outcome, Problem};
+use crate::domain::{Answer, Class, Kind, ModelName, Outcome, Problem};
 use crate::engine::Reply;
 use crate::http::call::Call;
 use crate::http::error::Failure;
@@ -51,6 +53,8 @@ async fn answered(mut call: Call, target: Target, request: Request) -> Result<Re
     // The body may name the model, too: then the same.
     let model = predict::resolve(&call, Some(model), &parsed)?;
     let list = parsed.list;
+    let hint = "POST to /v1/predict/{model}, whose answers have them";
+    parsed.params.refuse(&["logprobs", "timestamps"], hint)?;
     let Reply::Whole(whole) = call.predict(&model, parsed.payload, parsed.params).await? else {
         let expected = "a whole answer";
         let hint = "POST to /v1/predict/{model} to get a stream";
@@ -61,30 +65,54 @@ async fn answered(mut call: Call, target: Target, request: Request) -> Result<Re
     Ok(response)
 }
 
-/// What a handler of TorchServe would have answered: labels with their probabilities, a text, or numbers.
+/// What a handler of TorchServe would have answered: labels with their probabilities, a text, or numbers. One of
+/// them where one item was sent and has one answer, else a list.
 fn response(answer: Answer, list: bool) -> Result<Response, Problem> {
-    let mut values: Vec<Value> = answer.outcomes.into_iter().map(value).collect();
-    if list {
-        return Ok(Json(values).into_response());
+    let mut said: Vec<Said> = answer.outcomes.into_iter().map(Said::of).collect();
+    if list || said.len() != 1 {
+        return Ok(Json(said).into_response());
     }
-    match values.pop() {
-        Some(Value::String(text)) => {
+    match said.pop().ok_or_else(answer::unusable)? {
+        Said::Text(text) => {
             Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
         }
-        Some(value) => Ok(Json(value).into_response()),
-        None => Err(Problem::new(Kind::Internal, "the model's answer is not usable")),
+        said => Ok(Json(said).into_response()),
     }
 }
 
-fn value(outcome: Outcome) -> Value {
-    match outcome {
-        Outcome::Classes { predictions, .. } => {
-            let scores = predictions.into_iter().map(|class| (class.label, json!(class.score)));
-            Value::Object(scores.collect::<Map<_, _>>())
+/// What is said of one item.
+enum Said {
+    /// The best first.
+    Scores(Vec<Class>),
+    Numbers(Vec<f32>),
+    Text(String),
+}
+
+impl Said {
+    fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Classes { mut predictions, .. } => {
+                // Of classes with one label, the likeliest: an object has a name once.
+                let mut labels = HashSet::new();
+                predictions.retain(|class| labels.insert(class.label.clone()));
+                Self::Scores(predictions)
+            }
+            Outcome::Values { values } => Self::Numbers(values),
+            Outcome::Embedding { embedding, .. } => Self::Numbers(embedding),
+            Outcome::Generated { text, .. } | Outcome::Transcript { text, .. } => Self::Text(text),
         }
-        Outcome::Values { values } => json!(values),
-        Outcome::Embedding { embedding, .. } => json!(embedding),
-        Outcome::Generated { text, .. } | Outcome::Transcript { text, .. } => Value::String(text),
+    }
+}
+
+impl Serialize for Said {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Scores(classes) => {
+                serializer.collect_map(classes.iter().map(|class| (&class.label, class.score)))
+            }
+            Self::Numbers(numbers) => numbers.serialize(serializer),
+            Self::Text(text) => serializer.serialize_str(text),
+        }
     }
 }
 

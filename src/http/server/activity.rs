@@ -44,6 +44,13 @@ pub struct Activity {
 #[derive(Debug)]
 pub struct InFlight(Activity);
 
+impl InFlight {
+    /// Of the connection that it came by.
+    pub fn activity(&self) -> &Activity {
+        &self.0
+    }
+}
+
 impl Activity {
     pub fn new(limits: &HttpSettings) -> Self {
         let now = Instant::now();
@@ -79,6 +86,11 @@ impl Activity {
     /// A part of an answer goes out.
     pub fn wrote(&self) {
         self.moved(|_, _| ());
+    }
+
+    /// A part of a request's body came, or a part of an answer went on its way: on HTTP/2, too, a sign of work.
+    pub fn worked(&self) {
+        self.change(|_, _| ());
     }
 
     /// A request's head is whole.
@@ -173,7 +185,14 @@ mod tests {
         advance(Duration::from_secs(1)).await;
         activity.read(b"ping");
         assert_eq!(activity.deadline(), start + limits.idle_timeout, "a ping is no request");
-        drop(activity.begin());
+        let stream = activity.begin();
+        let busy = activity.deadline() - Instant::now();
+        advance(Duration::from_secs(100)).await;
+        activity.read(b"ping");
+        assert_eq!(activity.deadline(), Instant::now() + busy - Duration::from_secs(100));
+        stream.activity().worked();
+        assert_eq!(activity.deadline(), Instant::now() + busy, "a stream on which something moves");
+        drop(stream);
         assert_eq!(activity.deadline(), Instant::now() + limits.idle_timeout);
     }
 }

@@ -143,9 +143,10 @@ async fn answer(
     let response = if head_bytes(&request) > HEAD_BYTES_MAX.into() {
         head_too_large()
     } else {
-        router.oneshot(request.map(Body::new)).await?
+        let activity = in_flight.activity().clone();
+        router.oneshot(request.map(|body| Body::new(Watched { body, activity }))).await?
     };
-    Ok(response.map(|body| Counted { body, _in_flight: in_flight }))
+    Ok(response.map(|body| Counted { body, in_flight }))
 }
 
 /// The bytes of a head, as HTTP/1 writes it; on HTTP/2 the same limit was held to already.
@@ -196,10 +197,40 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     }
 }
 
+/// The body of a request, each piece of which is a sign of work.
+struct Watched {
+    body: Incoming,
+    activity: Activity,
+}
+
+impl hyper::body::Body for Watched {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(_))) = frame {
+            self.activity.worked();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// The body of an answer, which holds its request's place.
 struct Counted {
     body: Body,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 impl hyper::body::Body for Counted {
@@ -210,7 +241,11 @@ impl hyper::body::Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(_))) = frame {
+            self.in_flight.activity().worked();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

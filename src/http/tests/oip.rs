@@ -56,7 +56,7 @@ async fn an_answer_is_tensors_with_their_receipt() {
 async fn data_may_come_before_what_says_what_it_is() {
     let server = Server::new();
     let body = r#"{"outputs": [], "inputs": [{"data": [[1, 2]], "parameters": {}, "shape": [1, 2],
-                   "datatype": "INT8", "name": "input"}], "id": "mine", "parameters": {"top_k": 2}}"#;
+                   "datatype": "INT8", "name": "input"}], "id": "mine", "parameters": {"priority": 1}}"#;
     let value = server.json(INFER, body).await.value();
     assert_eq!(value["id"], "mine");
     assert_eq!(value["outputs"][0]["shape"], json!([1, 2]));

@@ -1,8 +1,9 @@
 //! The fields of the form, and what they mean.
 
-use crate::domain::{Kind, MediaLimits, ModelName, ParamValue, Params, Payload, Problem, Version};
+use crate::domain::{Kind, MediaLimits, ParamValue, Params, Payload, Problem};
 use crate::http::openai::audio::Task;
 use crate::http::openai::audio::formats::Format;
+use crate::http::openai::document::Named;
 use crate::http::parse::{self, Collected, Part};
 
 /// What a problem points to when a model cannot translate.
@@ -30,8 +31,7 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 /// A form that was understood.
 #[derive(Debug)]
 pub struct Asked {
-    pub model: ModelName,
-    pub version: Option<Version>,
+    pub model: Named,
     pub payload: Payload,
     /// For the model.
     pub params: Params,
@@ -51,7 +51,7 @@ pub struct Wanted {
 #[derive(Default)]
 struct Fields {
     payload: Payload,
-    model: Option<(ModelName, Option<Version>)>,
+    model: Option<Named>,
     granularities: Vec<Granularity>,
     others: Collected,
 }
@@ -75,7 +75,7 @@ pub fn read(parts: Vec<Part>, task: Task, limits: &MediaLimits) -> Result<Asked,
     if payload.items.is_empty() {
         return Err(parse::without_file(count));
     }
-    let (model, version) = model.ok_or_else(without_model)?;
+    let model = model.ok_or_else(without_model)?;
     let mut given = others.finish();
     let (wanted, temperature) = wanted(&given, &granularities, task)?;
     let mut params = given.split_off(&["language", "prompt"]);
@@ -89,7 +89,7 @@ pub fn read(parts: Vec<Part>, task: Task, limits: &MediaLimits) -> Result<Asked,
     if task == Task::Translate {
         put("task", ParamValue::Text(task.name().to_owned()), TRANSLATES);
     }
-    Ok(Asked { model, version, payload, params, wanted })
+    Ok(Asked { model, payload, params, wanted })
 }
 
 impl Fields {
@@ -101,7 +101,7 @@ impl Fields {
         match part.name.as_str() {
             "model" if self.model.is_some() => Err(twice(&pointer)),
             "model" => {
-                self.model = Some(parse::reference(text, &pointer)?);
+                self.model = Some(Named::of(text.to_owned(), &pointer)?);
                 Ok(())
             }
             GRANULARITIES | "timestamp_granularities" => {

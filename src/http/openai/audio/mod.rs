@@ -9,21 +9,19 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 
+use crate::domain::task::SPEECH_RECOGNITION;
 use crate::domain::{Answer, Kind, Problem};
 use crate::engine::Reply;
-use crate::http::call::{Call, INLINE_BYTES_MAX};
+use crate::http::call::{Call, INLINE_BYTES_MAX, no_query};
 use crate::http::error::Failure;
 use crate::http::ticket::Ticket;
 use crate::http::{App, answer, parse, stream};
 use crate::registry::Model;
 
 use form::{Asked, Wanted};
-
-/// What such a model is for.
-const TASK: &str = "speech-recognition";
 
 /// What is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,13 +70,12 @@ async fn listen(
 
 async fn answer(mut call: Call, request: Request, task: Task) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
-    refuse_query(&head.uri)?;
+    no_query(&head.uri)?;
     // The share is kept to the end: what was read lives in the request until then.
     let (bytes, _share) = call.body(&head.headers, body).await?;
-    let Asked { model, version, payload, mut params, wanted } =
+    let Asked { model, payload, mut params, wanted } =
         read(&call, &head.headers, bytes, task).await?;
-    let model = call.model(&model, version)?;
-    must_listen(&model)?;
+    let model = model.model(&call, SPEECH_RECOGNITION)?;
     wanted.ask(&mut params, model.endpoint.streams());
     let reply = call.predict(&model, payload, params).await.map_err(|problem| match task {
         Task::Translate => cannot_translate(problem, &model),
@@ -117,39 +114,6 @@ async fn read(call: &Call, headers: &HeaderMap, body: Bytes, task: Task) -> Resu
     }
     let runtime = tokio::runtime::Handle::current();
     call.app.aside(move || runtime.block_on(read)).await?
-}
-
-/// The form has every parameter.
-fn refuse_query(uri: &Uri) -> Result<(), Problem> {
-    if uri.query().is_none_or(str::is_empty) {
-        return Ok(());
-    }
-    Err(Problem::fault(
-        Kind::InvalidInput,
-        "/query",
-        "no query",
-        "one",
-        "send parameters as fields of the form",
-    ))
-}
-
-fn must_listen(model: &Model) -> Result<(), Problem> {
-    let (name, task) = (&model.card.name, model.card.task.as_str());
-    if task == TASK {
-        return Ok(());
-    }
-    let route = match task {
-        "text-generation" => "/v1/completions",
-        "text-embedding" => "/v1/embeddings",
-        _ => "/v1/predict/{model}",
-    };
-    Err(Problem::fault(
-        Kind::InvalidInput,
-        "/model",
-        format!("a model whose task is {TASK}"),
-        format!("{name}, whose task is {task}"),
-        format!("GET /v1/models lists the models; this one answers at {route}"),
-    ))
 }
 
 /// A model that knows no task but to transcribe says so of a parameter that the caller never sent.

@@ -11,6 +11,8 @@ pub const DIMS_MAX: usize = 8;
 /// agree.
 pub struct Nest<'a> {
     values_max: usize,
+    /// What is wrong when there are more.
+    surplus: fn(&str, usize) -> Problem,
     /// Where the outermost list is in the document.
     pointer: &'a str,
     /// Elements that have come.
@@ -24,8 +26,17 @@ pub struct Nest<'a> {
 
 impl<'a> Nest<'a> {
     pub fn new(limits: &MediaLimits, pointer: &'a str) -> Self {
-        let values_max = limits.tensor_values_max;
-        Self { values_max, pointer, count: 0, sizes: [None; DIMS_MAX], depth: None, at: Vec::new() }
+        Self::of(limits.tensor_values_max, pointer, too_many)
+    }
+
+    /// Of as many elements as a shape that was read before says.
+    pub fn shaped(values: usize, pointer: &'a str) -> Self {
+        Self::of(values, pointer, more_than_shape)
+    }
+
+    fn of(values_max: usize, pointer: &'a str, surplus: fn(&str, usize) -> Problem) -> Self {
+        let sizes = [None; DIMS_MAX];
+        Self { values_max, surplus, pointer, count: 0, sizes, depth: None, at: Vec::new() }
     }
 
     /// A list begins.
@@ -68,7 +79,7 @@ impl<'a> Nest<'a> {
             self.depth = Some(self.at.len());
         }
         if self.count >= self.values_max {
-            return Err(too_many(self.pointer, self.values_max));
+            return Err((self.surplus)(self.pointer, self.values_max));
         }
         self.count += 1;
         self.advance();
@@ -275,6 +286,11 @@ pub fn assemble(
         let expected = format!("{} values, the product of shape", count.unwrap_or_default());
         fault(&format!("{pointer}/data"), &expected, got, "make shape and data agree")
     })
+}
+
+fn more_than_shape(pointer: &str, count: usize) -> Problem {
+    let expected = format!("{count} elements, the product of shape");
+    fault(pointer, &expected, "more", "make shape and data agree")
 }
 
 fn too_many(pointer: &str, most: usize) -> Problem {

@@ -37,6 +37,10 @@ pub fn value(reader: &mut Reader<'_>, pointer: &str) -> Result<ParamValue, Probl
 
 /// An object of numbers, such as `{"5": -100}`.
 pub fn numbers(reader: &mut Reader<'_>, pointer: &str) -> Result<Vec<(String, f64)>, Problem> {
+    if reader.next()? != Next::Object {
+        let hint = "such as {\"5\": -100}";
+        return Err(fault(pointer, "an object of numbers", reader.shown()?, hint));
+    }
     let mut names = HashSet::new();
     let mut pairs = Vec::new();
     reader.object(|reader, name| {

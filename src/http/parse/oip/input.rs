@@ -111,7 +111,8 @@ impl Draft {
         binary: &mut Bytes,
         limits: &MediaLimits,
     ) -> Result<Input, Problem> {
-        let shape = check_shape(&self.shape, limits, &format!("{}/shape", self.pointer))?;
+        let shape =
+            check_shape(&self.shape, self.datatype, limits, &format!("{}/shape", self.pointer))?;
         let mut reader = self.params.reader();
         let size = reader.integer("binary_data_size", 0..=u64::from(u32::MAX));
         let base64 = reader.choice("content_type", &["base64"]).is_some();
@@ -168,7 +169,8 @@ fn values(
         return Err(fault(pointer, "a list", reader.shown()?, "flat, or nested as shape says"));
     }
     let count = shape.iter().product();
-    let mut nest = Nest::new(limits, pointer);
+    // More values than shape says are refused as they come.
+    let mut nest = Nest::shaped(count, pointer);
     let values = match datatype {
         Datatype::Fp32 | Datatype::Fp64 => {
             let mut builder = Builder::new(limits, pointer, count);

@@ -35,9 +35,9 @@ impl Wire {
         Ok(Self { json_length, body })
     }
 
-    /// How much of the body must be looked at byte by byte.
-    pub fn json_bytes(&self) -> usize {
-        self.json_length.unwrap_or(self.body.len())
+    /// How much there is to read.
+    pub fn bytes(&self) -> usize {
+        self.body.len()
     }
 
     /// Reads the request. `card` tells what a body of bytes alone is.
@@ -106,7 +106,7 @@ fn raw(body: Bytes, card: &Card, limits: &MediaLimits) -> Result<InferRequest, P
         }
         let varying = i64::try_from(body.len() / fixed).unwrap_or(i64::MAX);
         shape.extend(spec.shape.iter().map(|&size| if size < 0 { varying } else { size }));
-        let shape = crate::oip::check_shape(&shape, limits, "/body")?;
+        let shape = crate::oip::check_shape(&shape, spec.datatype, limits, "/body")?;
         Input::raw((spec.name.clone(), spec.datatype, shape), body, "/body")?
     } else {
         let values = crate::oip::Values::Elements(vec![body]);

@@ -8,12 +8,13 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::domain::task::TEXT_GENERATION;
 use crate::domain::{
     Answer, Card, Finish, Fragment, Item, Kind, ModelName, Outcome, ParamValue, Params, Payload,
-    Piece, Problem,
+    Piece, Problem, ScoredToken, Token,
 };
 use crate::engine::Reply;
-use crate::http::call::Call;
+use crate::http::call::{Call, no_query};
 use crate::http::error::Failure;
 use crate::http::parse::oip::body::{self, Generate};
 use crate::http::routes::target::Target;
@@ -53,13 +54,16 @@ async fn answer(
 ) -> Result<Response, Failure> {
     let version = target.version;
     let model = call.model(&target.named()?, version)?;
-    if model.card.task != "text-generation" {
+    if model.card.task != TEXT_GENERATION {
         return Err(no_generator(&model.card).into());
     }
     let (head, body) = request.into_parts();
+    no_query(&head.uri)?;
     let (bytes, _share) = call.body(&head.headers, body).await?;
-    let Generate { id, text, params } = body::generate(&bytes)?;
-    let params = with_stream(params, streams)?;
+    let read = call.read(bytes.len(), move || body::generate(&bytes)).await?;
+    let Generate { id, text, params } = read;
+    oip::check_params(&params, &model.card)?;
+    let params = asked(params, streams)?;
     let payload = Payload::single(Item::Text(text), "/text_input");
     let id = id.unwrap_or_else(|| call.ticket.id.as_str().to_owned());
     match call.predict(&model, payload, params).await? {
@@ -76,14 +80,27 @@ async fn answer(
     }
 }
 
-/// `stream` is the route's to say.
-fn with_stream(mut params: Params, streams: bool) -> Result<Params, Problem> {
-    params.refuse(&oip::NO_PLACE, oip::NO_PLACE_HINT)?;
+/// Tokens that are generated when the caller does not say, as the protocol has it.
+const TOKENS: f64 = 20.0;
+
+/// What the model is asked: `stream` is the route's to say, and `details` are the tokens' probabilities.
+fn asked(mut params: Params, streams: bool) -> Result<Params, Problem> {
     let pointer = "/parameters/stream".to_owned();
-    let said = params.split_off(&["stream"]);
+    let said = params.split_off(&["stream", "details"]);
     let mut reader = said.reader();
     let asked = reader.flag("stream").unwrap_or(streams);
+    let details = reader.flag("details").unwrap_or(false);
     reader.finish()?;
+    if details {
+        params.insert("logprobs", ParamValue::Number(0.0), "/parameters/details".to_owned());
+    }
+    if params.pointer("max_tokens").is_none() {
+        params.insert(
+            "max_tokens",
+            ParamValue::Number(TOKENS),
+            "/parameters/max_tokens".to_owned(),
+        );
+    }
     if asked != streams {
         return Err(Problem::fault(
             Kind::InvalidInput,
@@ -111,15 +128,34 @@ struct Generated<'a> {
     model_name: &'a ModelName,
     model_version: String,
     text_output: &'a str,
-    details: Details,
+    details: Details<'a>,
 }
 
 #[derive(Serialize)]
-struct Details {
+struct Details<'a> {
     finish_reason: &'static str,
     prompt_tokens: usize,
     completion_tokens: usize,
     seed: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    logprobs: Vec<TokenDetails<'a>>,
+}
+
+/// A token of the text, as the protocol shows it.
+#[derive(Serialize)]
+struct TokenDetails<'a> {
+    id: u32,
+    text: &'a str,
+    logprob: Option<f64>,
+    /// Tokens that are no text are never shown.
+    special: bool,
+}
+
+impl<'a> TokenDetails<'a> {
+    fn of(scored: &'a ScoredToken) -> Self {
+        let Token { id, text, logprob } = &scored.token;
+        Self { id: *id, text, logprob: *logprob, special: false }
+    }
 }
 
 impl<'a> Generated<'a> {
@@ -131,6 +167,7 @@ impl<'a> Generated<'a> {
                 prompt_tokens,
                 completion_tokens,
                 seed,
+                tokens,
                 ..
             }) => Ok(Self {
                 id,
@@ -145,9 +182,10 @@ impl<'a> Generated<'a> {
                     prompt_tokens: *prompt_tokens,
                     completion_tokens: *completion_tokens,
                     seed: *seed,
+                    logprobs: tokens.iter().map(TokenDetails::of).collect(),
                 },
             }),
-            _ => Err(Problem::new(Kind::Internal, "the model's answer is not usable")),
+            _ => Err(answer::unusable()),
         }
     }
 }
@@ -171,8 +209,7 @@ fn teller(
             )),
             Piece::End(answer) => {
                 let last = Generated { text_output: "", ..Generated::of(&answer, card, &id)? };
-                let broken = |_| Problem::new(Kind::Internal, "the model's answer is not usable");
-                let last = serde_json::to_string(&last).map_err(broken)?;
+                let last = serde_json::to_string(&last).map_err(|_| answer::unusable())?;
                 Ok(Told::Last(vec![last], answer.timings))
             }
         }

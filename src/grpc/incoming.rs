@@ -1,0 +1,180 @@
+//! What a caller sends, within the time and the memory that HTTP's bodies have, too.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+
+use crate::domain::{Kind, Problem};
+use crate::grpc::status::status;
+use crate::http::{App, Share};
+
+/// Before each message: whether it is packed, and its length.
+const PREFIX_BYTES: usize = 5;
+
+/// A message's part of the memory that all bodies may take together.
+pub type Held = Arc<Mutex<Option<Share>>>;
+
+/// The messages of one call.
+struct Incoming {
+    app: Arc<App>,
+    body: BodyDataStream,
+    /// How long a message may be on its way.
+    patience: Duration,
+    /// When the one that is on its way must be there.
+    due: Option<Instant>,
+    progress: Progress,
+    held: Held,
+    /// Whether there are more messages than one: then each holds memory until it is whole, else until the call is
+    /// over.
+    many: bool,
+}
+
+/// Gives a call's messages a time in which each must come whole, and takes memory for it as it comes.
+///
+/// `many` says that the method takes a stream; a single message is awaited from the call's beginning.
+pub fn guarded(body: Body, app: Arc<App>, patience: Duration, many: bool) -> (Body, Held) {
+    let held = Held::default();
+    let incoming = Incoming {
+        app,
+        body: body.into_data_stream(),
+        patience,
+        due: (!many).then(|| Instant::now() + patience),
+        progress: Progress::default(),
+        held: Arc::clone(&held),
+        many,
+    };
+    let pieces = stream::unfold(Some(incoming), |incoming| async {
+        let mut incoming = incoming?;
+        match incoming.piece().await? {
+            Ok(piece) => Some((Ok(piece), Some(incoming))),
+            Err(problem) => Some((Err(status(&problem)), None)),
+        }
+    });
+    (Body::from_stream(pieces.map(|piece: Result<Bytes, Status>| piece)), held)
+}
+
+impl Incoming {
+    /// The next piece; `None` at the end.
+    async fn piece(&mut self) -> Option<Result<Bytes, Problem>> {
+        let next = self.body.next();
+        let next = match self.due {
+            Some(due) => match timeout_at(due, next).await {
+                Ok(next) => next,
+                Err(_) => return Some(Err(late(self.patience))),
+            },
+            None => next.await,
+        };
+        let Ok(piece) = next? else { return Some(Err(broken_off())) };
+        self.progress.take(&piece);
+        Some(self.account().map(|()| piece))
+    }
+
+    /// Sees to time and memory once a piece has come.
+    fn account(&mut self) -> Result<(), Problem> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.progress.is_partial() {
+            self.due = None;
+            if self.many {
+                *held = None;
+                return Ok(());
+            }
+        } else if self.due.is_none() {
+            self.due = Some(Instant::now() + self.patience);
+        }
+        match &mut *held {
+            Some(share) => share.cover(self.progress.came, self.app.bodies()),
+            none => {
+                let mut share = Share::begin(self.app.bodies())?;
+                share.cover(self.progress.came, self.app.bodies())?;
+                *none = Some(share);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// How far the newest message has come.
+#[derive(Default)]
+struct Progress {
+    prefix: [u8; PREFIX_BYTES],
+    /// Bytes of the prefix that have come.
+    begun: usize,
+    /// Bytes of the message that have not come.
+    left: usize,
+    /// Bytes of it that have.
+    came: usize,
+}
+
+impl Progress {
+    fn take(&mut self, mut piece: &[u8]) {
+        while !piece.is_empty() {
+            if self.left == 0 && self.begun < PREFIX_BYTES {
+                if self.begun == 0 {
+                    self.came = 0;
+                }
+                let count = piece.len().min(PREFIX_BYTES - self.begun);
+                self.prefix[self.begun..][..count].copy_from_slice(&piece[..count]);
+                self.begun += count;
+                piece = &piece[count..];
+                if self.begun == PREFIX_BYTES {
+                    let [_, length @ ..] = self.prefix;
+                    self.left = u32::from_be_bytes(length) as usize;
+                }
+            } else {
+                let count = piece.len().min(self.left);
+                self.left -= count;
+                self.came += count;
+                piece = &piece[count..];
+            }
+            if self.begun == PREFIX_BYTES && self.left == 0 {
+                self.begun = 0;
+            }
+        }
+    }
+
+    /// Whether a part of a message has come.
+    fn is_partial(&self) -> bool {
+        self.begun > 0
+    }
+}
+
+fn late(patience: Duration) -> Problem {
+    let detail = format!("the message did not come whole within {} ms", patience.as_millis());
+    Problem::new(Kind::DeadlineExceeded, detail)
+}
+
+fn broken_off() -> Problem {
+    Problem::fault(
+        Kind::InvalidInput,
+        "/message",
+        "a whole message",
+        "a part of it",
+        "send it again",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_told_apart_however_they_are_cut() {
+        let messages =
+            [&[0, 0, 0, 0, 3, 1, 2, 3][..], &[0, 0, 0, 0, 0], &[1, 0, 0, 0, 1, 9]].concat();
+        let whole = [8, 13, 19];
+        for size in 1..=messages.len() {
+            let (mut progress, mut read) = (Progress::default(), 0);
+            for piece in messages.chunks(size) {
+                progress.take(piece);
+                read += piece.len();
+                assert_eq!(progress.is_partial(), !whole.contains(&read), "{read} by {size}");
+            }
+        }
+    }
+}
