@@ -37,9 +37,7 @@ pub fn make(root: &Path, name: &ModelName) -> Result<PathBuf, PackageError> {
     fs::create_dir_all(&place).map_err(|source| write_error(&place, source))?;
     sync_directory(root)?;
     if let Some(above) = root.parent().filter(|_| fresh) {
-        // A root of one relative name lies in the directory where the program runs.
-        let here = above.as_os_str().is_empty();
-        sync_directory(if here { Path::new(".") } else { above })?;
+        sync_directory(above)?;
     }
     Ok(place)
 }
@@ -117,6 +115,8 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), PackageError> {
 }
 
 fn sync_directory(path: &Path) -> Result<(), PackageError> {
+    // What has one relative name lies in the directory where the program runs.
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     File::open(path).and_then(|dir| dir.sync_all()).map_err(|source| write_error(path, source))
 }
 
