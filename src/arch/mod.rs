@@ -6,6 +6,7 @@ mod cnn;
 pub mod golden;
 mod gru;
 mod import;
+mod manifest;
 mod measure;
 pub mod pack;
 pub mod report;
@@ -28,11 +29,12 @@ use crate::package::{Package, PackageError};
 pub use import::{
     Files, ImportError, ImportJob, ImportRecipe, ImportReport, Sample, Source, Taker,
 };
+use manifest::{check_manifest, check_task};
 pub use measure::Timed;
 use teamed::teams;
 pub use train::{
-    EpochReport, EvalJob, EvalReport, Event, Finished, Goal, Learner, Lesson, OnBadSample, Outputs,
-    Parent, Recipe, StepReport, TrainError, TrainJob, TrainReport, adopt, run,
+    EpochReport, EvalJob, EvalReport, Event, Finished, Goal, Learner, Lesson, Lock, OnBadSample,
+    Outputs, Parent, Recipe, StepReport, TrainError, TrainJob, TrainReport, adopt, run,
 };
 
 /// Why a package does not open.

@@ -63,6 +63,9 @@ pub fn manifest(
             command: job.command.clone(),
             recipe: job.recipe_text.clone(),
             source_revision: job.source_revision.clone(),
+            chosen_on_test: recipe.fit.patience > 0
+                && recipe.fit.epochs > 0
+                && data.parts.get("validation").is_none_or(|&count| count == 0),
             data_parts: data.parts,
         }),
         import: None,

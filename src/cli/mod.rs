@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod eval;
 mod events;
+mod faults;
 mod health;
 mod import;
 mod key;

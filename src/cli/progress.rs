@@ -1,5 +1,7 @@
 //! How a training goes on: a bar on a terminal, a line an epoch anywhere.
 
+use std::io::{self, Write};
+
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::arch::{EpochReport, Event, StepReport};
@@ -12,6 +14,8 @@ pub struct Progress {
     bar: ProgressBar,
     /// The loss of the newest steps.
     loss: Option<f64>,
+    /// Whether standard output takes what is written to it. A run of hours does not end for that.
+    heard: bool,
 }
 
 /// The newest step counts this much in the loss that is shown.
@@ -21,11 +25,17 @@ impl Progress {
     /// Of a run of so many `epochs`; with `json`, a JSON object an epoch.
     #[must_use]
     pub fn new(json: bool, epochs: usize) -> Self {
-        Self { json, epochs, bar: ProgressBar::hidden(), loss: None }
+        Self { json, epochs, bar: ProgressBar::hidden(), loss: None, heard: true }
     }
 
     pub fn show(&mut self, event: Event<'_>) {
         match event {
+            Event::Fresh(names) => {
+                eprintln!(
+                    "beginning fresh, because the outputs are others than the parent's: {}",
+                    names.join(", ")
+                );
+            }
             Event::Step(step) => self.step(step),
             Event::Epoch(report) => self.epoch(report),
         }
@@ -43,15 +53,20 @@ impl Progress {
         self.bar.inc(1);
     }
 
-    fn epoch(&self, report: &EpochReport) {
+    fn epoch(&mut self, report: &EpochReport) {
         self.bar.finish_and_clear();
-        if self.json {
-            if let Ok(line) = serde_json::to_string(report) {
-                println!("{line}");
-            }
-            return;
+        let line = if self.json {
+            serde_json::to_string(report).map_err(io::Error::from)
+        } else {
+            Ok(line(report, self.epochs))
+        };
+        let mut out = io::stdout().lock();
+        let written = line.and_then(|line| writeln!(out, "{line}").and_then(|()| out.flush()));
+        if let Err(error) = written
+            && std::mem::replace(&mut self.heard, false)
+        {
+            eprintln!("maas: standard output: {error}; the run goes on");
         }
-        println!("{}", line(report, self.epochs));
     }
 }
 

@@ -1,16 +1,16 @@
 //! `maas train RECIPE.toml --out DIR`
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::arch::{self, OnBadSample, Parent, Recipe, TrainJob};
+use crate::arch::{self, Lock, OnBadSample, Parent, Recipe, TrainError, TrainJob};
 use crate::cli::events::Events;
 use crate::cli::progress::Progress;
-use crate::cli::{Outcome, say_left_out};
+use crate::cli::{Failure, Outcome, faults, say_left_out};
 use crate::compute::device;
 use crate::domain::{DeviceChoice, ModelName, Version};
-use crate::package::{Package, PackageError};
+use crate::package::{self, Package, PackageError};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -31,7 +31,7 @@ pub struct Args {
     /// Where --from looks
     #[arg(long, default_value = "models", requires = "from")]
     store: PathBuf,
-    /// Do not learn the parameters whose names begin so; may be given several times
+    /// Do not learn the parameter of this name, or those below it (layers.1, and not layers.10); may be given several times
     #[arg(long, value_name = "NAME")]
     freeze: Vec<String>,
     /// What a corrupt file or an unknown label does: fail, or skip, which lists what it left out
@@ -46,7 +46,7 @@ pub struct Args {
     /// auto, cpu or cuda:N
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
-    /// Write each step's loss and learning rate to this file, as comma-separated values
+    /// Write each step's loss and learning rate to this file, as comma-separated values; --resume goes on in it
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
     /// Print one JSON line an epoch
@@ -83,18 +83,15 @@ pub fn run(args: Args) -> Outcome {
         .map_err(|error| format!("{}: {error}", args.recipe.display()))?;
     let mut recipe: Recipe = toml::from_str(&recipe_text)
         .map_err(|error| format!("{}: {error}", args.recipe.display()))?;
+    let (path, text) = (args.recipe.clone(), recipe_text.clone());
+    let told = move |error: TrainError| faults::told(&path, &text, error);
+    recipe.fit.check().map_err(&told)?;
     if let Some(epochs) = args.epochs {
         recipe.fit.epochs = epochs;
     }
-    let place = args.out.join(recipe.name.as_str()).join(recipe.version.to_string());
-    if place.exists() {
-        // Found out now, and not when the training is over.
-        return Err(PackageError::Exists { place: place.display().to_string() }.into());
-    }
-    let parent = args.out.join(recipe.name.as_str());
-    std::fs::create_dir_all(&parent).map_err(|error| format!("{}: {error}", parent.display()))?;
     let architecture = arch::find(&recipe.architecture.name)?;
     let device = device::open(args.device)?;
+    let lock = claim(&args.out, &recipe)?;
     let mut progress = Progress::new(args.json, recipe.fit.epochs);
     let parent = match &args.from {
         Some(Parentage { name, version }) => {
@@ -129,10 +126,23 @@ pub fn run(args: Args) -> Outcome {
             }
         },
     };
-    let report = (architecture.train)(&mut job, &device)?;
+    let report = (architecture.train)(&mut job, &device).map_err(told)?;
+    lock.done();
     say_left_out(&report.left_out);
     eprintln!("packed {} with digest {}", report.place.display(), report.digest);
     Ok(())
+}
+
+/// The right to make the recipe's version, whose place is free.
+fn claim(out: &Path, recipe: &Recipe) -> Result<Lock, Failure> {
+    let place = package::make(out, &recipe.name)?.join(recipe.version.to_string());
+    let lock = Lock::take(out, &recipe.name, recipe.version)?;
+    if place.exists() {
+        // Found out now, and not when the training is over.
+        lock.done();
+        return Err(PackageError::Exists { place: place.display().to_string() }.into());
+    }
+    Ok(lock)
 }
 
 /// The command that makes this package again, for its receipt.

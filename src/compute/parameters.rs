@@ -102,9 +102,10 @@ impl Trainable {
         self.parameters.keys().map(String::as_str)
     }
 
-    /// Keeps the parameters whose names begin so as they are; says whether there are any. Running statistics go on.
+    /// Keeps the parameters whose names begin so, up to a dot or to their end, as they are; says whether there are any.
+    /// Running statistics go on.
     pub fn freeze(&mut self, beginning: &str) -> bool {
-        let any = self.names().any(|name| name.starts_with(beginning));
+        let any = self.names().any(|name| lies_below(name, beginning));
         if any {
             self.frozen.push(beginning.to_owned());
         }
@@ -114,9 +115,22 @@ impl Trainable {
     /// What the optimiser updates, in the order of names.
     #[must_use]
     pub fn variables(&self) -> Vec<Var> {
-        let learns = |name: &str| !self.frozen.iter().any(|frozen| name.starts_with(frozen));
+        let learns = |name: &str| !self.frozen.iter().any(|frozen| lies_below(name, frozen));
         let learned = self.parameters.iter().filter(|(name, _)| learns(name));
         learned.map(|(_, var)| var.clone()).collect()
+    }
+
+    /// Whether every value is a number.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read from the device.
+    pub fn are_finite(&self) -> candle_core::Result<bool> {
+        for var in self.parameters.values().chain(self.buffers.values()) {
+            if !var.flatten_all()?.to_vec1::<f32>()?.iter().all(|value| value.is_finite()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The variable that is updated without a gradient, by name.
@@ -139,14 +153,31 @@ impl Trainable {
     /// # Errors
     /// [`WeightError`] naming the first tensor that is missing or of another shape.
     pub fn restore(&self, values: &Named) -> Result<(), WeightError> {
-        self.adopt(values, |_| false)
+        self.set(values, |_| false)
     }
 
-    /// As [`restore`](Self::restore), but for tensors that stay `fresh`, by name.
+    /// As [`restore`](Self::restore), but for tensors that stay `fresh`, by name; these are told.
     ///
     /// # Errors
-    /// As [`restore`](Self::restore).
-    pub fn adopt(&self, values: &Named, fresh: impl Fn(&str) -> bool) -> Result<(), WeightError> {
+    /// As [`restore`](Self::restore); [`WeightError::Extra`] when `values` holds others that are not `fresh`.
+    pub fn adopt(
+        &self,
+        values: &Named,
+        fresh: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, WeightError> {
+        let own =
+            |name: &str| self.parameters.contains_key(name) || self.buffers.contains_key(name);
+        let extra = values.keys().filter(|name| !own(name) && !fresh(name));
+        let extra: Vec<String> = extra.cloned().collect();
+        if !extra.is_empty() {
+            return Err(WeightError::Extra(extra));
+        }
+        self.set(values, &fresh)?;
+        let all = self.parameters.keys().chain(self.buffers.keys());
+        Ok(all.filter(|name| fresh(name)).cloned().collect())
+    }
+
+    fn set(&self, values: &Named, fresh: impl Fn(&str) -> bool) -> Result<(), WeightError> {
         let all = self.parameters.iter().chain(&self.buffers);
         for (name, var) in all.filter(|(name, _)| !fresh(name)) {
             let expected = var.dims().to_vec();
@@ -220,6 +251,12 @@ impl Trainable {
     }
 }
 
+/// Whether a name is `beginning` or lies below it: `layers.1` is no beginning of `layers.10.weight`.
+fn lies_below(name: &str, beginning: &str) -> bool {
+    name.strip_prefix(beginning)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || beginning.ends_with('.'))
+}
+
 impl Parameters for Trainable {
     fn get(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor, WeightError> {
         let var = self.variable(name, shape, init)?;
@@ -263,6 +300,43 @@ mod tests {
         let error = loader.get("b", &[1], Init::Constant(0.0)).unwrap_err();
         assert!(matches!(error, WeightError::Missing { .. }), "{error}");
         assert!(matches!(loader.finish(), Err(WeightError::Extra(names)) if names == ["mean"]));
+    }
+
+    #[test]
+    fn a_frozen_beginning_ends_at_a_dot() {
+        let frozen = |beginning: &str| {
+            let mut made = Trainable::new(7, &Device::Cpu);
+            for name in ["layers.1.weight", "layers.10.weight", "layers.1x"] {
+                made.get(name, &[1], Init::Constant(0.0)).unwrap();
+            }
+            let any = made.freeze(beginning);
+            assert_eq!(any, made.variables().len() < 3);
+            3 - made.variables().len()
+        };
+        let counts = ["layers.1", "layers.", "layers", "layers.1.weight", "layers.1.w", "lay", ""];
+        assert_eq!(counts.map(frozen), [1, 3, 3, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn what_a_parent_has_beyond_the_network_is_refused() {
+        let mut made = Trainable::new(7, &Device::Cpu);
+        made.get("head.weight", &[1], Init::Constant(0.0)).unwrap();
+        let mut values = made.snapshot().unwrap();
+        assert_eq!(made.adopt(&values, |_| true).unwrap(), ["head.weight"]);
+        values.insert("head.bias".to_owned(), values["head.weight"].clone());
+        let error = made.adopt(&values, |_| false).unwrap_err();
+        assert!(matches!(error, WeightError::Extra(names) if names == ["head.bias"]));
+        made.adopt(&values, |name| name.starts_with("head.")).unwrap();
+        made.restore(&values).unwrap();
+    }
+
+    #[test]
+    fn a_value_that_is_no_number_is_found() {
+        let mut made = Trainable::new(7, &Device::Cpu);
+        made.get("w", &[2], Init::Constant(1.0)).unwrap();
+        assert!(made.are_finite().unwrap());
+        made.buffer("mean", &[2], f32::NAN).unwrap();
+        assert!(!made.are_finite().unwrap());
     }
 
     #[test]

@@ -76,6 +76,10 @@ pub struct TrainingReceipt {
     pub recipe: String,
     /// Version and source revision of the program that trained.
     pub source_revision: String,
+    /// Whether the epoch that was packed is the best on the test part, because there is no validation part: the
+    /// figures are then a little better than those of data that chose nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chosen_on_test: bool,
     /// How many samples each part had, and how many were left out as of no use.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub data_parts: BTreeMap<String, usize>,

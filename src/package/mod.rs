@@ -14,4 +14,4 @@ pub use manifest::{
 };
 pub use open::{Package, PackageError, read_sized};
 pub use store::{Store, StoreEntry, entries_of};
-pub use write::{Draft, replace, write};
+pub use write::{Draft, make, replace, write};

@@ -3,7 +3,7 @@
 use crate::arch::cnn::codec::CnnCodec;
 use crate::arch::cnn::data::{Batch, DataConfig, in_order};
 use crate::arch::cnn::net::Head;
-use crate::arch::report::{Classification, Detail};
+use crate::arch::report::{Classification, Detail, ScoreError};
 use crate::arch::{EvalJob, EvalReport, TrainError, golden, pack, section};
 use crate::compute::{Device, kernels};
 use crate::dataset::BadSamples;
@@ -71,13 +71,20 @@ pub fn score(
         let Batch { samples, labels } = batch?;
         let rows = network
             .run(&samples.iter().collect::<Vec<_>>())
-            .map_err(|error| TrainError::Data(error.to_string()))?;
+            .map_err(|error| candle_core::Error::Msg(error.0))?;
         for (label, scores) in labels.into_iter().zip(&rows) {
             scored
                 .add(scores, label as usize)
-                .map_err(|error| TrainError::Data(format!("{}: {error}", part.place(index))))?;
+                .map_err(|error| refused(error, part.place(index)))?;
             index += 1;
         }
     }
     Ok(scored)
+}
+
+fn refused(error: ScoreError, place: String) -> TrainError {
+    match error {
+        ScoreError::NotFinite => TrainError::NotFinite { place },
+        _ => TrainError::Data(format!("{place}: {error}")),
+    }
 }

@@ -22,7 +22,7 @@ use crate::compute::layers::Mode;
 use crate::compute::{Device, Trainable};
 use crate::domain::MediaLimits;
 use crate::media::preprocessing::Preprocessing;
-use crate::package::WEIGHTS_FILE;
+use crate::package::{WEIGHTS_FILE, sha256};
 
 /// A recipe's `[fit.options]`.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
@@ -35,34 +35,34 @@ struct Options {
 
 /// Trains what the job's recipe describes and packs it, with golden samples from the test pictures.
 pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, TrainError> {
+    if head(&job.recipe.task)? != Head::Softmax {
+        let reason = "training reads labelled pictures, so it makes image-classification only";
+        return Err(OpenError::Config { section: "task", reason: reason.to_owned() }.into());
+    }
     let options: Options = section("fit.options", &job.recipe.fit.options)?;
-    let data = Data::read(job)?;
-    let (made, network, codec) = fresh(job, &data, device)?;
     if !(0.0..1.0).contains(&options.label_smoothing) {
         let reason = "label_smoothing: expected 0 to below 1".to_owned();
         return Err(OpenError::Config { section: "fit.options", reason }.into());
     }
+    let data = Data::read(job)?;
+    let (made, network, codec) = fresh(job, &data, device)?;
     options.augmentation.check(codec.preprocessing.shape()[0])?;
     let (augmentation, batch) = (options.augmentation, job.recipe.fit.batch);
     let draw = Draw { augmentation, batch, seed: job.seed };
     let smoothing = options.label_smoothing;
     let mut lesson = Pictures { network: &network, codec: &codec, data: &data, smoothing, draw };
-    let finished = run(job, &made, device, data.receipt.digest, &mut lesson)?;
+    let learned = [data.receipt.digest, sha256(&labels_file(&data.labels))];
+    let finished = run(job, &made, device, &learned, &mut lesson)?;
     package(job, &made, &network, &codec, data, &finished.history)
 }
 
 /// A network with fresh parameters, and the codec it will be packed with.
 fn fresh(
-    job: &TrainJob<'_>,
+    job: &mut TrainJob<'_>,
     data: &Data,
     device: &Device,
 ) -> Result<(Trainable, Graph, CnnCodec), TrainError> {
-    let recipe = &job.recipe;
-    let head = head(&recipe.task)?;
-    if head != Head::Softmax {
-        let reason = "training reads labelled pictures, so it makes image-classification only";
-        return Err(TrainError::Data(reason.to_owned()));
-    }
+    let (recipe, head) = (&job.recipe, Head::Softmax);
     let layers = config::parse(&recipe.architecture.config)?;
     let preprocessing: Preprocessing = section("preprocessing", &recipe.preprocessing)?;
     let mut made = Trainable::new(job.seed, device);
@@ -310,5 +310,10 @@ mod tests {
         assert!(refused(&|r| drop(r.data.insert("labels".into(), labels(5)))).contains("4 labels"));
         let error = refused(&|r| r.fit.optimiser.learning_rate = 1e30);
         assert!(error.contains("diverged at step"), "{error}");
+        // By its only step, which no loss comes after.
+        let error = refused(&|r| {
+            (r.fit.epochs, r.fit.batch, r.fit.optimiser.learning_rate) = (1, 16, 1e30);
+        });
+        assert!(error.contains("diverged at step 1"), "{error}");
     }
 }

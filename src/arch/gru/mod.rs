@@ -17,7 +17,7 @@ mod tests;
 use candle_core::Device;
 use serde_json::{Value, json};
 
-use crate::arch::{Architecture, OpenContext, OpenError, Timed, golden, measure};
+use crate::arch::{Architecture, OpenContext, OpenError, Timed, check_manifest, golden, measure};
 use crate::compute::{Loader, WeightError};
 use crate::domain::{Item, MediaLimits};
 use crate::engine::{Endpoint, Generator, RunError, TokenId};
@@ -28,6 +28,9 @@ use language::TextLanguage;
 use net::RecurrentModel;
 use packed::PackedModel;
 use vocabulary::Vocabulary;
+
+/// What all its networks are for.
+const TASK: &str = "text-generation";
 
 /// The row of the table of architectures.
 pub const ARCHITECTURE: Architecture = Architecture {
@@ -81,6 +84,7 @@ fn load(
     media: &MediaLimits,
 ) -> Result<(RecurrentModel, TextLanguage), OpenError> {
     let manifest = &package.manifest;
+    check_manifest(manifest, TASK, &train::signature())?;
     let config = Config::read(&manifest.architecture.config)?;
     let preprocessing = Preprocessing::read(&manifest.preprocessing)?;
     let bytes = package.file(preprocessing.tokens.file())?;

@@ -362,6 +362,30 @@ fn a_loss_that_is_no_number_stops_the_run() {
 }
 
 #[test]
+fn another_task_or_signature_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    // Before the text is read: there is none of this share.
+    let wrong = recipe(|recipe| {
+        recipe.task = "image-classification".to_owned();
+        recipe.data.insert("held_out".to_owned(), 2.0.into());
+    });
+    let error = learn(dir.path(), wrong).0.unwrap_err().to_string();
+    assert!(error.contains("task") && error.contains("expected text-generation"), "{error}");
+
+    let report = learn(dir.path(), recipe(|recipe| recipe.fit.epochs = 0)).0.unwrap();
+    let mut package = Package::open(&report.place).unwrap();
+    let opens = |package: &Package| {
+        let opened = load(package, &Device::Cpu, &MediaLimits::default());
+        opened.map(drop).map_err(|error| error.to_string())
+    };
+    opens(&package).unwrap();
+    package.manifest.outputs[0].datatype = crate::domain::Datatype::Fp32;
+    assert!(opens(&package).unwrap_err().contains("outputs"));
+    package.manifest.task = "speech-recognition".to_owned();
+    assert!(opens(&package).unwrap_err().contains("expected text-generation"));
+}
+
+#[test]
 fn a_recipe_that_does_not_fit_its_text_is_refused() {
     for (change, word) in [
         ((|r: &mut Recipe| r.fit.batch = 5000) as fn(&mut Recipe), "fit.batch = 5000"),

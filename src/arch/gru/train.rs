@@ -9,17 +9,17 @@ use crate::arch::gru::fit::{Texts, measure};
 use crate::arch::gru::net::RecurrentModel;
 use crate::arch::gru::packed::PackedModel;
 use crate::arch::gru::plan::{Data, Plan, encode};
-use crate::arch::gru::{golden_figure, load};
+use crate::arch::gru::{TASK, golden_figure, load};
 use crate::arch::pack::{self, DataReceipt, Signature};
 use crate::arch::report::{self, Detail};
 use crate::arch::{
-    EpochReport, EvalJob, EvalReport, Outputs, TrainError, TrainJob, TrainReport, adopt, run,
-    section,
+    EpochReport, EvalJob, EvalReport, Outputs, TrainError, TrainJob, TrainReport, adopt,
+    check_task, run, section,
 };
 use crate::compute::{Loader, Trainable, kernels};
 use crate::dataset::BadSamples;
 use crate::domain::{Datatype, MediaLimits, TensorSpec};
-use crate::package::{Package, WEIGHTS_FILE};
+use crate::package::{Package, WEIGHTS_FILE, sha256};
 
 /// The file that holds the golden line.
 const GOLDEN_LINE: &str = "golden/line.txt";
@@ -33,6 +33,7 @@ const GOLDEN_BYTES: std::ops::RangeInclusive<usize> = 40..=400;
 /// [`TrainError`] when the recipe or its text is of no use, the loss stops being a number, or the
 /// package cannot be written.
 pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, TrainError> {
+    check_task(&job.recipe.task, TASK)?;
     let plan = Plan::read(job)?;
     let rows = toml::Value::Integer(i64::try_from(plan.rows).unwrap_or(i64::MAX));
     job.recipe.architecture.config.insert("vocabulary".to_owned(), rows);
@@ -45,7 +46,9 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     };
     adopt(job, &mut parameters, &outputs, device)?;
     let mut lesson = Texts::new(&plan, &model, job.recipe.fit.batch)?;
-    let finished = run(job, &parameters, device, plan.text.digest, &mut lesson)?;
+    // The vocabulary may be another file's than the text's.
+    let learned = [plan.text.digest, sha256(&plan.vocabulary_file.1)];
+    let finished = run(job, &parameters, device, &learned, &mut lesson)?;
     pack(job, plan, parameters.to_safetensors()?, &finished.history, device)
 }
 
@@ -139,7 +142,8 @@ fn golden_line(held_out: &str) -> &str {
     line.unwrap_or(&held_out[..held_out.floor_char_boundary(*GOLDEN_BYTES.end())])
 }
 
-fn signature() -> Signature {
+/// A text in, a text out.
+pub fn signature() -> Signature {
     let text = |name: &str| {
         vec![TensorSpec { name: name.to_owned(), datatype: Datatype::Bytes, shape: vec![1] }]
     };

@@ -11,7 +11,7 @@ const TRAIN_LOSS: &str = "train_loss";
 /// Panels, and the figures that each shows where an epoch has them. Others are not drawn.
 const PANELS: &[(&str, &[&str])] = &[
     ("loss (nats)", &[TRAIN_LOSS, "loss"]),
-    ("share of the test data", &["accuracy", "top_5_accuracy", "macro_f1"]),
+    ("share of what is held out", &["accuracy", "top_5_accuracy", "macro_f1"]),
     ("bits a character", &["bits_per_char"]),
     ("error rate", &["wer", "cer", "wer_real", "cer_real"]),
 ];
@@ -63,7 +63,8 @@ mod tests {
             .remove("curves")
             .unwrap()
             .svg;
-        for words in [">loss (nats)<", ">train_loss<", ">share of the test data<", ">accuracy<"] {
+        for words in [">loss (nats)<", ">train_loss<", ">share of what is held out<", ">accuracy<"]
+        {
             assert!(svg.contains(words), "{words}: {svg}");
         }
         for words in [">loss<", ">macro_f1<", ">error rate<", ">x<"] {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::arch::train::checkpoint::{self, Checkpoint, Note};
 use crate::arch::train::learner::Learner;
 use crate::arch::train::{EpochReport, Event, TrainError, TrainJob};
-use crate::compute::{Device, Named, Trainable};
+use crate::compute::{Device, Named, Trainable, device, kernels};
 use crate::domain::Digest;
 use crate::package::sha256;
 
@@ -47,14 +47,16 @@ impl Goal {
     }
 }
 
-/// What a run came to. The weights are in its parameters: of the best epoch where it stopped early, else of the last.
+/// What a run came to. The weights are in its parameters: of the best epoch where the recipe has patience, else of the
+/// last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finished {
     pub metrics: BTreeMap<String, f64>,
     pub history: Vec<EpochReport>,
 }
 
-/// Runs `lesson` for the epochs of the job's recipe, from its beginning or from its checkpoint.
+/// Runs `lesson` for the epochs of the job's recipe, from its beginning or from its checkpoint. `data` are the digests
+/// of all that the recipe only names: data, labels, a vocabulary.
 ///
 /// # Errors
 /// [`TrainError::Checkpoint`] when there is one and the job does not resume, or none that it could resume, or
@@ -63,36 +65,51 @@ pub fn run(
     job: &mut TrainJob<'_>,
     parameters: &Trainable,
     device: &Device,
-    data: Digest,
+    data: &[Digest],
     lesson: &mut dyn Lesson,
 ) -> Result<Finished, TrainError> {
     let fit = job.recipe.fit.clone();
     fit.check()?;
-    let identity = identity(job, data);
+    let identity = identity(job, data, device);
     let path = checkpoint::path(&job.out, &job.recipe.name, job.recipe.version);
     let learner = Learner::new(&fit, parameters, job.seed, lesson.steps(), &mut *job.report)?;
     let (history, best) = (Vec::new(), Named::new());
-    let mut course =
-        Course { parameters, learner, goal: lesson.goal(), identity, path, history, best };
+    let mut course = Course {
+        parameters,
+        learner,
+        goal: lesson.goal(),
+        patience: fit.patience,
+        identity,
+        path,
+        history,
+        best,
+    };
     if job.resume {
         course.resume(device)?;
     } else if course.path.exists() {
         let reason = "a run was cut off here: go on with --resume, or remove the file".to_owned();
         return Err(TrainError::Checkpoint { path: course.path, reason });
     }
-    while course.history.len() < fit.epochs && !course.is_stale(fit.patience) {
+    while course.history.len() < fit.epochs && !course.is_stale() {
         course.epoch(lesson)?;
     }
-    course.finish(&fit, lesson)
+    course.finish(lesson)
 }
 
 /// A run goes on only as what it was: the same recipe, as long, from the same weights and seed, on the same
-/// data.
-fn identity(job: &TrainJob<'_>, data: Digest) -> Digest {
+/// data, computed in the same way.
+fn identity(job: &TrainJob<'_>, learned: &[Digest], device: &Device) -> Digest {
     let parent = job.parent.as_ref().map(|parent| parent.package.digest.to_string());
+    let learned: Vec<String> = learned.iter().map(Digest::to_string).collect();
     let words = format!(
-        "{data}\n{}\n{}\n{parent:?}\n{:?}\n{}",
-        job.seed, job.recipe.fit.epochs, job.freeze, job.recipe_text
+        "{}\n{} {}\n{}\n{}\n{parent:?}\n{:?}\n{}",
+        learned.join(" "),
+        device::name(device),
+        kernels::best(),
+        job.seed,
+        job.recipe.fit.epochs,
+        job.freeze,
+        job.recipe_text
     );
     sha256(words.as_bytes())
 }
@@ -101,10 +118,12 @@ struct Course<'a> {
     parameters: &'a Trainable,
     learner: Learner<'a>,
     goal: Goal,
+    /// Epochs that may be no better than the best before them; 0 asks nobody to stop.
+    patience: usize,
     identity: Digest,
     path: PathBuf,
     history: Vec<EpochReport>,
-    /// The weights of the best epoch, where it is not the last.
+    /// The weights of the best epoch, where it is not the last and will be asked for.
     best: Named,
 }
 
@@ -112,8 +131,8 @@ impl Course<'_> {
     fn resume(&mut self, device: &Device) -> Result<(), TrainError> {
         let Checkpoint { note, weights, moments, best } = Checkpoint::read(&self.path, device)?;
         if note.run != self.identity {
-            let reason = "it is of another recipe, seed, parent, number of epochs or data: give what the run was \
-                          begun with, or remove the file";
+            let reason = "it is of another recipe, seed, parent, number of epochs or data, or of another kind of \
+                          processor: give what the run was begun with, or remove the file";
             return Err(TrainError::Checkpoint {
                 path: self.path.clone(),
                 reason: reason.to_owned(),
@@ -128,22 +147,44 @@ impl Course<'_> {
     fn epoch(&mut self, lesson: &mut dyn Lesson) -> Result<(), TrainError> {
         let began = Instant::now();
         let before = self.best_epoch();
-        if before.is_some_and(|best| best + 1 == self.history.len()) {
+        if self.patience > 0 && before.is_some_and(|best| best + 1 == self.history.len()) {
             self.best = self.parameters.snapshot()?;
         }
         let train_loss = lesson.epoch(&mut self.learner)?;
-        let metrics = lesson.measure()?;
-        if !metrics.values().all(|figure| figure.is_finite()) {
-            return Err(self.learner.diverged(train_loss));
-        }
+        let metrics = self.measured(lesson)?;
         let seconds = began.elapsed().as_secs_f64();
         let report = EpochReport { epoch: self.history.len() + 1, train_loss, metrics, seconds };
-        self.learner.tell(Event::Epoch(&report));
-        self.history.push(report);
+        self.history.push(report.clone());
         if self.best_epoch() != before {
             self.best = Named::new();
         }
-        self.checkpoint()
+        self.checkpoint()?;
+        // Whoever hears of an epoch may rely on it: it is kept already.
+        self.learner.tell(Event::Epoch(&report));
+        Ok(())
+    }
+
+    /// The figures after an epoch. The last step's update is in no loss yet, so the weights are looked at themselves.
+    fn measured(&self, lesson: &mut dyn Lesson) -> Result<BTreeMap<String, f64>, TrainError> {
+        if !self.parameters.are_finite()? {
+            return Err(self.learner.broke("a weight is no longer finite"));
+        }
+        let metrics = match lesson.measure() {
+            Err(TrainError::NotFinite { .. }) => None,
+            measured => Some(measured?),
+        };
+        let finite = |metrics: &BTreeMap<_, f64>| metrics.values().all(|figure| figure.is_finite());
+        let metrics = metrics
+            .filter(finite)
+            .ok_or_else(|| self.learner.broke("what the network answers is no longer finite"))?;
+        if !metrics.contains_key(self.goal.metric) {
+            return Err(TrainError::Data(format!(
+                "nothing in it gives the figure {}, which tells a better epoch from a worse one: hold samples out \
+                 that are to be measured on",
+                self.goal.metric
+            )));
+        }
+        Ok(metrics)
     }
 
     fn checkpoint(&self) -> Result<(), TrainError> {
@@ -159,20 +200,17 @@ impl Course<'_> {
         (0..self.history.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)))
     }
 
-    /// Whether so many epochs were no better than the best before them; 0 asks nobody to stop.
-    fn is_stale(&self, patience: usize) -> bool {
-        patience > 0
-            && self.best_epoch().is_some_and(|best| self.history.len() - 1 - best >= patience)
+    /// Whether so many epochs were no better than the best before them.
+    fn is_stale(&self) -> bool {
+        self.patience > 0
+            && self.best_epoch().is_some_and(|best| self.history.len() - 1 - best >= self.patience)
     }
 
-    fn finish(
-        self,
-        fit: &super::FitSection,
-        lesson: &mut dyn Lesson,
-    ) -> Result<Finished, TrainError> {
-        let stale = self.is_stale(fit.patience);
-        let chosen = if stale { self.best_epoch() } else { self.history.len().checked_sub(1) };
-        if stale {
+    /// With patience the best epoch is kept, however the run came to its end.
+    fn finish(self, lesson: &mut dyn Lesson) -> Result<Finished, TrainError> {
+        let last = self.history.len().checked_sub(1);
+        let chosen = if self.patience > 0 { self.best_epoch() } else { last };
+        if chosen != last {
             self.parameters.restore(&self.best)?;
         }
         let metrics = match chosen {
@@ -198,6 +236,9 @@ mod tests {
         figures: Vec<f64>,
         /// Ends the run at this epoch as a killed process would.
         dies: usize,
+        /// After this epoch its place is no number.
+        breaks: usize,
+        goal: &'static str,
     }
 
     impl Lesson for Bowl {
@@ -215,6 +256,9 @@ mod tests {
                 let push = f64::from(learner.rng.random::<f32>());
                 loss = learner.descend(&((&self.place + push)?.sqr()?.sum_all())?)?;
             }
+            if self.epochs == self.breaks {
+                Var::from_tensor(&self.place)?.set(&(&self.place * f64::NAN)?)?;
+            }
             Ok(loss)
         }
 
@@ -224,7 +268,7 @@ mod tests {
         }
 
         fn goal(&self) -> Goal {
-            Goal { metric: "error", rises: false }
+            Goal { metric: self.goal, rises: false }
         }
     }
 
@@ -248,13 +292,17 @@ mod tests {
         out: tempfile::TempDir,
         recipe: String,
         seed: u64,
+        breaks: usize,
+        goal: &'static str,
+        learned: &'static [u8],
     }
 
     impl Run {
         fn new() -> Self {
             let out = tempfile::tempdir().unwrap();
             std::fs::create_dir(out.path().join("bowl")).unwrap();
-            Self { out, recipe: RECIPE.to_owned(), seed: 7 }
+            let recipe = RECIPE.to_owned();
+            Self { out, recipe, seed: 7, breaks: 0, goal: "error", learned: b"vocabulary" }
         }
 
         fn checkpoint(&self) -> PathBuf {
@@ -282,13 +330,18 @@ mod tests {
                 on_bad_sample: OnBadSample::Fail,
                 out: self.out.path().to_owned(),
                 resume,
-                report: &mut |_| {},
+                report: &mut |event| {
+                    // Whoever hears of an epoch finds it kept.
+                    let told = event.epoch().map(|report| report.epoch);
+                    assert!(told.is_none_or(|epoch| epoch == self.epochs_kept()));
+                },
             };
             let before = if resume { self.epochs_kept() } else { 0 };
             let figures = figures.to_vec();
-            let mut lesson = Bowl { place: place.clone(), epochs: before, figures, dies };
-            let data = sha256(b"data");
-            let finished = run(&mut job, &made, &Device::Cpu, data, &mut lesson)?;
+            let (epochs, breaks, goal) = (before, self.breaks, self.goal);
+            let mut lesson = Bowl { place: place.clone(), epochs, figures, dies, breaks, goal };
+            let learned = [sha256(b"data"), sha256(self.learned)];
+            let finished = run(&mut job, &made, &Device::Cpu, &learned, &mut lesson)?;
             let ends = Var::from_tensor(&place).unwrap().flatten_all().unwrap();
             Ok((ends.to_vec1::<f32>().unwrap()[0], finished))
         }
@@ -321,7 +374,9 @@ mod tests {
         assert!(reason(run.run(false, 0, &[])).contains("go on with --resume"));
         run.seed = 8;
         assert!(reason(run.run(true, 0, &[])).contains("another recipe, seed"));
-        (run.seed, run.recipe) = (7, RECIPE.replace("0.1", "0.2"));
+        (run.seed, run.learned) = (7, b"another vocabulary");
+        assert!(reason(run.run(true, 0, &[])).contains("another recipe, seed"));
+        (run.learned, run.recipe) = (b"vocabulary", RECIPE.replace("0.1", "0.2"));
         assert!(reason(run.run(true, 0, &[])).contains("another recipe, seed"));
         std::fs::write(run.checkpoint(), b"half of it").unwrap();
         assert!(reason(run.run(true, 0, &[])).contains("does not read"));
@@ -351,7 +406,53 @@ mod tests {
     fn a_run_that_diverges_keeps_its_last_checkpoint() {
         let run = Run::new();
         let error = run.run(false, 0, &[0.5, 0.4, f64::NAN]).unwrap_err();
-        assert!(matches!(error, TrainError::Diverged { step: 10, .. }), "{error}");
+        assert!(matches!(error, TrainError::Diverged { step: 9, .. }), "{error}");
         assert_eq!(run.epochs_kept(), 2);
+    }
+
+    #[test]
+    fn weights_that_the_last_step_broke_are_not_kept() {
+        let run = Run { breaks: 5, ..Run::new() };
+        let error = run.run(false, 0, &[]).unwrap_err();
+        assert!(matches!(error, TrainError::Diverged { step: 15, .. }), "{error}");
+        assert!(error.to_string().contains("a weight is no longer finite"), "{error}");
+        assert_eq!(run.epochs_kept(), 4);
+    }
+
+    #[test]
+    fn a_run_whose_goal_nothing_measures_is_refused() {
+        let run = Run { goal: "wer", ..Run::new() };
+        let error = run.run(false, 0, &[]).unwrap_err().to_string();
+        assert!(error.contains("the figure wer"), "{error}");
+    }
+
+    #[test]
+    fn patience_keeps_the_best_epoch_where_the_epochs_run_out() {
+        let figures = [0.9, 0.5, 0.8, 0.7, 0.6];
+        let mut patient = Run::new();
+        patient.recipe = RECIPE.replace("batch = 1", "batch = 1\n patience = 4");
+        let (kept, finished) = patient.run(false, 0, &figures).unwrap();
+        assert_eq!((finished.history.len(), finished.metrics["error"]), (5, 0.5));
+        let two = Run::new();
+        two.run(false, 3, &figures).unwrap_err();
+        let second = Checkpoint::read(&two.checkpoint(), &Device::Cpu).unwrap();
+        let second = second.weights["place"].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(kept.to_bits(), second[0].to_bits());
+        // Nobody asks for the best without patience, so no checkpoint holds it.
+        let impatient = Run::new();
+        let (_, finished) = impatient.run(false, 0, &figures).unwrap();
+        assert_eq!(finished.metrics["error"].to_bits(), 0.6_f64.to_bits());
+        let last = Checkpoint::read(&impatient.checkpoint(), &Device::Cpu).unwrap();
+        assert!(last.best.is_empty());
+    }
+
+    #[test]
+    fn figures_come_back_to_the_last_bit() {
+        let run = Run::new();
+        let figures = [7.0 / 460.0, 1.0 / 3.0, 0.1 + 0.2, 5e-324];
+        run.run(false, 5, &figures).unwrap_err();
+        let kept = Checkpoint::read(&run.checkpoint(), &Device::Cpu).unwrap().note.history;
+        let bits: Vec<u64> = kept.iter().map(|epoch| epoch.metrics["error"].to_bits()).collect();
+        assert_eq!(bits, figures.map(f64::to_bits));
     }
 }

@@ -88,7 +88,7 @@ impl<'a> Learner<'a> {
         let factor = self.schedule.factor(self.step, self.steps);
         // A loss can be the last number before a gradient that is none.
         if !loss.is_finite() || !self.optimiser.step(&gradients()?, factor)?.is_finite() {
-            return Err(self.diverged(loss));
+            return Err(self.diverged(self.step, format!("the loss is {loss}")));
         }
         let learning_rate = self.peak * factor;
         let (epoch, steps) = (self.epoch(), self.steps_of_epoch);
@@ -98,10 +98,15 @@ impl<'a> Learner<'a> {
         Ok(loss)
     }
 
-    /// The run cannot go on from here.
-    pub(super) fn diverged(&self, loss: f64) -> TrainError {
-        let learning_rate = self.peak * self.schedule.factor(self.step, self.steps);
-        TrainError::Diverged { step: self.step + 1, loss, learning_rate }
+    /// The run cannot go on from what the last step left.
+    pub(super) fn broke(&self, what: &str) -> TrainError {
+        self.diverged(self.step.saturating_sub(1), what.to_owned())
+    }
+
+    /// `step` counts from 0.
+    fn diverged(&self, step: usize, what: String) -> TrainError {
+        let learning_rate = self.peak * self.schedule.factor(step, self.steps);
+        TrainError::Diverged { step: step + 1, what, learning_rate }
     }
 
     pub(super) fn tell(&mut self, event: Event<'_>) {

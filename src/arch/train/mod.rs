@@ -4,6 +4,7 @@
 pub mod checkpoint;
 mod course;
 mod learner;
+mod lock;
 mod parent;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::plot::PlotError;
 
 pub use course::{Finished, Goal, Lesson, run};
 pub use learner::Learner;
+pub use lock::Lock;
 pub use parent::{Outputs, Parent, adopt};
 
 /// A recipe: a TOML file that says what to train, on what, and how.
@@ -49,7 +51,8 @@ pub struct Recipe {
 pub struct FitSection {
     /// At the most.
     pub epochs: usize,
-    /// Stops when so many epochs were no better than the best before them, and keeps the best; 0 never stops early.
+    /// Stops when so many epochs were no better than the best before them. The best epoch is packed, even where the
+    /// epochs ran out; 0 never stops early, and packs the last.
     #[serde(default)]
     pub patience: usize,
     /// Rows in a step.
@@ -110,7 +113,10 @@ impl TrainJob<'_> {
 /// What a run tells while it goes on.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
+    /// Tensors that begin fresh although the run goes on from a parent.
+    Fresh(&'a [String]),
     Step(StepReport),
+    /// It is over, and its checkpoint is written.
     Epoch(&'a EpochReport),
 }
 
@@ -120,7 +126,7 @@ impl<'a> Event<'a> {
     pub fn epoch(self) -> Option<&'a EpochReport> {
         match self {
             Self::Epoch(report) => Some(report),
-            Self::Step(_) => None,
+            Self::Fresh(_) | Self::Step(_) => None,
         }
     }
 }
@@ -187,10 +193,14 @@ pub enum TrainError {
     #[error("the data cannot be used: {0}")]
     Dataset(#[from] DataError),
     #[error(
-        "training diverged at step {step}: the loss is {loss} with a learning rate of {learning_rate}; \
+        "training diverged at step {step}: {what} with a learning rate of {learning_rate}; \
          lower fit.optimiser.learning_rate, or set fit.optimiser.clip_norm"
     )]
-    Diverged { step: usize, loss: f64, learning_rate: f64 },
+    Diverged { step: usize, what: String, learning_rate: f64 },
+    #[error("{place}: the network's scores are not finite")]
+    NotFinite { place: String },
+    #[error("{}: {reason}", path.display())]
+    Locked { path: PathBuf, reason: String },
     #[error("checkpoint {}: {reason}", path.display())]
     Checkpoint { path: PathBuf, reason: String },
     #[error("{package} cannot be gone on from: {reason}")]

@@ -1,7 +1,7 @@
 //! Going on from another package's weights: fine-tuning.
 
 use crate::arch::TrainError;
-use crate::arch::train::TrainJob;
+use crate::arch::train::{Event, TrainJob};
 use crate::compute::{Device, Named, Trainable, WeightError};
 use crate::package::{Package, WEIGHTS_FILE};
 
@@ -20,13 +20,13 @@ pub struct Outputs<'a> {
 }
 
 /// Gives fresh `parameters` the values of the job's parent, if it has one, and freezes what the job freezes. Where the
-/// outputs are others than the parent's, their tensors stay fresh.
+/// outputs are others than the parent's, their tensors stay fresh, which the job's report is told.
 ///
 /// # Errors
 /// [`TrainError::Parent`] when the parent is of another architecture, or its network has other tensors;
 /// [`TrainError::Freeze`] when nothing has a name that is to be frozen, or everything has.
 pub fn adopt(
-    job: &TrainJob<'_>,
+    job: &mut TrainJob<'_>,
     parameters: &mut Trainable,
     outputs: &Outputs<'_>,
     device: &Device,
@@ -37,12 +37,16 @@ pub fn adopt(
             let begins = outputs.tensors.iter().any(|head| name.starts_with(head));
             begins && !package.file(outputs.file).is_ok_and(|theirs| theirs == outputs.bytes)
         };
-        parameters.adopt(&values, fresh).map_err(|error| refuse(package, &other(&error)))?;
+        let fresh = parameters.adopt(&values, fresh);
+        let fresh = fresh.map_err(|error| refuse(package, &other(&error)))?;
+        if !fresh.is_empty() {
+            (job.report)(Event::Fresh(&fresh));
+        }
     }
     for name in &job.freeze {
         if !parameters.freeze(name) {
             let reason = format!(
-                "--freeze {name}: expected the beginning of a parameter's name, which are {}",
+                "--freeze {name}: expected a parameter's name or its beginning up to a dot; they are {}",
                 parameters.names().collect::<Vec<_>>().join(", ")
             );
             return Err(TrainError::Freeze(reason));

@@ -16,7 +16,7 @@ use crate::arch::{
 use crate::compute::Device;
 use crate::domain::{Item, TensorSpec};
 use crate::engine::Endpoint;
-use crate::package::{Manifest, Package};
+use crate::package::Package;
 
 /// This architecture's row.
 pub const ARCHITECTURE: Architecture =
@@ -110,29 +110,6 @@ fn import(job: &mut ImportJob) -> Result<ImportReport, ImportError> {
         }
     }
     import(job)
-}
-
-/// Refuses a manifest of another task, or whose network takes or gives something else than `expected`.
-fn check_manifest(manifest: &Manifest, task: &str, expected: &Signature) -> Result<(), OpenError> {
-    if manifest.task != task {
-        let reason = format!("expected {task}, got {:?}", manifest.task);
-        return Err(OpenError::Config { section: "task", reason });
-    }
-    for (section, got, expected) in [
-        ("inputs", &manifest.inputs, &expected.inputs),
-        ("outputs", &manifest.outputs, &expected.outputs),
-    ] {
-        // Names are the package's own.
-        let plain = |specs: &[TensorSpec]| -> Vec<_> {
-            specs.iter().map(|spec| (spec.datatype, spec.shape.clone())).collect()
-        };
-        let (got, expected) = (plain(got), plain(expected));
-        if got != expected {
-            let reason = format!("expected {expected:?} (datatypes and shapes), got {got:?}");
-            return Err(OpenError::Config { section, reason });
-        }
-    }
-    Ok(())
 }
 
 /// One tensor in, one out.

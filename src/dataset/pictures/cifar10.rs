@@ -1,15 +1,15 @@
 //! CIFAR-10 in its binary version (Krizhevsky 2009): records of a label and three planes of 32 × 32.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::dataset::DataError;
 use crate::dataset::pictures::part::Source;
 use crate::dataset::pictures::{Sources, Wanted, said};
+use crate::dataset::{BadSamples, DataError};
 use crate::media::picture::Picture;
 
 const SIDE: u32 = 32;
@@ -31,27 +31,51 @@ fn batch(number: u8) -> String {
     format!("data_batch_{number}.bin")
 }
 
-/// Reads the batches that are there, the first at least, and the test batch.
+/// Reads the batches that are there and the test batch.
 pub(super) fn hold(
     directory: &Path,
     labels: Option<Vec<String>>,
     wanted: Wanted,
     hash: &mut Sha256,
+    bad: &mut BadSamples,
 ) -> Result<Sources, DataError> {
-    let labels = said(labels.or_else(|| names(directory)), ", or the file batches.meta.txt")?;
+    let labels = match labels {
+        None => names(directory)?,
+        said => said,
+    };
+    let labels = said(labels, ", or the file batches.meta.txt")?;
     let mut train: Option<Arc<dyn Source>> = None;
     if wanted == Wanted::All {
-        let there =
-            BATCHES.map(batch).filter(|name| name == &batch(1) || directory.join(name).is_file());
-        train = Some(Arc::new(Records::read(directory, there, hash)?));
+        train = Some(Arc::new(Records::read(directory, &batches(directory)?, hash, bad)?));
     }
-    let test = Records::read(directory, [TEST.to_owned()].into_iter(), hash)?;
+    let test = Records::read(directory, &[TEST.to_owned()], hash, bad)?;
     Ok(Sources { train, validation: None, test: Some(Arc::new(test)), labels })
 }
 
-fn names(directory: &Path) -> Option<Vec<String>> {
-    let text = fs::read_to_string(directory.join(NAMES)).ok()?;
-    Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+/// The files of training pictures: the first at least, and none after a gap.
+fn batches(directory: &Path) -> Result<Vec<String>, DataError> {
+    let there = |number: &u8| directory.join(batch(*number)).is_file();
+    let last = BATCHES.rev().find(there).unwrap_or(1);
+    match (1..last).find(|number| !there(number)) {
+        Some(gap) => Err(DataError::Format {
+            place: directory.display().to_string(),
+            expected: format!("every batch before {}", batch(last)),
+            got: format!("no {}", batch(gap)),
+        }),
+        None => Ok((1..=last).map(batch).collect()),
+    }
+}
+
+/// `None` where there is no such file.
+fn names(directory: &Path) -> Result<Option<Vec<String>>, DataError> {
+    let path = directory.join(NAMES);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(DataError::read(&path, error)),
+    };
+    let names = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(Some(names.map(str::to_owned).collect()))
 }
 
 /// The records of one or several files.
@@ -64,8 +88,9 @@ struct Records {
 impl Records {
     fn read(
         directory: &Path,
-        names: impl Iterator<Item = String>,
+        names: &[String],
         hash: &mut Sha256,
+        bad: &mut BadSamples,
     ) -> Result<Self, DataError> {
         let mut records = Self { files: Vec::new(), bytes: Vec::new() };
         for name in names {
@@ -76,14 +101,19 @@ impl Records {
                 .and_then(|file| file.take(limit).read_to_end(&mut records.bytes))
                 .map_err(|source| DataError::read(&path, source))?;
             let read = &records.bytes[from..];
-            if !read.len().is_multiple_of(RECORD) || read.len() > RECORDS_MAX * RECORD {
+            if read.is_empty() || read.len() > RECORDS_MAX * RECORD {
                 return Err(DataError::Format {
                     place: path.display().to_string(),
-                    expected: format!("up to {RECORDS_MAX} records of {RECORD} bytes each"),
+                    expected: format!("1 to {RECORDS_MAX} records of {RECORD} bytes each"),
                     got: format!("{} bytes", read.len()),
                 });
             }
             hash.update(read);
+            let (whole, torn) = (read.len() / RECORD, read.len() % RECORD);
+            if torn > 0 {
+                bad.admit::<()>(Err(cut_off(&path, whole, torn)))?;
+                records.bytes.truncate(from + whole * RECORD);
+            }
             records.files.push((path, records.bytes.len() / RECORD));
         }
         Ok(records)
@@ -91,6 +121,14 @@ impl Records {
 
     fn record(&self, index: usize) -> &[u8] {
         &self.bytes[index * RECORD..(index + 1) * RECORD]
+    }
+}
+
+/// The last picture of a file that ends too early, after so many `whole` ones.
+fn cut_off(path: &Path, whole: usize, bytes: usize) -> DataError {
+    DataError::Sample {
+        place: format!("{}, picture {}", path.display(), whole + 1),
+        reason: format!("the file is cut off: {bytes} of its {RECORD} bytes are there"),
     }
 }
 

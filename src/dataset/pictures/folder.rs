@@ -36,11 +36,13 @@ pub(super) fn hold(
     bad: &mut BadSamples,
 ) -> Result<Sources, DataError> {
     let apart = |name: &str| Some(directory.join(name)).filter(|path| path.is_dir());
-    let (validation, test) = (apart(VALIDATION), apart(TEST));
-    // Where test pictures lie apart, the rest is no place for classes.
-    let train = match (apart(TRAIN), &test) {
-        (train, Some(_)) => train,
-        (train, None) => Some(train.unwrap_or_else(|| directory.to_owned())),
+    let (train, validation, test) = (apart(TRAIN), apart(VALIDATION), apart(TEST));
+    // Where a part lies apart, the rest is no place for classes.
+    let train = if [&train, &validation, &test].iter().any(|part| part.is_some()) {
+        only_parts(directory)?;
+        train
+    } else {
+        Some(directory.to_owned())
     };
     let labels = match (labels, &train) {
         (Some(labels), _) => labels,
@@ -64,6 +66,22 @@ pub(super) fn hold(
     Ok(Sources { train, validation, test, labels })
 }
 
+/// Refuses a folder beside those of the parts: a misspelt one would vanish.
+fn only_parts(directory: &Path) -> Result<(), DataError> {
+    let beside = entries(directory).map_err(|source| DataError::read(directory, source))?;
+    let other = |path: &&PathBuf| {
+        path.is_dir() && ![TRAIN, VALIDATION, TEST].contains(&name(path).as_str())
+    };
+    match beside.iter().find(other) {
+        Some(path) => Err(DataError::Format {
+            place: directory.display().to_string(),
+            expected: format!("the folders {TRAIN}, {VALIDATION} and {TEST}"),
+            got: format!("{} beside them", name(path)),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// The names of the sub-folders, sorted.
 fn classes(folder: &Path) -> Result<Vec<String>, DataError> {
     let folders = entries(folder).map_err(|source| DataError::read(folder, source))?;
@@ -84,13 +102,21 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Adds every file in `folder` and in the folders below it.
-fn files(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), DataError> {
+/// Adds every file in `folder` and in the folders below it. A folder too deep is a bad sample.
+fn files(
+    folder: &Path,
+    depth: usize,
+    found: &mut Vec<PathBuf>,
+    bad: &mut BadSamples,
+) -> Result<(), DataError> {
     for path in entries(folder).map_err(|source| DataError::read(folder, source))? {
         if !path.is_dir() {
             found.push(path);
         } else if depth > 0 {
-            files(&path, depth - 1, found)?;
+            files(&path, depth - 1, found, bad)?;
+        } else {
+            let reason = "the folder lies too deep: expected pictures in a class's folder or in one below it";
+            bad.admit::<()>(Err(of_no_use(&path, reason)))?;
         }
     }
     Ok(())
@@ -113,9 +139,13 @@ impl Files {
     ) -> Result<Self, DataError> {
         let mut list = Vec::new();
         let folders = entries(folder).map_err(|source| DataError::read(folder, source))?;
-        for folder in folders.into_iter().filter(|path| path.is_dir()) {
+        for folder in folders {
+            if !folder.is_dir() {
+                bad.admit::<()>(Err(of_no_use(&folder, "it lies in no class's folder")))?;
+                continue;
+            }
             let mut found = Vec::new();
-            files(&folder, DEPTH, &mut found)?;
+            files(&folder, DEPTH, &mut found, bad)?;
             let class = labels.iter().position(|label| *label == name(&folder));
             for path in found {
                 let of_class = class.ok_or_else(|| outside(&path, &name(&folder), labels));
@@ -140,7 +170,11 @@ impl Files {
 
 fn outside(path: &Path, folder: &str, labels: &[String]) -> DataError {
     let reason = format!("the folder {folder} is no class: expected one of {}", labels.join(", "));
-    DataError::Sample { place: path.display().to_string(), reason }
+    of_no_use(path, &reason)
+}
+
+fn of_no_use(path: &Path, reason: &str) -> DataError {
+    DataError::Sample { place: path.display().to_string(), reason: reason.to_owned() }
 }
 
 impl Source for Files {

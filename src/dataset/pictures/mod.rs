@@ -174,7 +174,7 @@ fn hold(
     let labels = config.labels.clone();
     let held = match format {
         Format::Idx => idx::hold(directory, labels, wanted, hash),
-        Format::Cifar10 => cifar10::hold(directory, labels, wanted, hash),
+        Format::Cifar10 => cifar10::hold(directory, labels, wanted, hash, bad),
         Format::Folder => folder::hold(directory, labels, wanted, bad),
     }?;
     Ok((format, held))

@@ -97,6 +97,30 @@ fn parts_that_lie_apart_are_taken_as_they_are() {
 }
 
 #[test]
+fn nothing_in_a_folder_vanishes() {
+    let directory = folder("");
+    let at = directory.path();
+    place(at, "stray.png", &png(9));
+    place(at, ".hidden.png", &png(9));
+    place(at, "dog/sub/deep/1.png", &png(9));
+    let error = read(at, "test = 0.5").err().unwrap();
+    assert!(error.contains("dog/sub/deep: the folder lies too deep"), "{error}");
+    let mut bad = BadSamples::new(OnBadSample::Skip);
+    let made = open(&config("test = 0.5"), at, &mut bad).unwrap();
+    assert_eq!(made.train.len() + made.test.len(), 20);
+    let left_out = bad.left_out();
+    assert!(left_out[1].contains("stray.png: it lies in no class's folder"), "{left_out:?}");
+    assert_eq!(left_out.len(), 2);
+
+    let directory = folder("train/");
+    place(directory.path(), "val/cat/1.png", &png(9));
+    for recipe in ["test = 0.5", "test = 0.5\nlabels = [\"cat\", \"dog\"]"] {
+        let error = read(directory.path(), recipe).err().unwrap();
+        assert!(error.contains("train, validation and test, got val beside"), "{error}");
+    }
+}
+
+#[test]
 fn a_bad_picture_is_named_or_left_out() {
     let directory = folder("");
     place(directory.path(), "cat/torn.png", &png(9)[..40]);
@@ -174,9 +198,36 @@ fn cifar_batches_are_read_in_order() {
     let mut bad = BadSamples::new(OnBadSample::Skip);
     assert_eq!(open(&config(""), directory.path(), &mut bad).unwrap().train.len(), 3);
     assert_eq!(bad.count(), 1);
-    place(directory.path(), "data_batch_2.bin", &records(&[1])[1..]);
-    let error = read(directory.path(), "").err().unwrap();
-    assert!(error.contains("data_batch_2.bin") && error.contains("3072 bytes"), "{error}");
+}
+
+#[test]
+fn cifar_batches_that_are_torn_or_missing_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    place(at, "batches.meta.txt", b"airplane\nautomobile\n");
+    place(at, "data_batch_1.bin", &records(&[0, 1]));
+    place(at, "data_batch_2.bin", &records(&[0, 1])[..3073 + 100]);
+    place(at, "test_batch.bin", &records(&[0]));
+    let error = read(at, "").err().unwrap();
+    assert!(error.contains("data_batch_2.bin, picture 2: the file is cut off: 100 of"), "{error}");
+    let mut bad = BadSamples::new(OnBadSample::Skip);
+    let made = open(&config(""), at, &mut bad).unwrap();
+    assert_eq!((made.train.len(), bad.count()), (3, 1));
+    assert!(made.train.place(2).ends_with("data_batch_2.bin, picture 1"));
+
+    place(at, "data_batch_2.bin", b"");
+    let error = read(at, "").err().unwrap();
+    assert!(
+        error.contains("data_batch_2.bin: expected 1 to") && error.contains("0 bytes"),
+        "{error}"
+    );
+    fs::remove_file(at.join("data_batch_2.bin")).unwrap();
+    place(at, "data_batch_3.bin", &records(&[1]));
+    let error = read(at, "").err().unwrap();
+    assert!(error.contains("no data_batch_2.bin"), "{error}");
+    place(at, "batches.meta.txt", b"air\xff");
+    let error = read(at, "").err().unwrap();
+    assert!(error.contains("batches.meta.txt cannot be read"), "{error}");
 }
 
 #[test]

@@ -11,8 +11,8 @@ mod tokens;
 mod tests;
 
 use crate::arch::pack::Signature;
-use crate::arch::transformer::{self, check_manifest};
-use crate::arch::{OpenContext, OpenError, Timed, golden, measure};
+use crate::arch::transformer;
+use crate::arch::{OpenContext, OpenError, Timed, check_manifest, golden, measure};
 use crate::compute::kernels::Level;
 use crate::compute::{Device, Loader, WeightError};
 use crate::domain::{Datatype, Item, MediaLimits, TensorSpec};

@@ -10,9 +10,9 @@ use crate::media::mel::Spectrogram;
 /// How long a noise with nothing to say is.
 const SILENCE_FRAMES: std::ops::Range<usize> = 8..200;
 
-/// `[fit.options]`. Each is applied anew to every clip of every epoch.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// `[fit.options]`. Each is applied anew to every clip of every epoch, and what is not said does nothing.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Augment {
     /// Time is stretched by a factor in 1 ± this.
     pub stretch: f32,
@@ -47,6 +47,7 @@ impl Augment {
                 (spread(self.stretch), "stretch: expected 0 or more, below 1"),
                 (spread(self.warp), "warp: expected 0 or more, below 1"),
                 (share(self.band), "band: expected a probability from 0 to 1"),
+                (self.band == 0.0 || self.band_mel > 0, "band_mel: expected a mel above 0"),
                 (share(self.noise), "noise: expected a probability from 0 to 1"),
                 (share(self.silence), "silence: expected a probability from 0 to 1"),
                 (self.pad_frames <= 10_000, "pad_frames: expected at most 10000"),
@@ -79,7 +80,8 @@ impl Augment {
     )]
     pub fn frames_max(&self, frames: usize) -> usize {
         let stretched = (frames as f32 * (1.0 + self.stretch)).ceil() as usize;
-        (stretched + 2 * self.pad_frames).max(SILENCE_FRAMES.end)
+        let silent = if self.silence > 0.0 { SILENCE_FRAMES.end } else { 0 };
+        (stretched + 2 * self.pad_frames).max(silent)
     }
 
     /// Masks parts of normalised log-mels with their mean, 0.
@@ -206,6 +208,18 @@ mod tests {
         assert_eq!(slow.frames(), 150);
         assert!((slow.data[75 * 4] - 50.0).abs() < 1e-3);
         assert_eq!(resample(&ramp(100, 4), 1.0, 1.0), ramp(100, 4));
+    }
+
+    #[test]
+    fn what_is_not_said_changes_nothing() {
+        let plain: Augment = toml::from_str("").unwrap();
+        plain.check().unwrap();
+        let rng = &mut ChaCha8Rng::seed_from_u64(1);
+        let mut made = plain.raw(&ramp(20, 4), rng);
+        plain.mask(&mut made, rng);
+        assert_eq!((made, plain.frames_max(20)), (ramp(20, 4), 20));
+        let band: Augment = toml::from_str("band = 0.5").unwrap();
+        assert!(band.check().unwrap_err().to_string().contains("band_mel"));
     }
 
     #[test]

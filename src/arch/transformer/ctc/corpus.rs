@@ -6,14 +6,16 @@ use bytes::Bytes;
 
 use crate::arch::pack::DataReceipt;
 use crate::arch::report::SpeechSplit;
+use crate::arch::transformer::ctc::augment::Augment;
 use crate::arch::transformer::ctc::codec::SpeechCodec;
 use crate::arch::transformer::ctc::config::{Config, Preprocessing};
+use crate::arch::transformer::ctc::loss::frames_min;
 use crate::arch::transformer::ctc::net::Recognises;
 use crate::arch::transformer::ctc::score::{self, Example};
 use crate::arch::transformer::ctc::transcript::Characters;
 use crate::arch::{TrainError, TrainJob, section};
-use crate::dataset::BadSamples;
 use crate::dataset::speech::{self, Clip, List, Split};
+use crate::dataset::{BadSamples, DataError};
 use crate::domain::{Digest, MediaLimits};
 use crate::media::audio::{self, Wanted};
 use crate::media::mel::{Mel, MelConfig, Spectrogram};
@@ -23,6 +25,9 @@ const GOLDEN_BYTES_MAX: usize = 150 << 10;
 
 /// A golden sample is a code of so many words, where there is one.
 const GOLDEN_WORDS: usize = 4;
+
+/// Codes that are looked at before the first of them is taken: a bound on memory.
+const CODES_MAX: usize = 64;
 
 /// What training hears.
 pub struct Utterance {
@@ -50,11 +55,13 @@ impl Corpus {
         job: &TrainJob<'_>,
         preprocessing: &Preprocessing,
         config: &Config,
+        augment: &Augment,
     ) -> Result<Self, TrainError> {
         let data: speech::Config = section("data", &job.recipe.data)?;
         let mut bad = BadSamples::new(job.on_bad_sample);
         let list = List::read(&data, job.data.as_deref(), &mut bad)?;
-        let (clips, digest) = training_clips(&list, &preprocessing.mel, &mut bad)?;
+        let room = Room { config: config.clone(), augment: augment.clone() };
+        let (clips, digest) = training_clips(&list, &preprocessing.mel, room, &mut bad)?;
         let characters = Characters::of(clips.iter().map(|(text, _)| text.as_str()));
         let codec =
             SpeechCodec::new(preprocessing, config, characters.clone(), MediaLimits::default())?;
@@ -78,24 +85,54 @@ impl Corpus {
         let receipt = DataReceipt { digest, description, parts, seed: Some(data.seed) };
         Ok(Self { train, characters, codec, measured, receipt, left_out: bad.left_out() })
     }
+}
 
-    /// Mel frames of the longest training clip.
-    #[must_use]
-    pub fn longest(&self) -> usize {
-        self.train.iter().map(|clip| clip.log_mels.frames()).max().unwrap_or(0)
+/// What the network has room for.
+struct Room {
+    config: Config,
+    augment: Augment,
+}
+
+impl Room {
+    /// Refuses a clip that nothing can be learned from.
+    fn check(&self, text: &str, log_mels: &Spectrogram) -> Result<(), String> {
+        let frames = log_mels.frames();
+        if frames == 0 {
+            return Err("it is shorter than a mel frame's hop".to_owned());
+        }
+        let characters: Vec<char> = text.chars().collect();
+        let (positions, least) = (self.config.positions(frames), frames_min(&characters));
+        if positions < least {
+            return Err(format!(
+                "it has {positions} positions, and its text needs at least {least}"
+            ));
+        }
+        let (longest, most) =
+            (self.config.positions(self.augment.frames_max(frames)), self.config.positions_max);
+        if longest > most {
+            return Err(format!(
+                "stretched and padded it has {longest} positions: expected at most positions_max, {most}"
+            ));
+        }
+        Ok(())
     }
 }
 
 fn training_clips(
     list: &List,
     config: &MelConfig,
+    room: Room,
     bad: &mut BadSamples,
 ) -> Result<(Vec<(String, Spectrogram)>, Digest), TrainError> {
     let mel = Mel::new(config.clone()).map_err(TrainError::Data)?;
     let mut clips = Vec::new();
     let decode = {
         let config = config.clone();
-        move |_: &Clip, bytes| Ok(mel.log_mels(&samples(bytes, &config)?))
+        move |clip: &Clip, bytes| {
+            let log_mels = mel.log_mels(&samples(bytes, &config)?);
+            room.check(&clip.text, &log_mels)?;
+            Ok(log_mels)
+        }
     };
     let digest = list.load(&[Split::Train], decode, bad, |clip, _, log_mels| {
         clips.push((clip.text.clone(), log_mels));
@@ -110,6 +147,54 @@ fn samples(bytes: Bytes, mel: &MelConfig) -> Result<Vec<f32>, String> {
     let seconds_max = MediaLimits::default().audio_seconds_max;
     let wanted = Wanted { sample_rate: mel.sample_rate, seconds_max };
     audio::decode(bytes, wanted, "the clip").map_err(|problem| problem.to_string())
+}
+
+/// Gives each clip of `splits`, ready to be heard, to `each`; the digest of them and the list.
+fn examples(
+    list: &List,
+    codec: &SpeechCodec,
+    splits: &[Split],
+    bad: &mut BadSamples,
+    mut each: impl FnMut(&Clip, Bytes, Example),
+) -> Result<Digest, DataError> {
+    let decode = {
+        let codec = codec.clone();
+        move |_: &Clip, bytes| Ok(codec.windows(&samples(bytes, codec.mel().config())?))
+    };
+    list.load(splits, decode, bad, |clip, bytes, (windows, recording)| {
+        let (file, text) = (clip.audio.display().to_string(), clip.text.clone());
+        each(clip, bytes, Example { file, text, windows, recording });
+    })
+}
+
+/// What is heard in the test split and in the recordings of people, each clip while those after it are decoded, and
+/// the digest of them all.
+///
+/// # Errors
+/// [`TrainError::Dataset`] naming the file or line that cannot be used, or the part that is empty; when the
+/// arithmetic fails.
+pub fn heard(
+    list: &List,
+    network: &impl Recognises,
+    codec: &SpeechCodec,
+    bad: &mut BadSamples,
+) -> Result<([SpeechSplit; 2], Digest), TrainError> {
+    let (mut test, mut real) = (SpeechSplit::new("test"), SpeechSplit::new("real"));
+    let mut failed = None;
+    let digest = examples(list, codec, &[Split::Test, Split::Real], bad, |clip, _, example| {
+        let split = if clip.split == Split::Real { &mut real } else { &mut test };
+        // After a failure nothing that is heard counts.
+        match failed.is_none().then(|| score::hear(network, codec, &example)) {
+            Some(Ok(heard)) => split.add(&example.file, &example.text, &heard),
+            Some(Err(error)) => failed = Some(error),
+            None => {}
+        }
+    })?;
+    match failed {
+        Some(error) => Err(error),
+        None if test.utterances + real.utterances == 0 => Err(list.empty("test").into()),
+        None => Ok(([test, real], digest)),
+    }
 }
 
 /// What a network is measured on.
@@ -143,11 +228,7 @@ impl Measured {
     ) -> Result<Self, TrainError> {
         let (mut validation, mut test, mut real) = (Vec::new(), Vec::new(), Vec::new());
         let mut candidates = Candidates::default();
-        let decode = {
-            let codec = codec.clone();
-            move |_: &Clip, bytes| Ok(codec.windows(&samples(bytes, codec.mel().config())?))
-        };
-        let digest = list.load(splits, decode, bad, |clip, bytes, (windows, recording)| {
+        let digest = examples(list, codec, splits, bad, |clip, bytes, example| {
             if clip.split != Split::Validation {
                 candidates.consider(clip, bytes, test.len());
             }
@@ -156,13 +237,19 @@ impl Measured {
                 Split::Real => &mut real,
                 Split::Train | Split::Test => &mut test,
             };
-            let file = clip.audio.display().to_string();
-            into.push(Example { file, text: clip.text.clone(), windows, recording });
+            into.push(example);
         })?;
         if test.is_empty() && real.is_empty() {
             return Err(list.empty("test").into());
         }
         Ok(Self { validation, test, real, candidates, digest })
+    }
+
+    /// The figure of [`Self::watch`] that tells a better epoch from a worse one.
+    #[must_use]
+    pub fn goal(&self) -> &'static str {
+        let only_people = self.validation.is_empty() && self.test.is_empty();
+        if only_people { "wer_real" } else { "wer" }
     }
 
     /// The metrics of [`Self::score`] on the validation clips, and where there are none on the others.
@@ -182,20 +269,7 @@ impl Measured {
         Ok(metrics)
     }
 
-    /// What is heard in the test split and in the recordings of people.
-    ///
-    /// # Errors
-    /// When the arithmetic fails.
-    pub fn hear(
-        &self,
-        network: &impl Recognises,
-        codec: &SpeechCodec,
-    ) -> Result<[SpeechSplit; 2], TrainError> {
-        let test = score::split(network, codec, &self.test, "test")?;
-        Ok([test, score::split(network, codec, &self.real, "real")?])
-    }
-
-    /// The figures of what is heard.
+    /// The figures of what is heard in the test split and in the recordings of people.
     ///
     /// # Errors
     /// When the arithmetic fails.
@@ -204,7 +278,9 @@ impl Measured {
         network: &impl Recognises,
         codec: &SpeechCodec,
     ) -> Result<BTreeMap<String, f64>, TrainError> {
-        self.hear(network, codec).map(|splits| score::metrics(&splits))
+        let test = score::split(network, codec, &self.test, "test")?;
+        let real = score::split(network, codec, &self.real, "real")?;
+        Ok(score::metrics(&[test, real]))
     }
 
     /// A small test clip, one that the network hears right where there is one.
@@ -236,7 +312,8 @@ impl Candidates {
         if self.smallest.as_ref().is_none_or(|smallest| bytes.len() < smallest.len()) {
             self.smallest = Some(bytes.clone());
         }
-        if clip.split == Split::Test && code && bytes.len() <= GOLDEN_BYTES_MAX {
+        let few = self.codes.len() < CODES_MAX;
+        if clip.split == Split::Test && code && few && bytes.len() <= GOLDEN_BYTES_MAX {
             self.codes.push((place, bytes));
         }
     }

@@ -16,7 +16,7 @@ pub struct Ctc {
 
 /// The fewest frames that can say `target`: one a character, and a blank between equal neighbours.
 #[must_use]
-pub fn frames_min(target: &[usize]) -> usize {
+pub fn frames_min<T: PartialEq>(target: &[T]) -> usize {
     target.len() + target.windows(2).filter(|pair| pair[0] == pair[1]).count()
 }
 

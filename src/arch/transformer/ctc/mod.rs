@@ -18,24 +18,27 @@ use serde_json::{Value, json};
 use crate::arch::golden::{self, GoldenSample};
 use crate::arch::report::Detail;
 use crate::arch::{
-    EvalJob, EvalReport, OpenContext, OpenError, Timed, TrainError, measure, pack, section,
+    EvalJob, EvalReport, OpenContext, OpenError, Timed, TrainError, check_manifest, measure, pack,
+    section,
 };
 use crate::compute::kernels::{self, Level};
 use crate::compute::{Device, Loader, WeightError};
 use crate::dataset::BadSamples;
-use crate::dataset::speech::{self, List, Split};
+use crate::dataset::speech::{self, List};
 use crate::domain::{Item, MediaLimits, Params, Payload};
 use crate::engine::{Codec, Endpoint};
 use crate::media::mel::Spectrogram;
 use crate::package::{Package, WEIGHTS_FILE};
 use codec::SpeechCodec;
 use config::{Config, Preprocessing};
-use corpus::Measured;
 use net::{Recognises, Transformer};
 use plan::Recogniser;
 use transcript::{CHARACTERS_FILE, Characters};
 
 pub use train::train;
+
+/// What all its networks are for.
+const TASK: &str = "speech-recognition";
 
 pub fn open(
     package: &mut Package,
@@ -66,6 +69,7 @@ fn load(
     level: Level,
     limits: MediaLimits,
 ) -> Result<(Recogniser, SpeechCodec), OpenError> {
+    check_manifest(&package.manifest, TASK, &train::signature())?;
     let config: Config = section("architecture.config", &package.manifest.architecture.config)?;
     config.check()?;
     let preprocessing: Preprocessing = section("preprocessing", &package.manifest.preprocessing)?;
@@ -132,17 +136,17 @@ pub fn evaluate(
     };
     let mut bad = BadSamples::new(job.on_bad_sample);
     let list = List::read(&data, job.data.as_deref(), &mut bad)?.to_measure();
-    let measured = Measured::load(&list, &codec, &[Split::Test, Split::Real], &mut bad)?;
-    let splits = measured.hear(&network, &codec)?;
+    let (splits, data_digest) = corpus::heard(&list, &network, &codec, &mut bad)?;
+    let [test, real] = &splits;
+    let data_description = format!(
+        "{} clips that training never heard, {} recordings of people",
+        test.utterances, real.utterances
+    );
     Ok(EvalReport {
         metrics: score::metrics(&splits),
         detail: Detail::Speech { splits: splits.into() },
-        data_digest: measured.digest,
-        data_description: format!(
-            "{} clips that training never heard, {} recordings of people",
-            measured.test.len(),
-            measured.real.len()
-        ),
+        data_digest,
+        data_description,
         left_out: bad.left_out(),
     })
 }
@@ -276,6 +280,91 @@ mod tests {
         let job = EvalJob { data: Some(clips.path().to_owned()), on_bad_sample: OnBadSample::Fail };
         let report = evaluate(&package, &job, &Device::Cpu).unwrap();
         assert_eq!(report.metrics, package.manifest.metrics);
+    }
+
+    /// Trains on a list of such clips; what is left out, or why it is refused.
+    fn listed(
+        clips: &[(&str, Vec<u8>, &str)],
+        on_bad_sample: OnBadSample,
+        edit: impl Fn(&mut crate::arch::Recipe),
+    ) -> Result<(Vec<String>, Package), TrainError> {
+        let directory = tempfile::tempdir().unwrap();
+        let mut list = String::new();
+        for (i, (text, sound, split)) in clips.iter().enumerate() {
+            let audio = format!("{i}.wav");
+            fs::write(directory.path().join(&audio), sound).unwrap();
+            writeln!(list, "{}", json!({"audio": audio, "text": text, "split": split})).unwrap();
+        }
+        fs::write(directory.path().join("clips.jsonl"), list).unwrap();
+        let mut recipe: crate::arch::Recipe = toml::from_str(RECIPE).unwrap();
+        edit(&mut recipe);
+        let mut job = TrainJob {
+            recipe,
+            recipe_text: RECIPE.to_owned(),
+            command: "maas train".to_owned(),
+            source_revision: "test".to_owned(),
+            data: Some(directory.path().to_owned()),
+            seed: 5,
+            on_bad_sample,
+            out: directory.path().join("out"),
+            parent: None,
+            freeze: Vec::new(),
+            resume: false,
+            report: &mut |_| {},
+        };
+        fs::create_dir_all(job.out.join("tones")).unwrap();
+        let report = train(&mut job, &Device::Cpu)?;
+        Ok((report.left_out, Package::open(&report.place).unwrap()))
+    }
+
+    /// The first samples of a sound, and its head.
+    fn beginning(sound: &[u8], samples: usize) -> Vec<u8> {
+        let mut cut = sound[..44 + samples * 2].to_vec();
+        cut[40..44].copy_from_slice(&(samples as u32 * 2).to_le_bytes());
+        cut
+    }
+
+    #[test]
+    fn a_clip_that_nothing_can_be_learned_from_is_a_bad_sample() {
+        let good = [("a b", spoken("a b"), "train"), ("b a", spoken("b a"), "test")];
+        let bad = [
+            ("a", beginning(&spoken("a"), 79), "shorter than a mel frame's hop"),
+            ("abababababab", spoken("a"), "its text needs at least 12"),
+            ("a", spoken(&"a".repeat(40)), "at most positions_max, 64"),
+        ];
+        for (text, sound, reason) in bad {
+            let clips = [good.as_slice(), &[(text, sound, "train")]].concat();
+            let error = listed(&clips, OnBadSample::Fail, |_| {}).err().unwrap().to_string();
+            assert!(error.contains("line 3: 2.wav") && error.contains(reason), "{error}");
+            let (left_out, _) = listed(&clips, OnBadSample::Skip, |_| {}).unwrap();
+            assert!(left_out.len() == 1 && left_out[0].contains(reason), "{left_out:?}");
+        }
+    }
+
+    #[test]
+    fn where_only_people_are_measured_on_they_choose_the_epoch() {
+        let clips = [("a b", spoken("a b"), "train"), ("b a", spoken("b a"), "real")];
+        let (_, package) = listed(&clips, OnBadSample::Fail, |r| r.fit.patience = 1).unwrap();
+        assert!(package.manifest.metrics.contains_key("wer_real"));
+        assert!(package.manifest.training.unwrap().chosen_on_test);
+    }
+
+    #[test]
+    fn another_task_is_refused_before_the_data_is_read() {
+        let refused = listed(&[], OnBadSample::Fail, |r| r.task = "text-generation".to_owned());
+        let error = refused.err().unwrap().to_string();
+        assert!(error.contains("task") && error.contains("expected speech-recognition"), "{error}");
+        let clips = [("a b", spoken("a b"), "train"), ("b a", spoken("b a"), "test")];
+        let (_, mut package) = listed(&clips, OnBadSample::Fail, |_| {}).unwrap();
+        let opens = |package: &Package| {
+            let opened = load(package, &Device::Cpu, kernels::best(), MediaLimits::default());
+            opened.map(drop).map_err(|error| error.to_string())
+        };
+        opens(&package).unwrap();
+        package.manifest.inputs[0].shape = vec![16];
+        assert!(opens(&package).unwrap_err().contains("inputs"));
+        package.manifest.task = "text-generation".to_owned();
+        assert!(opens(&package).unwrap_err().contains("expected speech-recognition"));
     }
 
     #[test]

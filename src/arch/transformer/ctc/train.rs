@@ -13,13 +13,13 @@ use crate::arch::report;
 use crate::arch::transformer::ctc::augment::Augment;
 use crate::arch::transformer::ctc::config::{Config, Preprocessing};
 use crate::arch::transformer::ctc::corpus::{Corpus, Utterance};
-use crate::arch::transformer::ctc::golden_answer;
 use crate::arch::transformer::ctc::loss::batch_loss;
 use crate::arch::transformer::ctc::net::Transformer;
 use crate::arch::transformer::ctc::transcript::CHARACTERS_FILE;
+use crate::arch::transformer::ctc::{TASK, golden_answer};
 use crate::arch::{
-    Finished, Goal, Learner, Lesson, Outputs, TrainError, TrainJob, TrainReport, adopt, run,
-    section,
+    Finished, Goal, Learner, Lesson, OpenError, Outputs, TrainError, TrainJob, TrainReport, adopt,
+    check_task, run, section,
 };
 use crate::compute::layers::Mode;
 use crate::compute::{Device, Trainable};
@@ -33,22 +33,22 @@ use crate::package::WEIGHTS_FILE;
 /// [`TrainError`] when the recipe or the data cannot be used, or training diverges.
 pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, TrainError> {
     let recipe = &job.recipe;
+    check_task(&recipe.task, TASK)?;
     let config: Config = section("architecture.config", &recipe.architecture.config)?;
     config.check()?;
     let preprocessing: Preprocessing = section("preprocessing", &recipe.preprocessing)?;
     preprocessing.check(&config)?;
     let augment: Augment = section("fit.options", &recipe.fit.options)?;
     augment.check()?;
-    let corpus = Corpus::load(job, &preprocessing, &config)?;
-
-    let longest = config.positions(augment.frames_max(corpus.longest()));
-    if longest > config.positions_max {
-        return Err(TrainError::Data(format!(
-            "the longest clip, stretched and padded, has {longest} positions: expected at most \
-             positions_max, {}",
+    let least = config.positions(augment.frames_max(0));
+    if least > config.positions_max {
+        let reason = format!(
+            "pad_frames and silence alone make {least} positions: expected at most positions_max, {}",
             config.positions_max
-        )));
+        );
+        return Err(OpenError::Config { section: "fit.options", reason }.into());
     }
+    let corpus = Corpus::load(job, &preprocessing, &config, &augment)?;
 
     let mut parameters = Trainable::new(job.seed, device);
     let classes = corpus.characters.classes();
@@ -62,13 +62,14 @@ pub fn train(job: &mut TrainJob<'_>, device: &Device) -> Result<TrainReport, Tra
     adopt(job, &mut parameters, &outputs, device)?;
     let mut lesson = Clips {
         positions_max: config.positions_max,
-        batch: recipe.fit.batch,
+        batch: job.recipe.fit.batch,
         augment,
         network: &network,
         corpus: &corpus,
         skipped: 0,
     };
-    let mut finished = run(job, &parameters, device, corpus.receipt.digest, &mut lesson)?;
+    let learned = [corpus.receipt.digest, corpus.measured.digest];
+    let mut finished = run(job, &parameters, device, &learned, &mut lesson)?;
     finished.metrics.remove(SKIPPED);
     if !corpus.measured.validation.is_empty() {
         finished.metrics = corpus.measured.score(&network, &corpus.codec)?;
@@ -118,7 +119,7 @@ impl Lesson for Clips<'_> {
     }
 
     fn goal(&self) -> Goal {
-        Goal { metric: "wer", rises: false }
+        Goal { metric: self.corpus.measured.goal(), rises: false }
     }
 }
 
@@ -205,7 +206,7 @@ fn write(
 }
 
 /// A waveform in, a text out.
-fn signature() -> Signature {
+pub fn signature() -> Signature {
     let spec = |name: &str, datatype, shape: &[i64]| TensorSpec {
         name: name.to_owned(),
         datatype,

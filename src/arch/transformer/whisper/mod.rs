@@ -24,9 +24,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::arch::pack::Signature;
+use crate::arch::transformer;
 use crate::arch::transformer::waveform::Waveforms;
-use crate::arch::transformer::{self, check_manifest};
-use crate::arch::{OpenContext, OpenError, Timed, golden, section};
+use crate::arch::{OpenContext, OpenError, Timed, check_manifest, golden, section};
 use crate::compute::kernels::Level;
 use crate::compute::{Device, Loader, WeightError};
 use crate::domain::{Datatype, Item, MediaLimits, Params, Payload, TensorSpec};
