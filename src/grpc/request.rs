@@ -9,7 +9,7 @@ use crate::grpc::pb::infer_parameter::ParameterChoice;
 use crate::grpc::pb::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use crate::grpc::pb::{InferParameter, InferTensorContents, ModelInferRequest};
 use crate::oip::{
-    Asked, InferRequest, Input, NAME_BYTES_MAX, TENSORS_MAX, Values, Wanted, check_shape, rounded,
+    Asked, InferRequest, Input, NAME_CHARS_MAX, TENSORS_MAX, Values, Wanted, check_shape, rounded,
 };
 
 const PARAMS_MAX: usize = 64;
@@ -79,7 +79,8 @@ pub fn params(message: HashMap<String, InferParameter>, pointer: &str) -> Result
         let clipped: String = name.chars().take(80).collect();
         let at = format!("{pointer}/{clipped}");
         let value = parameter_choice.map(value);
-        let Some(value) = value.filter(|_| (1..=NAME_BYTES_MAX).contains(&name.len())) else {
+        let Some(value) = value.filter(|_| (1..=NAME_CHARS_MAX).contains(&name.chars().count()))
+        else {
             let expected = "a name, and a value of one of the types";
             let hint = "leave it out to get the default";
             return Err(Problem::fault(Kind::InvalidInput, at, expected, "none", hint));

@@ -28,5 +28,5 @@ pub use statistics::{BatchStatistics, DurationStatistic, ModelStatistics, statis
 pub const TENSORS_MAX: usize = 64;
 /// Dimensions of a tensor.
 pub const DIMS_MAX: usize = 8;
-/// Bytes of a tensor's name.
-pub const NAME_BYTES_MAX: usize = 256;
+/// Characters of a name or an id.
+pub const NAME_CHARS_MAX: usize = 256;

@@ -163,7 +163,7 @@ pub struct Statistics {
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InferenceRequest {
-    #[schema(required = false, min_length = 1, max_length = 64)]
+    #[schema(required = false, min_length = 1, max_length = 256)]
     id: String,
     /// The model's, and `priority`, `timeout` and `binary_data_output`.
     #[schema(required = false)]
@@ -177,7 +177,7 @@ pub struct InferenceRequest {
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InputTensor {
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 256)]
     name: String,
     datatype: Datatype,
     #[schema(value_type = Vec<u32>, min_items = 1, max_items = 8)]
@@ -205,7 +205,7 @@ impl ToSchema for Datatype {}
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestedOutput {
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 256)]
     name: String,
     #[schema(required = false)]
     parameters: OutputParameters,
@@ -245,7 +245,7 @@ pub struct OutputTensor {
 /// Parameters may stand beside the text, too.
 #[derive(Serialize, ToSchema)]
 pub struct GenerateRequest {
-    #[schema(required = false, min_length = 1, max_length = 64)]
+    #[schema(required = false, min_length = 1, max_length = 256)]
     id: String,
     text_input: String,
     #[schema(required = false)]

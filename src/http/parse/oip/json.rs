@@ -9,7 +9,7 @@ use crate::http::parse::json::{strings, values};
 use crate::http::parse::oip::input::{self, Draft};
 use crate::http::parse::oip::outputs;
 use crate::http::parse::{Collected, clip, step};
-use crate::oip::{Asked, InferRequest, NAME_BYTES_MAX, TENSORS_MAX, Wanted};
+use crate::oip::{Asked, InferRequest, NAME_CHARS_MAX, TENSORS_MAX, Wanted};
 
 /// Reads a whole request; `binary` are the bytes behind the JSON.
 pub fn read(
@@ -91,11 +91,12 @@ pub fn refused(pointer: &str, key: &str, known: &str) -> Problem {
 /// A text of a bounded length.
 pub fn name(reader: &mut Reader<'_>, pointer: &str) -> Result<String, Problem> {
     let text = strings::plain(reader, pointer)?;
-    if text.is_empty() || text.len() > NAME_BYTES_MAX {
-        let expected = format!("1 to {NAME_BYTES_MAX} bytes");
-        return Err(fault(pointer, &expected, format!("{} bytes", text.len()), "shorten it"));
+    let count = text.chars().count();
+    if (1..=NAME_CHARS_MAX).contains(&count) {
+        return Ok(text.into_owned());
     }
-    Ok(text.into_owned())
+    let expected = format!("1 to {NAME_CHARS_MAX} characters");
+    Err(fault(pointer, &expected, format!("{count} characters"), "shorten it"))
 }
 
 /// A list of objects, each read by `each`, which is told where it is.
