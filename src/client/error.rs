@@ -46,7 +46,7 @@ pub struct Fault {
 
 /// As the routes of OpenAI's clients tell it.
 #[derive(Deserialize)]
-struct Foreign {
+struct OpenAiRefusal {
     error: Message,
 }
 
@@ -59,7 +59,8 @@ impl Refusal {
     /// From a body; one of another server's, or of what is in front, says its status alone.
     pub(super) fn read(status: u16, body: &[u8]) -> Self {
         serde_json::from_slice(body).unwrap_or_else(|_| {
-            let told = serde_json::from_slice(body).ok().map(|Foreign { error }| error.message);
+            let told =
+                serde_json::from_slice(body).ok().map(|OpenAiRefusal { error }| error.message);
             let detail = told.unwrap_or_else(|| format!("the server answered {status}"));
             Self { status, detail, errors: Vec::new(), example: None }
         })

@@ -276,6 +276,19 @@ mod tests {
     }
 
     #[test]
+    fn integers_are_read_as_far_as_a_number_holds_them_exactly() {
+        let most = (1_u64 << 53) - 1;
+        let read = |value: f64| {
+            let params = params(&[("seed", ParamValue::Number(value))]);
+            params.reader().integer("seed", 0..=u64::MAX)
+        };
+        assert_eq!(read(INTEGER_MAX), Some(most));
+        for no in [INTEGER_MAX + 1.0, -1.0, 0.5] {
+            assert_eq!(read(no), None, "{no}");
+        }
+    }
+
+    #[test]
     fn a_choice_is_one_of_the_texts_there_are() {
         let params = params(&[("task", ParamValue::Text("sing".into()))]);
         let mut reader = params.reader();

@@ -180,3 +180,17 @@ pub async fn describe(
 fn url(slot: &Slot) -> String {
     format!("{}/{}", slot.name, slot.version)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Scores;
+
+    #[test]
+    fn labels_come_best_first_and_each_once() {
+        let class = |label: &str, score| Class { label: label.to_owned(), index: 0, score };
+        let predictions = vec![class("Sneaker", 0.5), class("Bag", 0.25), class("Sneaker", 0.125)];
+        let said = Said::of(Outcome::Classes { predictions, all: Scores::default() });
+        assert_eq!(serde_json::to_string(&said).unwrap(), r#"{"Sneaker":0.5,"Bag":0.25}"#);
+    }
+}

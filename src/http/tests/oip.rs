@@ -285,6 +285,39 @@ async fn a_text_is_generated_whole_or_piece_by_piece() {
     refused(&server.json("/v2/models/echo/generate", r#"{"text_input": "x"}"#).await, 400);
 }
 
+#[tokio::test]
+async fn what_would_be_ignored_is_refused() {
+    let server = Server::new();
+    let body = input(&json!([1, 2, 3, 4])).to_string();
+    let said = refused(&server.json(&format!("{INFER}?top_k=1"), &body).await, 400);
+    assert!(said.starts_with("/query"), "{said}");
+    let text = r#"{"text_input": "x"}"#;
+    refused(&server.json("/v2/models/talker/generate?max_tokens=5", text).await, 400);
+    let completion = r#"{"model": "talker", "prompt": "x"}"#;
+    let got = server.json("/v1/completions?temperature=0", completion).await;
+    assert_eq!(got.status.as_u16(), 400, "{got:?}");
+    for (name, word) in [("top_k", "classification"), ("stream", "generate_stream")] {
+        let mut body = input(&json!([1, 2, 3, 4]));
+        body["parameters"] = json!({ name: if name == "stream" { json!(true) } else { json!(1) } });
+        let said = refused(&server.json(INFER, &body.to_string()).await, 400);
+        assert!(said.contains(word), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn many_elements_are_refused_before_they_are_read() {
+    let server = Server::new();
+    let body = |shape: usize| {
+        let head = r#"{"inputs": [{"name": "input", "datatype": "BYTES", "shape": ["#;
+        format!("{head}{shape}], \"data\": [{}\"\"]}}]}}", "\"\",".repeat(1000))
+    };
+    let said = refused(&server.json(INFER, &body(1001)).await, 413);
+    assert!(said.starts_with("/inputs/0/shape"), "{said}");
+    // No more is read than shape says.
+    let said = refused(&server.json(INFER, &body(1)).await, 400);
+    assert!(said.contains("1 elements, the product of shape, got more"), "{said}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -53,6 +53,9 @@ async fn its_clients_are_refused_as_they_know_it() {
         );
         assert_eq!(got.value()["type"], kind, "{got:?}");
     }
+    let wrong_method = server.get("/predictions/echo").await;
+    assert_eq!(wrong_method.status, 405);
+    assert_eq!(wrong_method.value()["code"], 405, "{wrong_method:?}");
     for bad in ["/models?limit=0", "/models?limit=x", "/models?colour=1"] {
         assert_eq!(server.get(bad).await.status, 400, "{bad}");
     }

@@ -174,8 +174,11 @@ impl<'a> Reader<'a> {
                     open -= 1;
                     self.at += 1;
                 }
-                Some(b',' | b':') if open > 0 => {
-                    self.at += 1;
+                // Inside of brackets numbers and commas are passed over together: most of a large body is one list.
+                Some(_) if open > 0 => {
+                    let ends = |byte: &u8| matches!(byte, b'"' | b'[' | b']' | b'{' | b'}');
+                    let rest = self.rest();
+                    self.at += rest.iter().position(ends).unwrap_or(rest.len());
                     continue;
                 }
                 Some(b',' | b':' | b']' | b'}') | None => return Err(self.syntax()),
