@@ -176,9 +176,7 @@ impl<'a> Reader<'a> {
                 }
                 // Inside of brackets numbers and commas are passed over together: most of a large body is one list.
                 Some(_) if open > 0 => {
-                    let ends = |byte: &u8| matches!(byte, b'"' | b'[' | b']' | b'{' | b'}');
-                    let rest = self.rest();
-                    self.at += rest.iter().position(ends).unwrap_or(rest.len());
+                    self.at += before(self.rest(), nests);
                     continue;
                 }
                 Some(b',' | b':' | b']' | b'}') | None => return Err(self.syntax()),
@@ -275,12 +273,7 @@ impl<'a> Reader<'a> {
 
     /// The part of a string up to what ends it or begins an escape.
     fn plain(&mut self) -> Result<&'a str, Problem> {
-        let rest = self.rest();
-        // In blocks first: most strings are long, and most blocks hold nothing special.
-        let blocks = rest.chunks_exact(32).take_while(|block| !block.iter().any(|&b| special(b)));
-        let skipped = blocks.count() * 32;
-        let length = rest[skipped..].iter().position(|&byte| special(byte));
-        let text = &rest[..length.map_or(rest.len(), |length| skipped + length)];
+        let text = &self.rest()[..before(self.rest(), special)];
         let read = str::from_utf8(text);
         self.at += read.map_or_else(|error| error.valid_up_to(), str::len);
         read.map_err(|_| self.syntax())
@@ -347,9 +340,27 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a byte ends a string, begins an escape, or may not be in one.
+/// How many bytes come before the first that is `wanted`. Blocks are looked at as a whole, with the processor's vectors:
+/// most strings and lists are long, and most blocks hold nothing.
+#[inline]
+fn before(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
+    let found = |block: &[u8; 32]| block.iter().fold(false, |found, &byte| found | wanted(byte));
+    let (blocks, _) = bytes.as_chunks();
+    let skipped = blocks.iter().take_while(|block| !found(block)).count() * 32;
+    let length = bytes[skipped..].iter().position(|&byte| wanted(byte));
+    length.map_or(bytes.len(), |length| skipped + length)
+}
+
+/// Whether a byte begins a string, or opens or closes brackets. No branches: the compiler makes vectors of it.
+fn nests(byte: u8) -> bool {
+    // One bit is all that curly brackets differ in from square ones.
+    let square = byte & !0x20;
+    (byte == b'"') | (square == b'[') | (square == b']')
+}
+
+/// Whether a byte ends a string, begins an escape, or may not be in one. No branches, as above.
 fn special(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
 #[cfg(test)]
