@@ -92,7 +92,7 @@ def gru(path, epochs, seed):
 
     torch.manual_seed(seed)
     net = Characters(len(number))
-    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
+    optimiser = torch.optim.Adam(net.parameters(), lr=4e-3)
     windows = len(x) // 128
     step, steps = 0, windows * epochs
 
@@ -109,7 +109,7 @@ def gru(path, epochs, seed):
         for window in range(windows):
             at = slice(window * 128, (window + 1) * 128)
             for group in optimiser.param_groups:
-                group["lr"] = 3e-3 * (1 - 0.9 * step / steps)
+                group["lr"] = 4e-3 * (1 - 0.9 * step / steps)
             logits, state = net(x[at], state)
             state = state.detach()
             loss = F.cross_entropy(logits.flatten(0, 1), y[at].flatten())

@@ -20,6 +20,11 @@ pub enum DataError {
     Empty { part: &'static str, place: String, hint: String },
     #[error("data.{key}: {reason}")]
     Key { key: &'static str, reason: String },
+    #[error(
+        "samples that are too many for memory cannot be kept in a temporary file: {source}; TMPDIR may name a directory \
+         with more room"
+    )]
+    Store { source: io::Error },
     #[error("a thread that loads samples ahead could not go on: {reason}")]
     Lost { reason: String },
 }

@@ -115,13 +115,13 @@ impl List {
     /// order; threads decode ahead. Returns the SHA-256 over the list and the files that are used.
     ///
     /// # Errors
-    /// [`DataError::Sample`] naming the file and line of a clip that does not decode.
+    /// [`DataError::Sample`] naming the file and line of a clip that does not decode; those of `each`.
     pub fn load<T: Send + 'static>(
         &self,
         splits: &[Split],
         decode: impl Fn(&Clip, Bytes) -> Result<T, String> + Send + Sync + 'static,
         bad: &mut BadSamples,
-        mut each: impl FnMut(&Clip, Bytes, T),
+        mut each: impl FnMut(&Clip, Bytes, T) -> Result<(), DataError>,
     ) -> Result<Digest, DataError> {
         let wanted = self.clips.iter().filter(|clip| splits.contains(&clip.split));
         let clips: Arc<[Clip]> = wanted.cloned().collect();
@@ -134,7 +134,7 @@ impl List {
         for (clip, made) in clips.iter().zip(ahead) {
             if let Some((bytes, made)) = bad.admit(made?)? {
                 hash.update(&bytes);
-                each(clip, bytes, made);
+                each(clip, bytes, made)?;
             }
         }
         Ok(Digest::new(hash.finalize().into()))

@@ -14,11 +14,13 @@ pub enum CnnNetwork {
 impl CnnNetwork {
     /// Takes the plan where there is one; the graph's weights are then given back.
     pub fn new(graph: Graph, level: Level) -> Self {
-        let plan = graph.device.is_cpu().then(|| Plan::new(&graph.cnn, level)).flatten();
-        match plan {
-            Some(plan) => Self::Plan { plan, head: graph.head, level },
-            None => Self::Graph(graph),
-        }
+        Self::planned(&graph, level).unwrap_or(Self::Graph(graph))
+    }
+
+    /// The plan with the weights that the graph has now, where there is one: on a CPU.
+    pub fn planned(graph: &Graph, level: Level) -> Option<Self> {
+        let plan = graph.device.is_cpu().then(|| Plan::new(&graph.cnn, level)).flatten()?;
+        Some(Self::Plan { plan, head: graph.head, level })
     }
 }
 

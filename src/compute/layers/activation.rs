@@ -33,6 +33,12 @@ impl Activation {
         }
     }
 
+    /// Whether the activation of the largest of some values is the largest of their activations.
+    #[must_use]
+    pub fn keeps_order(self) -> bool {
+        matches!(self, Self::Relu | Self::Relu6)
+    }
+
     /// # Errors
     /// When the arithmetic fails.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
@@ -62,6 +68,22 @@ mod tests {
         let got = activation.forward(&x).unwrap().to_vec1::<f32>().unwrap();
         for (got, expected) in got.iter().zip(expected) {
             assert!((got - expected).abs() < 1e-5, "{activation:?}: {got}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_order_keeps_the_largest() {
+        let values: Vec<f32> = (-80_i16..80).map(|value| f32::from(value) / 8.0).collect();
+        let x = Tensor::new(&*values, &Device::Cpu).unwrap();
+        for activation in [
+            Activation::Relu,
+            Activation::Relu6,
+            Activation::Silu,
+            Activation::HardSwish,
+            Activation::Gelu,
+        ] {
+            let y = activation.forward(&x).unwrap().to_vec1::<f32>().unwrap();
+            assert_eq!(y.is_sorted(), activation.keeps_order(), "{activation:?}");
         }
     }
 

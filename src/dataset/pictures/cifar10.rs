@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::dataset::pictures::part::Source;
 use crate::dataset::pictures::{Sources, Wanted, said};
-use crate::dataset::{BadSamples, DataError};
+use crate::dataset::{BadSamples, DataError, Store};
 use crate::media::picture::Picture;
 
 const SIDE: u32 = 32;
@@ -82,7 +82,10 @@ fn names(directory: &Path) -> Result<Option<Vec<String>>, DataError> {
 struct Records {
     /// Each file with the number of records up to its end.
     files: Vec<(PathBuf, usize)>,
-    bytes: Vec<u8>,
+    /// The class of each.
+    labels: Vec<u8>,
+    /// Three planes each.
+    pixels: Store<u8>,
 }
 
 impl Records {
@@ -92,15 +95,14 @@ impl Records {
         hash: &mut Sha256,
         bad: &mut BadSamples,
     ) -> Result<Self, DataError> {
-        let mut records = Self { files: Vec::new(), bytes: Vec::new() };
+        let mut records = Self { files: Vec::new(), labels: Vec::new(), pixels: Store::default() };
         for name in names {
             let path = directory.join(name);
-            let from = records.bytes.len();
             let limit = (RECORDS_MAX * RECORD + 1) as u64;
+            let mut read = Vec::new();
             File::open(&path)
-                .and_then(|file| file.take(limit).read_to_end(&mut records.bytes))
+                .and_then(|file| file.take(limit).read_to_end(&mut read))
                 .map_err(|source| DataError::read(&path, source))?;
-            let read = &records.bytes[from..];
             if read.is_empty() || read.len() > RECORDS_MAX * RECORD {
                 return Err(DataError::Format {
                     place: path.display().to_string(),
@@ -108,19 +110,18 @@ impl Records {
                     got: format!("{} bytes", read.len()),
                 });
             }
-            hash.update(read);
-            let (whole, torn) = (read.len() / RECORD, read.len() % RECORD);
-            if torn > 0 {
-                bad.admit::<()>(Err(cut_off(&path, whole, torn)))?;
-                records.bytes.truncate(from + whole * RECORD);
+            hash.update(&read);
+            let (whole, torn) = read.as_chunks::<RECORD>();
+            if !torn.is_empty() {
+                bad.admit::<()>(Err(cut_off(&path, whole.len(), torn.len())))?;
             }
-            records.files.push((path, records.bytes.len() / RECORD));
+            for [label, pixels @ ..] in whole {
+                records.labels.push(*label);
+                records.pixels.push(pixels)?;
+            }
+            records.files.push((path, records.labels.len()));
         }
         Ok(records)
-    }
-
-    fn record(&self, index: usize) -> &[u8] {
-        &self.bytes[index * RECORD..(index + 1) * RECORD]
     }
 }
 
@@ -134,15 +135,16 @@ fn cut_off(path: &Path, whole: usize, bytes: usize) -> DataError {
 
 impl Source for Records {
     fn count(&self) -> usize {
-        self.bytes.len() / RECORD
+        self.labels.len()
     }
 
     fn label(&self, index: usize) -> usize {
-        self.record(index)[0].into()
+        self.labels[index].into()
     }
 
     fn picture(&self, index: usize) -> Result<Picture, DataError> {
-        let (red, rest) = self.record(index)[1..].split_at(PLANE);
+        let planes = self.pixels.get(index * 3 * PLANE..(index + 1) * 3 * PLANE)?;
+        let (red, rest) = planes.split_at(PLANE);
         let (green, blue) = rest.split_at(PLANE);
         let pixels = red.iter().zip(green).zip(blue).flat_map(|((&r, &g), &b)| [r, g, b]).collect();
         Picture::rgb(SIDE, SIDE, pixels).ok_or_else(|| DataError::Sample {

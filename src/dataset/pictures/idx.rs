@@ -1,20 +1,20 @@
 //! IDX files (`LeCun` and others, the format of MNIST), plain or gzipped: pictures and their labels.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flate2::read::GzDecoder;
 use sha2::{Digest as _, Sha256};
 
-use crate::dataset::DataError;
 use crate::dataset::pictures::part::Source;
 use crate::dataset::pictures::{Sources, Wanted, said};
+use crate::dataset::{DataError, Store};
 use crate::media::picture::Picture;
 
-/// Bytes of one file once decompressed.
-const FILE_BYTES_MAX: u64 = 2 << 30;
+/// Bytes of a file that are read at once.
+const CHUNK: usize = 64 << 10;
 
 const TRAIN: &str = "train";
 const TEST: &str = "t10k";
@@ -52,7 +52,8 @@ struct Split {
     rows: usize,
     columns: usize,
     /// One byte a pixel, row by row, picture by picture.
-    pixels: Vec<u8>,
+    pixels: Store<u8>,
+    /// One byte a picture.
     labels: Vec<u8>,
 }
 
@@ -78,6 +79,7 @@ impl Split {
             let expected = format!("{pictures} labels, as there are pictures");
             return Err(refuse(&labels_path, expected, labels.len().to_string()));
         }
+        let labels = labels.get(0..pictures)?.into_owned();
         Ok(Self { path, rows, columns, pixels, labels })
     }
 }
@@ -93,7 +95,7 @@ impl Source for Split {
 
     fn picture(&self, index: usize) -> Result<Picture, DataError> {
         let size = self.rows * self.columns;
-        let pixels = self.pixels[index * size..(index + 1) * size].to_vec();
+        let pixels = self.pixels.get(index * size..(index + 1) * size)?.into_owned();
         let short = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
         Picture::grey(short(self.columns), short(self.rows), pixels).ok_or_else(|| {
             let reason = format!("pictures of {} x {} are too large", self.rows, self.columns);
@@ -111,55 +113,89 @@ impl Source for Split {
     }
 }
 
+/// Sizes and data of a file, with or without `.gz`.
 fn file<const RANK: usize>(
     path: &Path,
     hash: &mut Sha256,
-) -> Result<([usize; RANK], Vec<u8>), DataError> {
-    let bytes = read(path).map_err(|source| DataError::Read {
-        place: format!("{}, with or without .gz,", path.display()),
-        source,
-    })?;
-    hash.update(&bytes);
-    parse(bytes).map_err(|(expected, got)| DataError::Format {
-        place: path.display().to_string(),
-        expected,
-        got,
-    })
+) -> Result<([usize; RANK], Store<u8>), DataError> {
+    let refuse = |fault| match fault {
+        Fault::Read(source) => {
+            let place = format!("{}, with or without .gz,", path.display());
+            DataError::Read { place, source }
+        }
+        Fault::Format(expected, got) => {
+            DataError::Format { place: path.display().to_string(), expected, got }
+        }
+        Fault::Store(error) => error,
+    };
+    let reader = open(path).map_err(Fault::Read).map_err(refuse)?;
+    parse(reader, hash).map_err(refuse)
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     if let Ok(file) = File::open(path) {
-        file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-    } else {
-        let gzipped = path.with_added_extension("gz");
-        GzDecoder::new(File::open(gzipped)?).take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+        return Ok(Box::new(file));
     }
-    Ok(bytes)
+    let gzipped = File::open(path.with_added_extension("gz"))?;
+    Ok(Box::new(GzDecoder::new(BufReader::new(gzipped))))
 }
 
-/// Sizes and data of a file of unsigned bytes: two zeros, type 8, the rank, then each size as a
-/// big-endian u32.
+/// Why a file is of no use.
+#[derive(Debug)]
+enum Fault {
+    Read(io::Error),
+    /// What was expected, and what came.
+    Format(String, String),
+    Store(DataError),
+}
+
+/// Reads unsigned bytes: two zeros, type 8, the rank, then each size as a big-endian u32, and the data.
 fn parse<const RANK: usize>(
-    mut bytes: Vec<u8>,
-) -> Result<([usize; RANK], Vec<u8>), (String, String)> {
-    let header = 4 + 4 * RANK;
-    let magic = [0, 0, 8, u8::try_from(RANK).unwrap_or(u8::MAX)];
-    if bytes.len() < header || bytes[..4] != magic {
-        let got = format!("{:02x?}", &bytes[..bytes.len().min(4)]);
-        return Err((format!("an IDX header {magic:02x?} and {RANK} sizes"), got));
+    mut reader: impl Read,
+    hash: &mut Sha256,
+) -> Result<([usize; RANK], Store<u8>), Fault> {
+    let mut magic = Vec::new();
+    reader.by_ref().take(4).read_to_end(&mut magic).map_err(Fault::Read)?;
+    let mut words = Vec::new();
+    reader.by_ref().take(4 * RANK as u64).read_to_end(&mut words).map_err(Fault::Read)?;
+    let expected = [0, 0, 8, u8::try_from(RANK).unwrap_or(u8::MAX)];
+    if magic != expected || words.len() < 4 * RANK {
+        let expected = format!("an IDX header {expected:02x?} and {RANK} sizes");
+        return Err(Fault::Format(expected, format!("{magic:02x?}")));
     }
+    hash.update(&magic);
+    hash.update(&words);
     let mut sizes = [0; RANK];
-    for (size, word) in sizes.iter_mut().zip(bytes[4..header].chunks_exact(4)) {
-        *size = u32::from_be_bytes([word[0], word[1], word[2], word[3]]) as usize;
+    for (size, word) in sizes.iter_mut().zip(words.as_chunks().0) {
+        *size = u32::from_be_bytes(*word) as usize;
     }
     let count = sizes.iter().try_fold(1_usize, |n, &size| n.checked_mul(size));
-    if count != Some(bytes.len() - header) {
-        let expected = format!("as many bytes as the sizes {sizes:?} say");
-        return Err((expected, format!("{} bytes", bytes.len() - header)));
+    let data = data(reader, count.unwrap_or(usize::MAX), hash)?;
+    if count == Some(data.len()) {
+        return Ok((sizes, data));
     }
-    bytes.drain(..header);
-    Ok((sizes, bytes))
+    let got = match count {
+        Some(count) if data.len() > count => "more".to_owned(),
+        _ => format!("{} bytes", data.len()),
+    };
+    Err(Fault::Format(format!("as many bytes as the sizes {sizes:?} say"), got))
+}
+
+/// What follows the header: all of it, or what is more than `count` already.
+fn data(mut reader: impl Read, count: usize, hash: &mut Sha256) -> Result<Store<u8>, Fault> {
+    let mut store = Store::default();
+    let mut chunk = vec![0; CHUNK];
+    while store.len() <= count {
+        let read = match reader.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Fault::Read(error)),
+        };
+        hash.update(&chunk[..read]);
+        store.push(&chunk[..read]).map_err(Fault::Store)?;
+    }
+    Ok(store)
 }
 
 #[cfg(test)]

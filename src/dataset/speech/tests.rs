@@ -28,7 +28,10 @@ fn load(directory: &Path, recipe: &str, policy: OnBadSample) -> Result<Loaded, S
         if bytes == "b" { Err("no sound".to_owned()) } else { Ok(()) }
     };
     let mut seen = Vec::new();
-    let each = |clip: &Clip, _: Bytes, ()| seen.push((clip.text.clone(), clip.split));
+    let each = |clip: &Clip, _: Bytes, ()| {
+        seen.push((clip.text.clone(), clip.split));
+        Ok(())
+    };
     let digest = list.load(&ALL, decode, &mut bad, each).map_err(|e| e.to_string())?;
     Ok((seen, bad.left_out(), digest))
 }

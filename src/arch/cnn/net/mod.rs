@@ -88,7 +88,16 @@ impl Cnn {
 }
 
 fn sequence(nodes: &[Node], x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-    nodes.iter().try_fold(x.clone(), |x, node| node.forward(&x, mode))
+    match nodes {
+        [] => Ok(x.clone()),
+        // The largest value stays the largest: what the pool leaves is all that has to be activated.
+        [Node::Activation(activation), Node::MaxPool(pool), rest @ ..]
+            if activation.keeps_order() =>
+        {
+            sequence(rest, &activation.forward(&pool.forward(x, mode)?)?, mode)
+        }
+        [node, rest @ ..] => sequence(rest, &node.forward(x, mode)?, mode),
+    }
 }
 
 impl Node {

@@ -1,13 +1,14 @@
-//! Speech data in memory: log-mels to learn from, and examples to be measured on.
+//! Speech data: log-mels to learn from, and examples to be measured on.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use bytes::Bytes;
 
 use crate::arch::pack::DataReceipt;
 use crate::arch::report::SpeechSplit;
 use crate::arch::transformer::ctc::augment::Augment;
-use crate::arch::transformer::ctc::codec::SpeechCodec;
+use crate::arch::transformer::ctc::codec::{Recording, SpeechCodec};
 use crate::arch::transformer::ctc::config::{Config, Preprocessing};
 use crate::arch::transformer::ctc::loss::frames_min;
 use crate::arch::transformer::ctc::net::Recognises;
@@ -15,7 +16,7 @@ use crate::arch::transformer::ctc::score::{self, Example};
 use crate::arch::transformer::ctc::transcript::Characters;
 use crate::arch::{TrainError, TrainJob, section};
 use crate::dataset::speech::{self, Clip, List, Split};
-use crate::dataset::{BadSamples, DataError};
+use crate::dataset::{BadSamples, DataError, Store};
 use crate::domain::{Digest, MediaLimits};
 use crate::media::audio::{self, Wanted};
 use crate::media::mel::{Mel, MelConfig, Spectrogram};
@@ -31,14 +32,17 @@ const CODES_MAX: usize = 64;
 
 /// What training hears.
 pub struct Utterance {
-    /// Not yet normalised.
-    pub log_mels: Spectrogram,
+    pub frames: usize,
     pub target: Vec<usize>,
+    /// Where its log-mels lie.
+    place: Range<usize>,
 }
 
 /// Everything that training needs of a directory of clips.
 pub struct Corpus {
     pub train: Vec<Utterance>,
+    /// Of those, not yet normalised.
+    log_mels: Store<f32>,
     pub characters: Characters,
     pub codec: SpeechCodec,
     pub measured: Measured,
@@ -61,14 +65,14 @@ impl Corpus {
         let mut bad = BadSamples::new(job.on_bad_sample);
         let list = List::read(&data, job.data.as_deref(), &mut bad)?;
         let room = Room { config: config.clone(), augment: augment.clone() };
-        let (clips, digest) = training_clips(&list, &preprocessing.mel, room, &mut bad)?;
-        let characters = Characters::of(clips.iter().map(|(text, _)| text.as_str()));
+        let (clips, log_mels, digest) = training_clips(&list, &preprocessing.mel, room, &mut bad)?;
+        let characters = Characters::of(clips.iter().map(|clip| clip.text.as_str()));
         let codec =
             SpeechCodec::new(preprocessing, config, characters.clone(), MediaLimits::default())?;
         let train: Vec<Utterance> = clips
             .into_iter()
-            .filter_map(|(text, log_mels)| {
-                Some(Utterance { log_mels, target: characters.encode(&text)? })
+            .filter_map(|Heard { text, frames, place }| {
+                Some(Utterance { frames, target: characters.encode(&text)?, place })
             })
             .collect();
         let splits = [Split::Validation, Split::Test, Split::Real];
@@ -83,7 +87,16 @@ impl Corpus {
         ]);
         let description = "clips of speech; real are recordings of people".to_owned();
         let receipt = DataReceipt { digest, description, parts, seed: Some(data.seed) };
-        Ok(Self { train, characters, codec, measured, receipt, left_out: bad.left_out() })
+        let left_out = bad.left_out();
+        Ok(Self { train, log_mels, characters, codec, measured, receipt, left_out })
+    }
+
+    /// What one of [`Self::train`] sounds like.
+    ///
+    /// # Errors
+    /// [`DataError::Store`].
+    pub fn log_mels(&self, utterance: &Utterance) -> Result<Spectrogram, DataError> {
+        spectrogram(&self.codec, &self.log_mels, &utterance.place)
     }
 }
 
@@ -118,14 +131,22 @@ impl Room {
     }
 }
 
+/// A training clip whose text is not yet encoded.
+struct Heard {
+    text: String,
+    frames: usize,
+    /// Where its log-mels lie.
+    place: Range<usize>,
+}
+
 fn training_clips(
     list: &List,
     config: &MelConfig,
     room: Room,
     bad: &mut BadSamples,
-) -> Result<(Vec<(String, Spectrogram)>, Digest), TrainError> {
+) -> Result<(Vec<Heard>, Store<f32>, Digest), TrainError> {
     let mel = Mel::new(config.clone()).map_err(TrainError::Data)?;
-    let mut clips = Vec::new();
+    let (mut clips, mut store) = (Vec::new(), Store::default());
     let decode = {
         let config = config.clone();
         move |clip: &Clip, bytes| {
@@ -135,12 +156,14 @@ fn training_clips(
         }
     };
     let digest = list.load(&[Split::Train], decode, bad, |clip, _, log_mels| {
-        clips.push((clip.text.clone(), log_mels));
+        let (text, frames) = (clip.text.clone(), log_mels.frames());
+        clips.push(Heard { text, frames, place: store.push(&log_mels.data)? });
+        Ok(())
     })?;
     if clips.is_empty() {
         return Err(list.empty("training").into());
     }
-    Ok((clips, digest))
+    Ok((clips, store, digest))
 }
 
 fn samples(bytes: Bytes, mel: &MelConfig) -> Result<Vec<f32>, String> {
@@ -155,7 +178,7 @@ fn examples(
     codec: &SpeechCodec,
     splits: &[Split],
     bad: &mut BadSamples,
-    mut each: impl FnMut(&Clip, Bytes, Example),
+    mut each: impl FnMut(&Clip, Bytes, Example) -> Result<(), DataError>,
 ) -> Result<Digest, DataError> {
     let decode = {
         let codec = codec.clone();
@@ -163,7 +186,7 @@ fn examples(
     };
     list.load(splits, decode, bad, |clip, bytes, (windows, recording)| {
         let (file, text) = (clip.audio.display().to_string(), clip.text.clone());
-        each(clip, bytes, Example { file, text, windows, recording });
+        each(clip, bytes, Example { file, text, windows, recording })
     })
 }
 
@@ -189,6 +212,7 @@ pub fn heard(
             Some(Err(error)) => failed = Some(error),
             None => {}
         }
+        Ok(())
     })?;
     match failed {
         Some(error) => Err(error),
@@ -197,12 +221,22 @@ pub fn heard(
     }
 }
 
+/// An example whose log-mels lie in a store.
+pub struct Kept {
+    file: String,
+    text: String,
+    /// Where those of each window lie.
+    windows: Vec<Range<usize>>,
+    recording: Recording,
+}
+
 /// What a network is measured on.
 pub struct Measured {
     /// Empty when none is held out.
-    pub validation: Vec<Example>,
-    pub test: Vec<Example>,
-    pub real: Vec<Example>,
+    pub validation: Vec<Kept>,
+    pub test: Vec<Kept>,
+    pub real: Vec<Kept>,
+    log_mels: Store<f32>,
     candidates: Candidates,
     /// Over the list and the clips of these splits.
     pub digest: Digest,
@@ -227,7 +261,7 @@ impl Measured {
         bad: &mut BadSamples,
     ) -> Result<Self, TrainError> {
         let (mut validation, mut test, mut real) = (Vec::new(), Vec::new(), Vec::new());
-        let mut candidates = Candidates::default();
+        let (mut log_mels, mut candidates) = (Store::default(), Candidates::default());
         let digest = examples(list, codec, splits, bad, |clip, bytes, example| {
             if clip.split != Split::Validation {
                 candidates.consider(clip, bytes, test.len());
@@ -237,12 +271,13 @@ impl Measured {
                 Split::Real => &mut real,
                 Split::Train | Split::Test => &mut test,
             };
-            into.push(example);
+            into.push(Kept::new(example, &mut log_mels)?);
+            Ok(())
         })?;
         if test.is_empty() && real.is_empty() {
             return Err(list.empty("test").into());
         }
-        Ok(Self { validation, test, real, candidates, digest })
+        Ok(Self { validation, test, real, log_mels, candidates, digest })
     }
 
     /// The figure of [`Self::watch`] that tells a better epoch from a worse one.
@@ -265,7 +300,7 @@ impl Measured {
             return self.score(network, codec);
         }
         let mut metrics = BTreeMap::new();
-        score::split(network, codec, &self.validation, "validation")?.rates("", &mut metrics);
+        self.split(network, codec, &self.validation, "validation")?.rates("", &mut metrics);
         Ok(metrics)
     }
 
@@ -278,9 +313,25 @@ impl Measured {
         network: &impl Recognises,
         codec: &SpeechCodec,
     ) -> Result<BTreeMap<String, f64>, TrainError> {
-        let test = score::split(network, codec, &self.test, "test")?;
-        let real = score::split(network, codec, &self.real, "real")?;
+        let test = self.split(network, codec, &self.test, "test")?;
+        let real = self.split(network, codec, &self.real, "real")?;
         Ok(score::metrics(&[test, real]))
+    }
+
+    /// What the network hears in all clips of a split.
+    fn split(
+        &self,
+        network: &impl Recognises,
+        codec: &SpeechCodec,
+        clips: &[Kept],
+        name: &'static str,
+    ) -> Result<SpeechSplit, TrainError> {
+        let mut split = SpeechSplit::new(name);
+        for clip in clips {
+            let example = clip.example(codec, &self.log_mels)?;
+            split.add(&clip.file, &clip.text, &score::hear(network, codec, &example)?);
+        }
+        Ok(split)
     }
 
     /// A small test clip, one that the network hears right where there is one.
@@ -293,8 +344,8 @@ impl Measured {
         codec: &SpeechCodec,
     ) -> Result<Bytes, TrainError> {
         for (place, bytes) in &self.candidates.codes {
-            let example = &self.test[*place];
-            if score::hear(network, codec, example)? == example.text {
+            let example = self.test[*place].example(codec, &self.log_mels)?;
+            if score::hear(network, codec, &example)? == example.text {
                 return Ok(bytes.clone());
             }
         }
@@ -303,6 +354,34 @@ impl Measured {
             TrainError::Data("there is no test clip to make a golden sample of".to_owned())
         })
     }
+}
+
+impl Kept {
+    fn new(example: Example, log_mels: &mut Store<f32>) -> Result<Self, DataError> {
+        let Example { file, text, windows, recording } = example;
+        let windows = windows.iter().map(|window| log_mels.push(&window.data));
+        Ok(Self { file, text, windows: windows.collect::<Result<_, _>>()?, recording })
+    }
+
+    fn example(&self, codec: &SpeechCodec, log_mels: &Store<f32>) -> Result<Example, DataError> {
+        let Self { file, text, windows, recording } = self;
+        let windows = windows.iter().map(|place| spectrogram(codec, log_mels, place));
+        Ok(Example {
+            file: file.clone(),
+            text: text.clone(),
+            windows: windows.collect::<Result<_, _>>()?,
+            recording: recording.clone(),
+        })
+    }
+}
+
+fn spectrogram(
+    codec: &SpeechCodec,
+    log_mels: &Store<f32>,
+    place: &Range<usize>,
+) -> Result<Spectrogram, DataError> {
+    let data = log_mels.get(place.clone())?.into_owned();
+    Ok(Spectrogram { mels: codec.mel().config().mels, data })
 }
 
 impl Candidates {

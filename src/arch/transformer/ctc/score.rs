@@ -32,23 +32,6 @@ pub fn hear(
     Ok(text(&codec.words(&example.recording, &outputs)))
 }
 
-/// What the network hears in all examples of a part of the data.
-///
-/// # Errors
-/// When the arithmetic fails.
-pub fn split(
-    network: &impl Recognises,
-    codec: &SpeechCodec,
-    examples: &[Example],
-    name: &'static str,
-) -> Result<SpeechSplit, TrainError> {
-    let mut split = SpeechSplit::new(name);
-    for example in examples {
-        split.add(&example.file, &example.text, &hear(network, codec, example)?);
-    }
-    Ok(split)
-}
-
 /// The figures as manifests and reports name them: `wer` and `cer` on voices that training never heard,
 /// `wer_real` and `cer_real` on recordings of people.
 #[must_use]

@@ -23,6 +23,7 @@ use crate::arch::{
 };
 use crate::compute::layers::Mode;
 use crate::compute::{Device, Trainable};
+use crate::dataset::DataError;
 use crate::domain::{Datatype, TensorSpec};
 use crate::media::mel::Spectrogram;
 use crate::package::WEIGHTS_FILE;
@@ -131,7 +132,7 @@ impl Clips<'_> {
             .iter()
             .enumerate()
             // Some chance in the length, so that batches differ from epoch to epoch.
-            .map(|(i, clip)| (clip.log_mels.frames() * 8 + rng.random_range(0..160), i))
+            .map(|(i, clip)| (clip.frames * 8 + rng.random_range(0..160), i))
             .collect();
         keyed.sort_unstable();
         let mut batches: Vec<Vec<usize>> =
@@ -143,8 +144,8 @@ impl Clips<'_> {
     /// One step; its loss per character.
     fn learn(&mut self, batch: &[usize], learner: &mut Learner<'_>) -> Result<f64, TrainError> {
         let rng = &mut learner.rng;
-        let clips: Vec<(Spectrogram, &[usize])> =
-            batch.iter().map(|&i| self.augmented(&self.corpus.train[i], rng)).collect();
+        let clips = batch.iter().map(|&i| self.augmented(&self.corpus.train[i], rng));
+        let clips: Vec<(Spectrogram, &[usize])> = clips.collect::<Result<_, _>>()?;
         let rows: Vec<&Spectrogram> = clips.iter().map(|(row, _)| row).collect();
         let targets: Vec<&[usize]> = clips.iter().map(|&(_, target)| target).collect();
         let lengths: Vec<usize> = rows.iter().map(|row| self.network.positions(row)).collect();
@@ -161,17 +162,17 @@ impl Clips<'_> {
         &self,
         clip: &'u Utterance,
         rng: &mut ChaCha8Rng,
-    ) -> (Spectrogram, &'u [usize]) {
+    ) -> Result<(Spectrogram, &'u [usize]), DataError> {
         let mel = self.corpus.codec.mel();
         let silent = rng.random_bool(self.augment.silence);
         let mut made = if silent {
-            Augment::room(clip.log_mels.mels, rng)
+            Augment::room(mel.config().mels, rng)
         } else {
-            self.augment.raw(&clip.log_mels, rng)
+            self.augment.raw(&self.corpus.log_mels(clip)?, rng)
         };
         mel.normalise(&mut made);
         self.augment.mask(&mut made, rng);
-        (made, if silent { &[] } else { &clip.target })
+        Ok((made, if silent { &[] } else { &clip.target }))
     }
 }
 

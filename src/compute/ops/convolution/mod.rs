@@ -1,6 +1,7 @@
 //! A convolution as three products over lines of a picture: of its outputs, of the gradient by its
 //! weights and of the gradient by its input.
 
+mod by_weights;
 mod spread;
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
@@ -174,46 +175,6 @@ impl Pass {
         }
     }
 
-    /// `[output, depth]`: for each weight, all its taps by the gradient.
-    fn by_weights(&self, x: &[f32], gradient: &[f32]) -> Vec<f32> {
-        let (run, plane, outputs) = (self.spread.run(), self.plane(), self.outputs);
-        let turned_lines = Places::even(run, outputs);
-        let mut turned = vec![0.0; run * outputs];
-        let mut sums = vec![0.0; self.size.groups * self.depth * outputs];
-        self.pictures(x, |picture, index| {
-            for (group, sums) in sums.chunks_exact_mut(self.depth * outputs).enumerate() {
-                let first = (index * self.size.output + group * outputs) * plane;
-                self.turn(&gradient[first..][..outputs * plane], &mut turned);
-                let product = Lined {
-                    a: &picture[group * self.inputs * self.spread.channel()..],
-                    rows: &self.lines,
-                    step: 1,
-                    b: &turned,
-                    lines: &turned_lines,
-                    columns: outputs,
-                    start: Start::Out,
-                    out: sums,
-                    out_stride: outputs,
-                };
-                lined(self.level, product);
-            }
-        });
-        let groups = sums.chunks_exact(self.depth * outputs);
-        groups.flat_map(|sums| columns_of(sums, outputs)).collect()
-    }
-
-    /// The outputs' gradients side by side, a place after the other; gaps hold zeros already.
-    fn turn(&self, gradient: &[f32], turned: &mut [f32]) {
-        let [rows, columns] = self.at.output;
-        for row in 0..rows {
-            let line = &mut turned[row * self.spread.line() * self.outputs..];
-            for (column, to) in line.chunks_exact_mut(self.outputs).take(columns).enumerate() {
-                let from = gradient[row * columns + column..].iter().step_by(rows * columns);
-                to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-            }
-        }
-    }
-
     /// As x: every tap's part goes back to where it came from.
     fn by_input(&self, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
         let (run, plane, outputs) = (self.spread.run(), self.plane(), self.outputs);
@@ -277,9 +238,4 @@ fn total(values: &[f32]) -> f32 {
         }
     }
     sums.iter().chain(rest).sum()
-}
-
-/// A matrix of so many columns, turned.
-fn columns_of(values: &[f32], columns: usize) -> impl Iterator<Item = f32> {
-    (0..columns).flat_map(move |column| values[column..].iter().step_by(columns).copied())
 }

@@ -351,14 +351,22 @@ fn before(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
     length.map_or(bytes.len(), |length| skipped + length)
 }
 
-/// Whether a byte begins a string, or opens or closes brackets. No branches: the compiler makes vectors of it.
+/// Whether a byte begins a string, or opens or closes brackets.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "without a branch the compiler makes vectors of it"
+)]
 fn nests(byte: u8) -> bool {
     // One bit is all that curly brackets differ in from square ones.
     let square = byte & !0x20;
     (byte == b'"') | (square == b'[') | (square == b']')
 }
 
-/// Whether a byte ends a string, begins an escape, or may not be in one. No branches, as above.
+/// Whether a byte ends a string, begins an escape, or may not be in one.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "without a branch the compiler makes vectors of it"
+)]
 fn special(byte: u8) -> bool {
     (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
