@@ -35,8 +35,12 @@ impl<T> Store<T> {
         Self { first: Vec::new(), rest: None, length: 0, memory_max }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.length
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
     }
 }
 

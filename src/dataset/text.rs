@@ -1,4 +1,6 @@
-//! Texts to learn from: files in UTF-8, the tail of each held out.
+//! Texts to learn from: files in UTF-8, the tail of each held out. They may be larger than memory.
+
+mod file;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,8 +9,9 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::dataset::split::check_share;
-use crate::dataset::{BadSamples, DataError};
+use crate::dataset::{BadSamples, DataError, Store};
 use crate::domain::Digest;
+use file::{Chunks, Position};
 
 /// One place or several: files, or directories whose `.txt` files are read in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -28,7 +31,7 @@ pub struct Shares {
 }
 
 /// A text in its parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Text {
     pub train: Part,
     pub validation: Part,
@@ -38,24 +41,30 @@ pub struct Text {
 }
 
 /// The pieces of the files that one part has, joined.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Part {
-    pub text: String,
+    bytes: Store<u8>,
     pieces: Vec<Piece>,
 }
 
-/// Where a piece came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Some lines of a file, and where they came from.
+#[derive(Debug)]
 struct Piece {
     /// Its first byte in the part.
     start: usize,
     path: PathBuf,
-    /// Of its first character in the file, both from 1.
-    line: usize,
-    column: usize,
+    /// Its beginning in the file.
+    at: Position,
 }
 
 impl Part {
+    /// The text, some lines at a time, each time with its first byte.
+    pub fn chunks(&self) -> impl Iterator<Item = Result<(usize, String), DataError>> {
+        let ends = self.pieces.iter().skip(1).map(|piece| piece.start).chain([self.bytes.len()]);
+        let bounds = self.pieces.iter().map(|piece| piece.start).zip(ends);
+        bounds.map(|(start, end)| Ok((start, self.text(start, end)?)))
+    }
+
     /// File, line and column of the character at a byte of the text.
     #[must_use]
     pub fn place(&self, byte: usize) -> String {
@@ -63,25 +72,27 @@ impl Part {
         let Some(piece) = after.checked_sub(1).map(|at| &self.pieces[at]) else {
             return "the text".to_owned();
         };
-        let (line, column) = advanced(piece.line, piece.column, &self.text[piece.start..byte]);
-        format!("{}, line {line}, column {column}", piece.path.display())
-    }
-
-    fn push(&mut self, path: &Path, text: &str, piece: std::ops::Range<usize>) {
-        if !piece.is_empty() {
-            let (line, column) = advanced(1, 1, &text[..piece.start]);
-            let start = self.text.len();
-            self.pieces.push(Piece { start, path: path.to_owned(), line, column });
-            self.text.push_str(&text[piece]);
+        let path = piece.path.display();
+        match self.text(piece.start, byte) {
+            Ok(passed) => {
+                let Position { line, column, .. } = piece.at.advanced(&passed);
+                format!("{path}, line {line}, column {column}")
+            }
+            Err(_) => path.to_string(),
         }
     }
-}
 
-/// Line and column after `passed`.
-fn advanced(line: usize, column: usize, passed: &str) -> (usize, usize) {
-    let lines = passed.matches('\n').count();
-    let last = passed.rsplit('\n').next().unwrap_or_default().chars().count();
-    (line + lines, if lines == 0 { column + last } else { last + 1 })
+    fn text(&self, start: usize, end: usize) -> Result<String, DataError> {
+        Ok(String::from_utf8_lossy(&self.bytes.get(start..end)?).into_owned())
+    }
+
+    fn push(&mut self, path: &Path, at: Position, text: &str) -> Result<(), DataError> {
+        if !text.is_empty() {
+            let start = self.bytes.push(text.as_bytes())?.start;
+            self.pieces.push(Piece { start, path: path.to_owned(), at });
+        }
+        Ok(())
+    }
 }
 
 /// Reads what `paths` name and divides each file, at whole characters.
@@ -96,18 +107,29 @@ pub fn read(paths: &Paths, shares: Shares, bad: &mut BadSamples) -> Result<Text,
     let mut parts = [Part::default(), Part::default(), Part::default()];
     let mut hash = Sha256::new();
     for path in files(paths)? {
-        let bytes = fs::read(&path).map_err(|source| DataError::read(&path, source))?;
-        let Some(text) = bad.admit(utf8(&path, bytes))? else { continue };
-        hash.update(text.as_bytes());
-        let tail = boundary(&text, held_out);
-        let before = boundary(&text, validation + held_out).min(tail);
-        let pieces = [0..before, before..tail, tail..text.len()];
-        for (part, piece) in parts.iter_mut().zip(pieces) {
-            part.push(&path, &text, piece);
+        // Twice: what is no text is left out as a whole.
+        let Some(length) = bad.admit(length(&path))? else { continue };
+        let cuts = [validation + held_out, held_out].map(|share| boundary(length, share));
+        for chunk in Chunks::open(&path)? {
+            let (at, text) = chunk?;
+            hash.update(text.as_bytes());
+            let [before, tail] = cuts.map(|cut| {
+                let within = cut.saturating_sub(at.byte).min(text.len());
+                text.ceil_char_boundary(within)
+            });
+            let pieces = [0..before, before..tail, tail..text.len()];
+            for (part, piece) in parts.iter_mut().zip(pieces) {
+                part.push(&path, at.advanced(&text[..piece.start]), &text[piece])?;
+            }
         }
     }
     let [train, validation, held_out] = parts;
     Ok(Text { train, validation, held_out, digest: Digest::new(hash.finalize().into()) })
+}
+
+/// Bytes of a file that is text.
+fn length(path: &Path) -> Result<usize, DataError> {
+    Chunks::open(path)?.try_fold(0, |length, chunk| Ok(length + chunk?.1.len()))
 }
 
 fn files(paths: &Paths) -> Result<Vec<PathBuf>, DataError> {
@@ -138,25 +160,16 @@ fn files(paths: &Paths) -> Result<Vec<PathBuf>, DataError> {
     Ok(files)
 }
 
-fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let (line, column) = advanced(1, 1, &String::from_utf8_lossy(valid));
-        let place = format!("{}, line {line}, column {column}", path.display());
-        DataError::Sample { place, reason: "the byte is not UTF-8".to_owned() }
-    })
-}
-
-/// The first place between two characters with at most `fraction` of the bytes after it.
-fn boundary(text: &str, fraction: f64) -> usize {
+/// The place with at most `fraction` of the bytes after it.
+fn boundary(length: usize, fraction: f64) -> usize {
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a share of a text's length, between 0 and the length"
     )]
-    let place = (text.len() as f64 * (1.0 - fraction)).ceil() as usize;
-    (place..text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len())
+    let place = (length as f64 * (1.0 - fraction)).ceil() as usize;
+    place
 }
 
 #[cfg(test)]
@@ -175,17 +188,21 @@ mod tests {
         read(&Paths::One(dir.path().to_owned()), shares, bad).map_err(|error| error.to_string())
     }
 
+    fn joined(part: &Part) -> String {
+        part.chunks().map(|chunk| chunk.unwrap().1).collect()
+    }
+
     #[test]
     fn the_tail_is_held_out_at_a_character() {
         let bytes = "abcdefgé".as_bytes();
         let text = of(&[("a.txt", bytes)], 0.0, 0.3).unwrap();
-        assert_eq!((&*text.train.text, &*text.held_out.text), ("abcdefg", "é"));
+        assert_eq!((&*joined(&text.train), &*joined(&text.held_out)), ("abcdefg", "é"));
         let text = of(&[("a.txt", bytes)], 0.0, 0.12).unwrap();
-        assert_eq!((&*text.train.text, &*text.held_out.text), ("abcdefgé", ""));
+        assert_eq!((&*joined(&text.train), &*joined(&text.held_out)), ("abcdefgé", ""));
         assert_eq!(text.digest, sha256(bytes));
         let text = of(&[("a.txt", bytes)], 0.4, 0.3).unwrap();
-        let parts = (&*text.train.text, &*text.validation.text, &*text.held_out.text);
-        assert_eq!(parts, ("abc", "defg", "é"));
+        let parts = [&text.train, &text.validation, &text.held_out].map(joined);
+        assert_eq!(parts, ["abc", "defg", "é"]);
     }
 
     #[test]
@@ -193,8 +210,8 @@ mod tests {
         let files: [(&str, &[u8]); 3] =
             [("b.txt", b"one\ntwo\nthr"), ("a.txt", b"12345678"), ("c.md", b"\xff")];
         let text = of(&files, 0.0, 0.5).unwrap();
-        assert_eq!(text.train.text, "1234one\ntw");
-        assert_eq!(text.held_out.text, "5678o\nthr");
+        assert_eq!(joined(&text.train), "1234one\ntw");
+        assert_eq!(joined(&text.held_out), "5678o\nthr");
         assert_eq!(text.digest, sha256(b"12345678one\ntwo\nthr"));
         assert!(text.train.place(4).ends_with("b.txt, line 1, column 1"));
         assert!(text.train.place(9).ends_with("b.txt, line 2, column 2"));
@@ -218,7 +235,7 @@ mod tests {
         let both = Paths::Several(vec![path("b.txt"), path("a.txt")]);
         let mut bad = BadSamples::new(OnBadSample::Skip);
         let shares = Shares { validation: 0.0, held_out: 0.0 };
-        assert_eq!(read(&both, shares, &mut bad).unwrap().train.text, "good");
+        assert_eq!(joined(&read(&both, shares, &mut bad).unwrap().train), "good");
         assert_eq!(bad.count(), 1);
         let missing = Paths::One(path("c.txt"));
         assert!(read(&missing, shares, &mut bad).unwrap_err().to_string().contains("c.txt"));

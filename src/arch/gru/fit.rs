@@ -14,6 +14,7 @@ use crate::arch::{Goal, Learner, Lesson, TrainError};
 use crate::compute::fit::cross_entropy;
 use crate::compute::kernels;
 use crate::compute::layers::{LayerState, Mode};
+use crate::dataset::Store;
 use crate::engine::{Generator, TokenId};
 
 /// What is learned from and measured on.
@@ -44,11 +45,12 @@ impl<'a> Texts<'a> {
     ) -> Result<f64, TrainError> {
         let mode = &mut Mode::Training(&mut learner.rng);
         // Truncated backpropagation through time: values flow on, gradients do not.
-        let inputs: Vec<_> = self.streams.inputs(window).collect();
+        let window = self.streams.window(window)?;
+        let inputs: Vec<_> = window.inputs().collect();
         let outputs = self.model.window(&inputs, states, mode)?;
         // One product for all steps; time-major, as the targets are.
         let logits = self.model.logits(&outputs)?;
-        let targets = Tensor::new(self.streams.targets(window), logits.device())?;
+        let targets = Tensor::new(window.targets(), logits.device())?;
         learner.descend(&cross_entropy(&logits, &targets, 0.0)?)
     }
 }
@@ -96,7 +98,7 @@ impl Lesson for Texts<'_> {
 pub fn measure(
     model: &impl Generator,
     language: &TextLanguage,
-    tokens: &[TokenId],
+    tokens: &Store<TokenId>,
 ) -> Result<Score, TrainError> {
     score(model, language, tokens).map_err(candle_core::Error::wrap)?.ok_or_else(too_little)
 }

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::arch::{Architecture, OpenContext, OpenError, Timed, check_manifest, golden, measure};
 use crate::compute::{Loader, WeightError};
+use crate::dataset::Store;
 use crate::domain::{Item, MediaLimits};
 use crate::engine::{Endpoint, Generator, RunError, TokenId};
 use crate::package::{Package, WEIGHTS_FILE};
@@ -126,6 +127,8 @@ fn golden_figure(
     language: &TextLanguage,
     line: &[TokenId],
 ) -> Result<Value, RunError> {
-    let score = score::score(network, language, line)?;
+    let mut tokens = Store::default();
+    tokens.push(line).map_err(|error| RunError(error.to_string()))?;
+    let score = score::score(network, language, &tokens)?;
     Ok(json!({ "bits_per_character": score.map(|score| score.bits_per_character) }))
 }

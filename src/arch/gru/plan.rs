@@ -1,5 +1,6 @@
 //! A recipe and its text, read and checked: everything that is known before the first step.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use crate::arch::gru::language::TextLanguage;
 use crate::arch::gru::vocabulary::{Unknown, Vocabulary};
 use crate::arch::{TrainError, TrainJob, section};
 use crate::dataset::text::{self, Part, Paths, Shares, Text};
-use crate::dataset::{BadSamples, DataError};
+use crate::dataset::{BadSamples, DataError, Store};
 use crate::domain::MediaLimits;
 use crate::engine::TokenId;
 
@@ -55,10 +56,10 @@ pub struct Plan {
     pub vocabulary_file: (&'static str, Vec<u8>),
     /// Rows of the embedding.
     pub rows: usize,
-    pub train: Vec<TokenId>,
+    pub train: Store<TokenId>,
     /// Empty when none is held out.
-    pub validation: Vec<TokenId>,
-    pub held_out: Vec<TokenId>,
+    pub validation: Store<TokenId>,
+    pub held_out: Store<TokenId>,
     /// Steps that gradients flow back through.
     pub sequence: usize,
     /// What was left out, one line each.
@@ -114,7 +115,7 @@ impl Plan {
     }
 
     /// What is measured on after each epoch.
-    pub fn watched(&self) -> &[TokenId] {
+    pub fn watched(&self) -> &Store<TokenId> {
         if self.validation.is_empty() { &self.held_out } else { &self.validation }
     }
 }
@@ -149,10 +150,16 @@ fn vocabulary_bytes(tokens: Tokens, data: &Data, text: &Text) -> Result<Vec<u8>,
         |error: &dyn std::fmt::Display, what: &str| TrainError::Data(format!("{what}: {error}"));
     match (tokens, &data.tokenizer) {
         // Of the whole text, so that the parts held out can be measured.
-        (Tokens::Characters, None) => Vocabulary::characters_of(
-            &[&*text.train.text, &text.validation.text, &text.held_out.text].concat(),
-        )
-        .map_err(|e| failed(&e, "vocabulary")),
+        (Tokens::Characters, None) => {
+            let mut distinct = BTreeSet::new();
+            for chunk in [&text.train, &text.validation, &text.held_out]
+                .iter()
+                .flat_map(|part| part.chunks())
+            {
+                distinct.extend(chunk?.1.chars());
+            }
+            Vocabulary::characters_of(&distinct).map_err(|e| failed(&e, "vocabulary"))
+        }
         (Tokens::Tokenizer, Some(path)) => {
             fs::read(path).map_err(|e| failed(&e, &path.display().to_string()))
         }
@@ -172,24 +179,40 @@ pub fn encode(
     vocabulary: &Vocabulary,
     part: &Part,
     bad: &mut BadSamples,
-) -> Result<Vec<TokenId>, DataError> {
-    let text = &part.text;
-    match vocabulary.encode(text) {
-        Ok(tokens) => return Ok(tokens),
-        Err(Unknown::Character(..)) => {}
-        Err(Unknown::Somewhere) => {
-            let reason = "the tokenizer cannot read the text that begins here".to_owned();
-            return Err(DataError::Sample { place: part.place(0), reason });
+) -> Result<Store<TokenId>, DataError> {
+    let mut tokens = Store::default();
+    for chunk in part.chunks() {
+        let (start, text) = chunk?;
+        match vocabulary.encode(&text) {
+            Ok(encoded) => {
+                tokens.push(&encoded)?;
+            }
+            Err(Unknown::Character(..)) => {
+                by_lines(vocabulary, (part, start, &text), bad, &mut tokens)?;
+            }
+            Err(Unknown::Somewhere) => {
+                let reason = "the tokenizer cannot read the text that begins here".to_owned();
+                return Err(DataError::Sample { place: part.place(start), reason });
+            }
         }
     }
-    let (mut tokens, mut start) = (Vec::new(), 0);
+    Ok(tokens)
+}
+
+/// The tokens of a chunk of a part, which begins at a byte of it.
+fn by_lines(
+    vocabulary: &Vocabulary,
+    (part, mut start, text): (&Part, usize, &str),
+    bad: &mut BadSamples,
+    tokens: &mut Store<TokenId>,
+) -> Result<(), DataError> {
     for line in text.split_inclusive('\n') {
         let encoded =
             vocabulary.encode(line).map_err(|unknown| lacking(unknown, part, start, line));
-        tokens.extend(bad.admit(encoded)?.unwrap_or_default());
+        tokens.push(&bad.admit(encoded)?.unwrap_or_default())?;
         start += line.len();
     }
-    Ok(tokens)
+    Ok(())
 }
 
 /// The refusal of a line that begins at byte `start` of the part.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::arch::gru::language::TextLanguage;
 use crate::arch::gru::streams::Streams;
 use crate::arch::report::LanguageDetail;
+use crate::dataset::{DataError, Store};
 use crate::engine::{Generator, Language, Row, RunError, Stepwise, TokenId};
 
 /// Rows that a long text is read in, side by side.
@@ -12,6 +13,9 @@ const ROWS_MAX: usize = 32;
 
 /// A row shorter than this would start from nothing too often.
 const ROW_TOKENS_MIN: usize = 1024;
+
+/// Tokens that are turned back into text at once.
+const READ_TOGETHER: usize = 1 << 20;
 
 /// How surprising a text was.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,20 +44,22 @@ impl Score {
 pub fn score<N: Generator>(
     network: &N,
     language: &TextLanguage,
-    tokens: &[TokenId],
+    tokens: &Store<TokenId>,
 ) -> Result<Option<Score>, RunError> {
+    let failed = |error: DataError| RunError(error.to_string());
     let rows = (tokens.len() / ROW_TOKENS_MIN).clamp(1, ROWS_MAX);
     let Some(streams) = Streams::new(tokens, rows, 1) else { return Ok(None) };
     let mut states: Vec<N::State> = (0..rows).map(|_| network.begin()).collect();
     let mut nats = 0.0;
     for window in 0..streams.windows() {
-        let (inputs, targets) = (streams.inputs(window).flatten(), streams.targets(window));
-        nats += surprise(network, &mut states, &inputs.collect::<Vec<_>>(), &targets)?;
+        let window = streams.window(window).map_err(failed)?;
+        let inputs: Vec<TokenId> = window.inputs().flatten().collect();
+        nats += surprise(network, &mut states, &inputs, &window.targets())?;
     }
     let read = LanguageDetail {
         tokens: tokens.len(),
         tokens_scored: streams.windows() * rows,
-        characters: language.text(tokens).chars().count(),
+        characters: characters(language, tokens).map_err(failed)?,
     };
     #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
     let (scored, all, characters) =
@@ -61,6 +67,16 @@ pub fn score<N: Generator>(
     let nats_per_token = nats / scored;
     let bits_per_character = nats_per_token / std::f64::consts::LN_2 * all / characters;
     Ok(Some(Score { nats_per_token, bits_per_character, read }))
+}
+
+/// How many characters the tokens stand for.
+fn characters(language: &TextLanguage, tokens: &Store<TokenId>) -> Result<usize, DataError> {
+    let starts = (0..tokens.len()).step_by(READ_TOGETHER);
+    let counts = starts.map(|start| {
+        let end = (start + READ_TOGETHER).min(tokens.len());
+        Ok(language.text(&tokens.get(start..end)?).chars().count())
+    });
+    counts.sum()
 }
 
 /// One step of every row: −Σ ln p(target), in nats.

@@ -8,7 +8,7 @@ use crate::arch::golden::{GoldenSample, TOLERANCE};
 use crate::arch::gru::fit::{Texts, measure};
 use crate::arch::gru::net::RecurrentModel;
 use crate::arch::gru::packed::PackedModel;
-use crate::arch::gru::plan::{Data, Plan, encode};
+use crate::arch::gru::plan::{Data, Plan, encode, too_little};
 use crate::arch::gru::{TASK, golden_figure, load};
 use crate::arch::pack::{self, DataReceipt, Signature};
 use crate::arch::report::{self, Detail};
@@ -101,7 +101,8 @@ fn pack(
     let model = RecurrentModel::new(&mut loader, &plan.config, plan.rows)?.fold()?;
     loader.finish()?;
     let metrics = measure(&model, &plan.language, &plan.held_out)?.metrics();
-    let line = golden_line(&plan.text.held_out.text);
+    let (_, held_out) = plan.text.held_out.chunks().next().ok_or_else(too_little)??;
+    let line = golden_line(&held_out);
     let tokens =
         plan.language.vocabulary().encode(line).map_err(|_| {
             TrainError::Data("the vocabulary cannot write the golden line".to_owned())

@@ -47,14 +47,12 @@ impl Vocabulary {
         }
     }
 
-    /// The distinct characters of `text`, in the order of their code points, as the bytes of
-    /// `vocabulary.json`.
+    /// The characters of a text, in the order of their code points, as the bytes of `vocabulary.json`.
     ///
     /// # Errors
     /// When the list cannot be written, which does not happen.
-    pub fn characters_of(text: &str) -> Result<Vec<u8>, serde_json::Error> {
-        let distinct: BTreeSet<char> = text.chars().collect();
-        let list: Vec<String> = distinct.into_iter().map(String::from).collect();
+    pub fn characters_of(distinct: &BTreeSet<char>) -> Result<Vec<u8>, serde_json::Error> {
+        let list: Vec<String> = distinct.iter().map(char::to_string).collect();
         serde_json::to_vec(&list)
     }
 
@@ -139,7 +137,7 @@ mod tests {
 
     #[test]
     fn characters_keep_their_ids() {
-        let bytes = Vocabulary::characters_of("hello, é").unwrap();
+        let bytes = Vocabulary::characters_of(&"hello, é".chars().collect()).unwrap();
         let vocabulary = Vocabulary::read(Tokens::Characters, &bytes).unwrap();
         assert_eq!(vocabulary.size(), 7);
         let tokens = vocabulary.encode("hole é").unwrap();
