@@ -38,7 +38,7 @@ spell() {
 clip() {
   awk -v seconds="$(soxi -D "$1")" 'BEGIN { exit !(seconds >= 0.3 && seconds <= 15) }' || return 1
   # -D: no dither, which would be random. -v 0.9: room for what resampling overshoots.
-  sox -V1 -D -v 0.9 "$1" -r 8000 -c 1 -b 16 "$out/$2.wav"
+  sox -V1 -D -v 0.9 "$1" -r 8000 -c 1 -b 16 "$out/$2.wav" || exit 1
   printf '{"audio": "%s.wav", "text": "%s", "voice": "%s", "split": "%s"}\n' "$2" "$3" "$4" "$5" >>"$out/clips.jsonl"
 }
 
@@ -58,6 +58,6 @@ done < <(zcat "$texts" | grep -v '^;')
 
 while IFS= read -r line; do
   name=$(sed -E 's/.*\((.*)\).*/\1/' <<<"$line")
-  clip "$readings/$name.wav" "librivox-${name##*-}" "$(sed -E 's/<\/?s>|\(.*\)//g; s/ +/ /g; s/^ //; s/ $//' <<<"$line")" librivox real
+  clip "$readings/$name.wav" "librivox-${name##*-}" "$(sed -E 's/<\/?s>|\(.*\)//g; s/ +/ /g; s/^ //; s/ $//' <<<"$line")" librivox real || true
 done <"$readings/transcription"
 echo "$out: $(wc -l <"$out/clips.jsonl") clips" >&2

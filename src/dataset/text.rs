@@ -110,8 +110,10 @@ pub fn read(paths: &Paths, shares: Shares, bad: &mut BadSamples) -> Result<Text,
         // Twice: what is no text is left out as a whole.
         let Some(length) = bad.admit(length(&path))? else { continue };
         let cuts = [validation + held_out, held_out].map(|share| boundary(length, share));
+        let mut read = 0;
         for chunk in Chunks::open(&path)? {
             let (at, text) = chunk?;
+            read += text.len();
             hash.update(text.as_bytes());
             let [before, tail] = cuts.map(|cut| {
                 let within = cut.saturating_sub(at.byte).min(text.len());
@@ -121,6 +123,13 @@ pub fn read(paths: &Paths, shares: Shares, bad: &mut BadSamples) -> Result<Text,
             for (part, piece) in parts.iter_mut().zip(pieces) {
                 part.push(&path, at.advanced(&text[..piece.start]), &text[piece])?;
             }
+        }
+        if read != length {
+            return Err(DataError::Format {
+                place: path.display().to_string(),
+                expected: format!("the {length} bytes that it had a moment ago"),
+                got: read.to_string(),
+            });
         }
     }
     let [train, validation, held_out] = parts;

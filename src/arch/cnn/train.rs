@@ -286,7 +286,6 @@ mod tests {
         assert!(reports.eq(expected.as_flattened()));
         let job =
             EvalJob { data: Some(directory.path().to_owned()), on_bad_sample: OnBadSample::Fail };
-        // What is packed was measured on the graph, and is served by the plan.
         let again = evaluate(&package, &job, &Device::Cpu).unwrap().metrics;
         assert!(again.keys().eq(report.metrics.keys()));
         for (name, value) in again {

@@ -416,3 +416,15 @@ fn a_character_outside_the_vocabulary_is_named_by_its_place_or_its_line_is_left_
     let tokens = tokens.get(0..tokens.len()).unwrap();
     assert_eq!((vocabulary.decode(&tokens), bad.count()), ("abc\ncab".to_owned(), 1));
 }
+
+#[test]
+fn a_golden_line_is_found_behind_the_tail_of_a_short_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = "in the beginning was the word, and the word was short\n";
+    std::fs::write(dir.path().join("a.txt"), "twenty bytes are few").unwrap();
+    std::fs::write(dir.path().join("b.txt"), line.repeat(100)).unwrap();
+    let shares = Shares { validation: 0.0, held_out: 0.05 };
+    let paths = Paths::One(dir.path().to_owned());
+    let text = text::read(&paths, shares, &mut BadSamples::default()).unwrap();
+    assert_eq!(train::golden_line(&text.held_out).unwrap(), line.trim_end());
+}

@@ -8,7 +8,7 @@ use crate::arch::golden::{GoldenSample, TOLERANCE};
 use crate::arch::gru::fit::{Texts, measure};
 use crate::arch::gru::net::RecurrentModel;
 use crate::arch::gru::packed::PackedModel;
-use crate::arch::gru::plan::{Data, Plan, encode, too_little};
+use crate::arch::gru::plan::{Data, Plan, encode};
 use crate::arch::gru::{TASK, golden_figure, load};
 use crate::arch::pack::{self, DataReceipt, Signature};
 use crate::arch::report::{self, Detail};
@@ -17,7 +17,8 @@ use crate::arch::{
     check_task, run, section,
 };
 use crate::compute::{Loader, Trainable, kernels};
-use crate::dataset::BadSamples;
+use crate::dataset::text::Part;
+use crate::dataset::{BadSamples, DataError};
 use crate::domain::{Datatype, MediaLimits, TensorSpec};
 use crate::package::{Package, WEIGHTS_FILE, sha256};
 
@@ -26,6 +27,9 @@ const GOLDEN_LINE: &str = "golden/line.txt";
 
 /// Bytes of a golden line: enough to depend on every weight, and read in a few milliseconds.
 const GOLDEN_BYTES: std::ops::RangeInclusive<usize> = 40..=400;
+
+/// Bytes of the held-out part that a golden line is looked for in.
+const GOLDEN_AMONG: usize = 64 << 10;
 
 /// Learns `job.recipe` and packs it.
 ///
@@ -101,10 +105,9 @@ fn pack(
     let model = RecurrentModel::new(&mut loader, &plan.config, plan.rows)?.fold()?;
     loader.finish()?;
     let metrics = measure(&model, &plan.language, &plan.held_out)?.metrics();
-    let (_, held_out) = plan.text.held_out.chunks().next().ok_or_else(too_little)??;
-    let line = golden_line(&held_out);
+    let line = golden_line(&plan.text.held_out)?;
     let tokens =
-        plan.language.vocabulary().encode(line).map_err(|_| {
+        plan.language.vocabulary().encode(&line).map_err(|_| {
             TrainError::Data("the vocabulary cannot write the golden line".to_owned())
         })?;
     let sample = GoldenSample {
@@ -129,7 +132,7 @@ fn pack(
     let mut files = BTreeMap::from([
         (WEIGHTS_FILE.to_owned(), weights),
         (plan.vocabulary_file.0.to_owned(), plan.vocabulary_file.1),
-        (GOLDEN_LINE.to_owned(), line.as_bytes().to_vec()),
+        (GOLDEN_LINE.to_owned(), line.into_bytes()),
     ]);
     files.extend(report::files(report::curves(&job.label(), history)?));
     let manifest = pack::manifest(job, signature(), metrics, data);
@@ -137,10 +140,17 @@ fn pack(
 }
 
 /// The first whole line of the held-out part that is of a good length, or else the beginning of it all.
-fn golden_line(held_out: &str) -> &str {
+pub fn golden_line(held_out: &Part) -> Result<String, DataError> {
+    let mut text = String::new();
+    for chunk in held_out.chunks() {
+        text += &chunk?.1;
+        if text.len() >= GOLDEN_AMONG {
+            break;
+        }
+    }
     // The first line may have lost its beginning to the part that is learned from.
-    let line = held_out.lines().skip(1).find(|line| GOLDEN_BYTES.contains(&line.len()));
-    line.unwrap_or(&held_out[..held_out.floor_char_boundary(*GOLDEN_BYTES.end())])
+    let line = text.lines().skip(1).find(|line| GOLDEN_BYTES.contains(&line.len()));
+    Ok(line.unwrap_or(&text[..text.floor_char_boundary(*GOLDEN_BYTES.end())]).to_owned())
 }
 
 /// A text in, a text out.

@@ -33,10 +33,11 @@ impl Activation {
         }
     }
 
-    /// Whether the activation of the largest of some values is the largest of their activations.
+    /// Whether the activation of the largest of some values is the largest of their activations, and has their gradient.
     #[must_use]
-    pub fn keeps_order(self) -> bool {
-        matches!(self, Self::Relu | Self::Relu6)
+    pub fn keeps_largest(self) -> bool {
+        // relu6 makes equals of what is above 6, and of them the first would get the gradient.
+        self == Self::Relu
     }
 
     /// # Errors
@@ -61,7 +62,7 @@ fn relu6(x: &Tensor) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use candle_core::{Device, Var};
 
     fn check(activation: Activation, x: &[f32], expected: &[f32]) {
         let x = Tensor::new(x, &Device::Cpu).unwrap();
@@ -72,18 +73,16 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_order_keeps_the_largest() {
-        let values: Vec<f32> = (-80_i16..80).map(|value| f32::from(value) / 8.0).collect();
-        let x = Tensor::new(&*values, &Device::Cpu).unwrap();
-        for activation in [
-            Activation::Relu,
-            Activation::Relu6,
-            Activation::Silu,
-            Activation::HardSwish,
-            Activation::Gelu,
-        ] {
-            let y = activation.forward(&x).unwrap().to_vec1::<f32>().unwrap();
-            assert_eq!(y.is_sorted(), activation.keeps_order(), "{activation:?}");
+    fn what_keeps_the_largest_keeps_it_with_its_gradient() {
+        let pool = |x: &Tensor| x.max_pool2d_with_stride((1, 2), (1, 2)).unwrap();
+        let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let data = [-2.5_f32, -1.5, -1.0, 3.0, 5.0, 2.0, 7.0, 4.0];
+        for activation in [Activation::Relu, Activation::Silu, Activation::HardSwish] {
+            let before = Var::from_slice(&data, (1, 1, 1, 8), &Device::Cpu).unwrap();
+            let behind = Var::from_slice(&data, (1, 1, 1, 8), &Device::Cpu).unwrap();
+            let y = pool(&activation.forward(&before).unwrap());
+            let z = activation.forward(&pool(&behind)).unwrap();
+            assert_eq!(flat(&y) == flat(&z), activation.keeps_largest(), "{activation:?}");
         }
     }
 

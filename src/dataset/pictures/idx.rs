@@ -170,15 +170,16 @@ fn parse<const RANK: usize>(
         *size = u32::from_be_bytes(*word) as usize;
     }
     let count = sizes.iter().try_fold(1_usize, |n, &size| n.checked_mul(size));
-    let data = data(reader, count.unwrap_or(usize::MAX), hash)?;
-    if count == Some(data.len()) {
-        return Ok((sizes, data));
-    }
-    let got = match count {
-        Some(count) if data.len() > count => "more".to_owned(),
-        _ => format!("{} bytes", data.len()),
+    let expected = format!("as many bytes as the sizes {sizes:?} say");
+    let Some(count) = count else {
+        return Err(Fault::Format(expected, "more than there can be".to_owned()));
     };
-    Err(Fault::Format(format!("as many bytes as the sizes {sizes:?} say"), got))
+    let data = data(reader, count, hash)?;
+    match data.len() {
+        length if length == count => Ok((sizes, data)),
+        length if length > count => Err(Fault::Format(expected, "more".to_owned())),
+        length => Err(Fault::Format(expected, format!("{length} bytes"))),
+    }
 }
 
 /// What follows the header: all of it, or what is more than `count` already.

@@ -1,6 +1,6 @@
 //! A file of text, read some lines at a time.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 use std::str;
@@ -45,7 +45,16 @@ impl<'a> Chunks<'a> {
     }
 
     fn sized(path: &'a Path, size: usize) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(|source| DataError::read(path, source))?;
+        let refuse = |source| DataError::read(path, source);
+        // Asked before it is opened: a pipe would wait for whoever writes to it.
+        if !fs::metadata(path).map_err(refuse)?.is_file() {
+            return Err(DataError::Format {
+                place: path.display().to_string(),
+                expected: "a file, since a text is read twice".to_owned(),
+                got: "a pipe or the like".to_owned(),
+            });
+        }
+        let file = File::open(path).map_err(refuse)?;
         let at = Position { byte: 0, line: 1, column: 1 };
         Ok(Self { path, file, ahead: Vec::new(), ended: false, at, size })
     }
@@ -139,6 +148,12 @@ mod tests {
         };
         assert_eq!(texts(9), ["one\ntwo\n", "éèêë", "éèêë\n", "\nend"]);
         assert!(chunks(b"", 4).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_twice_is_refused() {
+        let error = Chunks::open(Path::new("/dev/null")).err().unwrap().to_string();
+        assert!(error.contains("/dev/null: expected a file"), "{error}");
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn sequence(nodes: &[Node], x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         [] => Ok(x.clone()),
         // The largest value stays the largest: what the pool leaves is all that has to be activated.
         [Node::Activation(activation), Node::MaxPool(pool), rest @ ..]
-            if activation.keeps_order() =>
+            if activation.keeps_largest() =>
         {
             sequence(rest, &activation.forward(&pool.forward(x, mode)?)?, mode)
         }
