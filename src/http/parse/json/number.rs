@@ -47,12 +47,18 @@ impl<'a> Number<'a> {
     )]
     pub fn read(bytes: &'a [u8]) -> Result<Self, usize> {
         let negative = bytes.first() == Some(&b'-');
-        let mut digits = Digits { bytes, at: usize::from(negative), mantissa: 0 };
-        let mut count = digits.integer()?;
+        let start = usize::from(negative);
+        let mut digits = Digits { bytes, at: start, mantissa: 0 };
+        if bytes.get(start) == Some(&b'0') {
+            digits.at += 1;
+        } else {
+            digits.some()?;
+        }
+        let mut count = digits.at - start;
         let mut fraction = 0;
         if bytes.get(digits.at) == Some(&b'.') {
             digits.at += 1;
-            fraction = digits.fraction()?;
+            fraction = digits.some()?;
             count += fraction;
         }
         let (mantissa, mut at) = (digits.mantissa, digits.at);
@@ -83,8 +89,7 @@ impl<'a> Number<'a> {
             && (wide.to_bits() & DROPPED).abs_diff(MIDDLE) > 3
             && (SINGLES.contains(&wide) || wide == 0.0)
         {
-            // Signs come as they like: no branch foretells them.
-            return f32::from_bits((wide as f32).to_bits() | u32::from(self.negative) << 31);
+            return if self.negative { -(wide as f32) } else { wide as f32 };
         }
         self.parsed().unwrap_or(f32::INFINITY)
     }
@@ -136,47 +141,14 @@ struct Digits<'a> {
 }
 
 impl Digits<'_> {
-    /// Reads the digits before the point; how many. Behind a zero comes none.
+    /// Reads one digit or more; how many.
     #[inline]
-    fn integer(&mut self) -> Result<usize, usize> {
+    fn some(&mut self) -> Result<usize, usize> {
         let start = self.at;
-        if let Some(eight) = self.bytes[start..].first_chunk() {
-            self.take(u64::from_le_bytes(*eight), 8);
+        while let Some(eight) = self.bytes.get(self.at..self.at + 8).and_then(eight) {
+            self.mantissa = self.mantissa.wrapping_mul(100_000_000).wrapping_add(eight);
+            self.at += 8;
         }
-        let count = self.rest(start)?;
-        if count > 1 && self.bytes[start] == b'0' {
-            *self = Self { at: start + 1, mantissa: 0, ..*self };
-            return Ok(1);
-        }
-        Ok(count)
-    }
-
-    /// Reads the digits behind the point; how many.
-    #[inline]
-    fn fraction(&mut self) -> Result<usize, usize> {
-        let start = self.at;
-        if let Some(sixteen) = self.bytes[start..].first_chunk::<16>() {
-            let (words, _) = sixteen.as_chunks();
-            let [first, second] = [words[0], words[1]].map(u64::from_le_bytes);
-            // Both at once, without asking whether the second is needed: nothing foretells that.
-            let whole = self.take(first, 8) == 8;
-            self.take(second, if whole { 8 } else { 0 });
-        }
-        self.rest(start)
-    }
-
-    /// Takes the digits that eight bytes begin with, `most` of them at most; how many.
-    #[inline]
-    fn take(&mut self, word: u64, most: usize) -> usize {
-        let count = leading_digits(word).min(most);
-        self.mantissa = self.mantissa.wrapping_mul(TENS[count]).wrapping_add(value(word, count));
-        self.at += count;
-        count
-    }
-
-    /// Takes digits one by one, as many as follow; how many there are since `start`, one at least.
-    #[inline]
-    fn rest(&mut self, start: usize) -> Result<usize, usize> {
         while let Some(digit @ b'0'..=b'9') = self.bytes.get(self.at) {
             self.mantissa = self.mantissa.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
             self.at += 1;
@@ -185,30 +157,21 @@ impl Digits<'_> {
     }
 }
 
-/// Powers of ten up to that of eight digits.
-const TENS: [u64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
-
-/// How many of eight bytes are digits before the first that is none.
+/// The value of eight digits, all at once: neighbours are joined to pairs, pairs to fours, fours to
+/// eight. `None` when one of them is no digit.
 #[inline]
-fn leading_digits(word: u64) -> usize {
-    // A digit is 0x30 to 0x39: its upper half is 3, and still is when 6 is added. What other bytes carry over goes to bytes
-    // behind them.
+fn eight(bytes: &[u8]) -> Option<u64> {
+    let word = u64::from_le_bytes(bytes.try_into().ok()?);
+    // A digit is 0x30 to 0x39: its upper half is 3, and still is when 6 is added.
     let upper = word & 0xf0f0_f0f0_f0f0_f0f0;
     let sixes = word.wrapping_add(0x0606_0606_0606_0606) & 0xf0f0_f0f0_f0f0_f0f0;
-    let others = (upper ^ 0x3030_3030_3030_3030) | (sixes ^ upper);
-    others.trailing_zeros() as usize / 8
-}
-
-/// The value of the first `count` of eight bytes, which are digits, all at once: neighbours are joined to pairs, pairs to
-/// fours, fours to eight.
-#[inline]
-fn value(word: u64, count: usize) -> u64 {
-    // Those that count come last; before them, zeros.
-    let shift = u32::try_from(64 - 8 * count).unwrap_or(64);
-    let ones = (word & 0x0f0f_0f0f_0f0f_0f0f).unbounded_shl(shift);
+    if upper != 0x3030_3030_3030_3030 || sixes != upper {
+        return None;
+    }
+    let ones = word & 0x0f0f_0f0f_0f0f_0f0f;
     let pairs = (ones.wrapping_mul(10).wrapping_add(ones >> 8)) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs.wrapping_mul(100).wrapping_add(pairs >> 16)) & 0x0000_ffff_0000_ffff;
-    (fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0xffff_ffff
+    Some((fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0xffff_ffff)
 }
 
 /// The exponent that stands at `at`, and where it ends. A huge one stays huge.
