@@ -30,6 +30,13 @@ impl<T> Default for Store<T> {
     }
 }
 
+/// What is in memory already stays there.
+impl<T> From<Vec<T>> for Store<T> {
+    fn from(first: Vec<T>) -> Self {
+        Self { length: first.len(), first, ..Self::default() }
+    }
+}
+
 impl<T> Store<T> {
     fn bounded(memory_max: usize) -> Self {
         Self { first: Vec::new(), rest: None, length: 0, memory_max }
@@ -121,8 +128,7 @@ mod tests {
 
     #[test]
     fn what_fits_is_read_where_it_lies() {
-        let mut store = Store::default();
-        store.push(&[1_u8, 2]).unwrap();
+        let mut store = Store::from(vec![1_u8, 2]);
         store.push(&[3]).unwrap();
         assert!(store.rest.is_none());
         assert!(matches!(store.get(1..3), Ok(Cow::Borrowed([2, 3]))));

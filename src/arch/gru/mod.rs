@@ -127,8 +127,6 @@ fn golden_figure(
     language: &TextLanguage,
     line: &[TokenId],
 ) -> Result<Value, RunError> {
-    let mut tokens = Store::default();
-    tokens.push(line).map_err(|error| RunError(error.to_string()))?;
-    let score = score::score(network, language, &tokens)?;
+    let score = score::score(network, language, &Store::from(line.to_vec()))?;
     Ok(json!({ "bits_per_character": score.map(|score| score.bits_per_character) }))
 }

@@ -78,15 +78,9 @@ impl Window<'_> {
 mod tests {
     use super::*;
 
-    fn store(tokens: &[TokenId]) -> Store<TokenId> {
-        let mut store = Store::default();
-        store.push(tokens).unwrap();
-        store
-    }
-
     #[test]
     fn rows_go_on_from_window_to_window() {
-        let tokens = store(&(0..12).collect::<Vec<_>>());
+        let tokens = Store::from((0..12).collect::<Vec<_>>());
         let streams = Streams::new(&tokens, 2, 2).unwrap();
         assert_eq!(streams.windows(), 2);
         let [first, second] = [0, 1].map(|number| streams.window(number).unwrap());
@@ -98,11 +92,11 @@ mod tests {
 
     #[test]
     fn the_last_target_is_the_last_token() {
-        let tokens = store(&[7, 8, 9]);
+        let tokens = Store::from(vec![7, 8, 9]);
         let streams = Streams::new(&tokens, 1, 100).unwrap();
         assert_eq!((streams.windows(), streams.window(0).unwrap().targets()), (1, vec![8, 9]));
         assert!(Streams::new(&tokens, 3, 1).is_none());
         assert!(Streams::new(&tokens, 0, 1).is_none());
-        assert!(Streams::new(&store(&[]), 1, 1).is_none());
+        assert!(Streams::new(&Store::from(Vec::new()), 1, 1).is_none());
     }
 }

@@ -48,7 +48,7 @@ impl Pass {
     pub(super) fn by_weights(&self, x: &[f32], gradient: &[f32]) -> Vec<f32> {
         let abreast = Abreast::new(self);
         let (plane, outputs, columns) = (self.plane(), self.outputs, abreast.count * self.outputs);
-        let rows = self.sets(&abreast);
+        let rows = self.set_places(&abreast);
         // Each place and, before the first and behind the last, those that only some of the taps see.
         let beyond = abreast.count - 1;
         let lines = Places::even(self.spread.run() + beyond, outputs);
@@ -86,7 +86,7 @@ impl Pass {
     }
 
     /// Where each set of taps begins in a group of channels.
-    fn sets(&self, abreast: &Abreast) -> Places {
+    fn set_places(&self, abreast: &Abreast) -> Places {
         let channels = (0..self.inputs).map(|channel| channel * self.spread.channel());
         let places = channels.flat_map(|channel| {
             let rows = self.spread.taps().chunks_exact(abreast.taps);
