@@ -25,7 +25,9 @@ pub enum Kind {
     RateLimited,
     /// The server as a whole is full.
     Overloaded,
-    /// Loading, draining or refused at load: try again, or elsewhere.
+    /// The model is being loaded: try again in a moment.
+    Loading,
+    /// Draining, resting or refused at load: try again, or elsewhere.
     Unavailable,
     DeadlineExceeded,
     StorageFull,

@@ -7,8 +7,9 @@ use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
+use prost::Message;
 use tokio::time::{Instant, timeout_at};
-use tonic::Status;
+use tonic::{Request, Status};
 
 use crate::domain::{Kind, Problem};
 use crate::grpc::status::status;
@@ -57,6 +58,19 @@ pub fn guarded(body: Body, app: Arc<App>, patience: Duration, many: bool) -> (Bo
         }
     });
     (Body::from_stream(pieces.map(|piece: Result<Bytes, Status>| piece)), held)
+}
+
+/// Takes memory for a message that came packed, whose size is known once it is unpacked.
+///
+/// # Errors
+/// [`Kind::Overloaded`] when others fill the memory.
+pub fn unpacked(request: &Request<impl Message>, app: &App) -> Result<(), Problem> {
+    let packed = request.metadata().contains_key("grpc-encoding");
+    let held = request.extensions().get::<Held>().filter(|_| packed);
+    let Some(held) = held else { return Ok(()) };
+    let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(share) = &mut *held else { return Ok(()) };
+    share.cover(request.get_ref().encoded_len(), app.bodies())
 }
 
 impl Incoming {

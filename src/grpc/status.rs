@@ -17,7 +17,10 @@ const SOON: Duration = Duration::from_secs(1);
 pub fn status(problem: &Problem) -> Status {
     let mut status = Status::new(code(problem.kind), problem.sentence());
     status.metadata_mut().insert(OURS, MetadataValue::from_static("1"));
-    let busy = matches!(problem.kind, Kind::Overloaded | Kind::Unavailable | Kind::RateLimited);
+    let busy = matches!(
+        problem.kind,
+        Kind::Overloaded | Kind::Loading | Kind::Unavailable | Kind::RateLimited
+    );
     if let Some(wait) = problem.retry_after.or_else(|| busy.then_some(SOON)) {
         let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         status.metadata_mut().insert("grpc-retry-pushback-ms", MetadataValue::from(wait));
@@ -34,7 +37,7 @@ fn code(kind: Kind) -> Code {
         Kind::Unauthenticated => Code::Unauthenticated,
         Kind::Forbidden => Code::PermissionDenied,
         Kind::TooLarge | Kind::RateLimited | Kind::StorageFull => Code::ResourceExhausted,
-        Kind::Overloaded | Kind::Unavailable => Code::Unavailable,
+        Kind::Overloaded | Kind::Loading | Kind::Unavailable => Code::Unavailable,
         Kind::DeadlineExceeded => Code::DeadlineExceeded,
         Kind::Internal => Code::Internal,
     }

@@ -1,11 +1,14 @@
 //! The gRPC router from outside, on models that do as they are told.
 
 use std::future::poll_fn;
+use std::io::Write;
 use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::http::Request;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures_util::StreamExt;
 use proptest::prelude::*;
 use prost::Message;
@@ -43,8 +46,12 @@ async fn send(server: &Server, path: &str, body: Body, timeout: Option<&str>) ->
     if let Some(timeout) = timeout {
         request = request.header("grpc-timeout", timeout);
     }
+    answered(server, request.body(body).unwrap()).await
+}
+
+async fn answered(server: &Server, request: Request<Body>) -> Got {
     let router = router(&server.app).unwrap();
-    let response = router.oneshot(request.body(body).unwrap()).await.unwrap();
+    let response = router.oneshot(request).await.unwrap();
     // The status stands in the headers where nothing follows, else behind the messages.
     let (mut status, mut answer) = (response.headers().clone(), response.into_body());
     let mut body = Vec::new();
@@ -183,6 +190,32 @@ async fn a_message_that_does_not_come_whole_is_not_waited_for() {
     let streams = "/inference.GRPCInferenceService/ModelStreamInfer";
     let got = send(&server, streams, torn(), None).await;
     assert_eq!(got.code, 4, "{}", got.message);
+}
+
+#[tokio::test]
+async fn what_a_message_unpacks_to_has_a_share_of_the_memory() {
+    let server = Server::new();
+    // The name has the whole size of two units of memory.
+    let message = ModelInferRequest { model_name: "n".repeat(100 << 10), ..request(&[1.0, 2.0]) };
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&message.encode_to_vec()).unwrap();
+    let packed = encoder.finish().unwrap();
+    let mut frame = vec![1];
+    frame.extend(u32::try_from(packed.len()).unwrap().to_be_bytes());
+    frame.extend(packed);
+    let ask = || {
+        let request = Request::post(INFER).header("content-type", "application/grpc");
+        let request = request.header("grpc-encoding", "gzip").body(Body::from(frame.clone()));
+        answered(&server, request.unwrap())
+    };
+    let all = u32::try_from(server.app.bodies().available_permits()).unwrap();
+    let others = server.app.bodies().try_acquire_many(all - 1).unwrap();
+    let got = ask().await;
+    assert_eq!(got.code, 14, "{}", got.message);
+    assert!(got.message.contains("memory"), "{}", got.message);
+    drop(others);
+    assert_eq!(ask().await.code, 5);
+    assert_eq!(server.app.bodies().available_permits(), all as usize);
 }
 
 #[tokio::test]

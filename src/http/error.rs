@@ -99,7 +99,7 @@ pub fn status(kind: Kind) -> StatusCode {
         Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        Kind::Overloaded | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Overloaded | Kind::Loading | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         Kind::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -120,6 +120,7 @@ fn name(kind: Kind) -> (&'static str, &'static str) {
         Kind::TooLarge => ("too-large", "The request is over a limit"),
         Kind::RateLimited => ("rate-limited", "Too many requests"),
         Kind::Overloaded => ("overloaded", "The server is full"),
+        Kind::Loading => ("loading", "The model is being loaded"),
         Kind::Unavailable => ("unavailable", "Not ready"),
         Kind::DeadlineExceeded => ("deadline-exceeded", "The deadline passed"),
         Kind::StorageFull => ("storage-full", "The storage is full"),
@@ -189,7 +190,9 @@ pub fn open_ai(problem: &Problem, status: StatusCode) -> String {
 pub fn torch_serve(problem: &Problem, status: StatusCode) -> String {
     let r#type = match problem.kind {
         Kind::NotFound => "ModelNotFoundException",
-        Kind::Overloaded | Kind::Unavailable | Kind::RateLimited => "ServiceUnavailableException",
+        Kind::Overloaded | Kind::Loading | Kind::Unavailable | Kind::RateLimited => {
+            "ServiceUnavailableException"
+        }
         Kind::Unauthenticated | Kind::Forbidden => "InvalidKeyException",
         Kind::Internal | Kind::DeadlineExceeded | Kind::StorageFull => "InternalServerException",
         _ => "BadRequestException",
@@ -214,6 +217,7 @@ fn open_ai_names(kind: Kind, status: StatusCode) -> (&'static str, &'static str)
         Kind::Forbidden => ("permission_error", "model_not_allowed"),
         Kind::RateLimited => ("rate_limit_error", "rate_limit_exceeded"),
         Kind::Overloaded => ("server_error", "overloaded"),
+        Kind::Loading => ("server_error", "model_loading"),
         Kind::Unavailable => ("server_error", "model_unavailable"),
         Kind::DeadlineExceeded => ("server_error", "deadline_exceeded"),
         Kind::StorageFull => ("server_error", "storage_full"),

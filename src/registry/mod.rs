@@ -80,8 +80,8 @@ impl Registry {
     /// The version that answers: the one asked for, else the highest that is ready.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when there is no such model or version, [`Kind::Unavailable`] when there is
-    /// and it is not ready.
+    /// [`Kind::NotFound`] when there is no such model or version, [`Kind::Loading`] or
+    /// [`Kind::Unavailable`] when there is and it is not ready.
     pub fn get(&self, name: &ModelName, version: Option<Version>) -> Result<Arc<Model>, Problem> {
         let slots = self.slots.load();
         let mut named = slots.values().filter(|slot| slot.name == *name).peekable();
@@ -109,7 +109,7 @@ impl Registry {
     pub fn is_ready(&self, name: &ModelName, version: Option<Version>) -> Result<bool, Problem> {
         match self.get(name, version) {
             Ok(model) => Ok(model.endpoint.rest().is_none()),
-            Err(problem) if problem.kind == Kind::Unavailable => Ok(false),
+            Err(problem) if matches!(problem.kind, Kind::Loading | Kind::Unavailable) => Ok(false),
             Err(problem) => Err(problem),
         }
     }
@@ -175,12 +175,15 @@ fn unknown_version(name: &ModelName, version: Option<Version>, slots: &Snapshot)
 }
 
 fn unavailable(name: &ModelName, slot: Option<&Slot>) -> Problem {
-    let (detail, seconds) = match slot.map(|slot| slot.status.state) {
-        Some(State::Loading) => (format!("{name} is loading"), 1),
+    let (kind, detail, seconds) = match slot.map(|slot| slot.status.state) {
+        Some(State::Loading) => (Kind::Loading, format!("{name} is loading"), 1),
         Some(State::Unloading | State::Unloaded) => {
-            (format!("{name} was unloaded by an administrator"), 60)
+            (Kind::Unavailable, format!("{name} was unloaded by an administrator"), 60)
         }
-        _ => (format!("{name} was refused at load; GET /v1/models/{name} says why"), 60),
+        _ => {
+            let detail = format!("{name} was refused at load; GET /v1/models/{name} says why");
+            (Kind::Unavailable, detail, 60)
+        }
     };
-    Problem::new(Kind::Unavailable, detail).retry_after(Duration::from_secs(seconds))
+    Problem::new(kind, detail).retry_after(Duration::from_secs(seconds))
 }

@@ -58,7 +58,9 @@ impl Outcome {
 impl From<Kind> for Outcome {
     fn from(kind: Kind) -> Self {
         match kind {
-            Kind::RateLimited | Kind::Overloaded | Kind::Unavailable => Self::rejected,
+            Kind::RateLimited | Kind::Overloaded | Kind::Loading | Kind::Unavailable => {
+                Self::rejected
+            }
             Kind::DeadlineExceeded => Self::timeout,
             Kind::StorageFull | Kind::Internal => Self::error,
             _ => Self::invalid,

@@ -157,4 +157,7 @@ async fn failures_of_models_have_the_same_face() {
         got.problem(503);
         assert_eq!(got.header("retry-after"), wait);
     }
+    let asked = r#"{"model": "cold", "prompt": "x"}"#;
+    let got = server.json("/v1/completions", asked).await;
+    assert_eq!(got.value()["error"]["code"], "model_loading", "{got:?}");
 }

@@ -40,11 +40,6 @@ impl<'a> Number<'a> {
     ///
     /// # Errors
     /// Where a digit had to be and is none.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "half of the time is lost when this goes through memory"
-    )]
     pub fn read(bytes: &'a [u8]) -> Result<Self, usize> {
         let negative = bytes.first() == Some(&b'-');
         let start = usize::from(negative);
@@ -77,19 +72,12 @@ impl<'a> Number<'a> {
     }
 
     /// The nearest 32-bit float, ties to even: what `str::parse` gives. Infinite when there is none.
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "rounds, and that is what is wanted")]
     pub fn single(&self) -> f32 {
-        // `wide` is off by at most three units of its last place: one rounding each of the mantissa, of the
-        // power and of the product. A second rounding, to 29 bits fewer, goes wrong only if it is that near to the middle
-        // between two floats.
-        const DROPPED: u64 = (1 << 29) - 1;
-        const MIDDLE: u64 = 1 << 28;
         if let Some(wide) = self.nearly()
-            && (wide.to_bits() & DROPPED).abs_diff(MIDDLE) > 3
             && (SINGLES.contains(&wide) || wide == 0.0)
+            && let Some(single) = rounded(wide, self.negative)
         {
-            return if self.negative { -(wide as f32) } else { wide as f32 };
+            return single;
         }
         self.parsed().unwrap_or(f32::INFINITY)
     }
@@ -109,7 +97,6 @@ impl<'a> Number<'a> {
     }
 
     /// The number without its sign, off by three units of its last place at most; `None` when that may be more.
-    #[inline]
     #[expect(clippy::cast_precision_loss, reason = "the caller knows by how much")]
     fn nearly(&self) -> Option<f64> {
         let scale = SCALES.get(usize::try_from(self.exponent.checked_add(22)?).ok()?)?;
@@ -125,7 +112,6 @@ impl<'a> Number<'a> {
         (self.whole && self.mantissa <= EXACT_MAX).then_some(scaled)
     }
 
-    #[cold]
     /// The long way, for numbers that are long, large, small or between two floats.
     fn parsed<T: std::str::FromStr>(&self) -> Option<T> {
         std::str::from_utf8(self.text).ok()?.parse().ok()
@@ -142,7 +128,6 @@ struct Digits<'a> {
 
 impl Digits<'_> {
     /// Reads one digit or more; how many.
-    #[inline]
     fn some(&mut self) -> Result<usize, usize> {
         let start = self.at;
         while let Some(eight) = self.bytes.get(self.at..self.at + 8).and_then(eight) {
@@ -157,21 +142,10 @@ impl Digits<'_> {
     }
 }
 
-/// The value of eight digits, all at once: neighbours are joined to pairs, pairs to fours, fours to
-/// eight. `None` when one of them is no digit.
-#[inline]
+/// The value of eight digits. `None` when one of them is no digit.
 fn eight(bytes: &[u8]) -> Option<u64> {
     let word = u64::from_le_bytes(bytes.try_into().ok()?);
-    // A digit is 0x30 to 0x39: its upper half is 3, and still is when 6 is added.
-    let upper = word & 0xf0f0_f0f0_f0f0_f0f0;
-    let sixes = word.wrapping_add(0x0606_0606_0606_0606) & 0xf0f0_f0f0_f0f0_f0f0;
-    if upper != 0x3030_3030_3030_3030 || sixes != upper {
-        return None;
-    }
-    let ones = word & 0x0f0f_0f0f_0f0f_0f0f;
-    let pairs = (ones.wrapping_mul(10).wrapping_add(ones >> 8)) & 0x00ff_00ff_00ff_00ff;
-    let fours = (pairs.wrapping_mul(100).wrapping_add(pairs >> 16)) & 0x0000_ffff_0000_ffff;
-    Some((fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0xffff_ffff)
+    (leading_digits(word) == 8).then(|| value(word, 8))
 }
 
 /// The exponent that stands at `at`, and where it ends. A huge one stays huge.
@@ -198,6 +172,121 @@ fn leading_zeros(text: &[u8]) -> usize {
     places.filter(|&&byte| byte == b'0').count()
 }
 
+/// How many bytes [`usual`] and [`whole`] look at.
+pub const WINDOW: usize = 32;
+
+/// The number that bytes begin with, and its length, where it is one of up to three digits, a point, more digits, 19
+/// together at most, and no exponent. Most are, and this is much quicker than [`Number`], which reads all others: of its
+/// branches only one, on the number of digits, is hard to foretell.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a call for each number takes a quarter of the time")]
+#[expect(clippy::cast_precision_loss, reason = "`rounded` knows by how much")]
+pub fn usual(bytes: &[u8; WINDOW]) -> Option<(f32, usize)> {
+    let negative = bytes[0] == b'-';
+    let start = usize::from(negative);
+    let (mut mantissa, places) = before_point(*bytes[start..].first_chunk()?)?;
+    let fraction = start + places + 1;
+    let word = |at| bytes[at..].first_chunk().map(|word| u64::from_le_bytes(*word));
+    let first = word(fraction)?;
+    let mut count = leading_digits(first);
+    mantissa = mantissa * TENS[count] + value(first, count);
+    if count == 8 {
+        let second = word(fraction + 8)?;
+        let more = leading_digits(second);
+        mantissa = mantissa * TENS[more] + value(second, more);
+        count += more;
+        if more == 8 {
+            let third = word(fraction + 16)?;
+            let rest = leading_digits(third);
+            if places + 16 + rest > DIGITS_MAX {
+                return None;
+            }
+            mantissa = mantissa * TENS[rest] + value(third, rest);
+            count += rest;
+        }
+    }
+    let length = fraction + count;
+    if count == 0 || matches!(bytes[length], b'e' | b'E') {
+        return None;
+    }
+    // Within what a normal float can be, or zero.
+    let single = rounded(mantissa as f64 * SCALES[22 - count], negative)?;
+    Some((single, length))
+}
+
+/// The digits that stand before a point, and how many: one to three.
+#[inline]
+fn before_point(bytes: [u8; 4]) -> Option<(u64, usize)> {
+    const POINT: u64 = (b'.'.wrapping_sub(b'0')) as u64;
+    let [a, b, c, d] = bytes.map(|byte| u64::from(byte.wrapping_sub(b'0')));
+    // Without zeros in front.
+    let (value, places, right) = if b == POINT {
+        (a, 1, a <= 9)
+    } else if c == POINT {
+        (10 * a + b, 2, (1..=9).contains(&a) && b <= 9)
+    } else {
+        let right = (1..=9).contains(&a) && b <= 9 && c <= 9 && d == POINT;
+        (100 * a + 10 * b + c, 3, right)
+    };
+    right.then_some((value, places))
+}
+
+/// The number that bytes begin with, and its length, where it is whole and of one to seven digits.
+#[inline(never)]
+#[expect(clippy::cast_precision_loss, reason = "seven digits are within a float's 24 bits")]
+pub fn whole(bytes: &[u8; WINDOW]) -> Option<(f32, usize)> {
+    let negative = bytes[0] == b'-';
+    let start = usize::from(negative);
+    let word = u64::from_le_bytes(*bytes[start..].first_chunk()?);
+    let count = leading_digits(word);
+    let length = start + count;
+    let zeros = count > 1 && bytes[start] == b'0';
+    if matches!(count, 0 | 8) || zeros || matches!(bytes[length], b'.' | b'e' | b'E') {
+        return None;
+    }
+    let single = value(word, count) as f32;
+    Some((if negative { -single } else { single }, length))
+}
+
+/// The 32-bit float that is nearest to a number whose double is `wide`, off by three units of its last place at most: one
+/// rounding each of the mantissa, of the power of ten and of their product. `None` where that leaves two to choose from.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "rounds, and that is what is wanted")]
+fn rounded(wide: f64, negative: bool) -> Option<f32> {
+    // A second rounding, to 29 bits fewer, goes wrong only if it is that near to the middle between two floats.
+    const DROPPED: u64 = (1 << 29) - 1;
+    const MIDDLE: u64 = 1 << 28;
+    // Signs come as they like: no branch foretells them.
+    let single = f32::from_bits((wide as f32).to_bits() | u32::from(negative) << 31);
+    ((wide.to_bits() & DROPPED).abs_diff(MIDDLE) > 3).then_some(single)
+}
+
+/// Powers of ten up to that of eight digits.
+const TENS: [u64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// How many of eight bytes are digits before the first that is none.
+#[inline]
+fn leading_digits(word: u64) -> usize {
+    // A digit is 0x30 to 0x39: its upper half is 3, and still is when 6 is added. What other bytes carry over goes to
+    // bytes behind them.
+    let upper = word & 0xf0f0_f0f0_f0f0_f0f0;
+    let sixes = word.wrapping_add(0x0606_0606_0606_0606) & 0xf0f0_f0f0_f0f0_f0f0;
+    let others = (upper ^ 0x3030_3030_3030_3030) | (sixes ^ upper);
+    others.trailing_zeros() as usize / 8
+}
+
+/// The value of the first `count` of eight bytes, which are digits, all at once: neighbours are joined to pairs, pairs to
+/// fours, fours to eight.
+#[inline]
+fn value(word: u64, count: usize) -> u64 {
+    // Those that count come last; before them, zeros. In two steps, since a word cannot be shifted by its whole width.
+    let half = 32 - 4 * count;
+    let ones = (word & 0x0f0f_0f0f_0f0f_0f0f) << half << half;
+    let pairs = (ones.wrapping_mul(10).wrapping_add(ones >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(100).wrapping_add(pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    (fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0xffff_ffff
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -212,7 +301,50 @@ mod tests {
         prop_assert_eq!(number.single().to_bits(), single.to_bits(), "{}", text);
         let double: f64 = text.parse().unwrap();
         prop_assert_eq!(number.double().to_bits(), double.to_bits(), "{}", text);
+        let mut window = [b','; WINDOW];
+        if let Some(start) = window.get_mut(..text.len()) {
+            start.copy_from_slice(text.as_bytes());
+            check_window(&window)?;
+        }
         Ok(())
+    }
+
+    /// What is read quickly, against what is read carefully.
+    fn check_window(window: &[u8; WINDOW]) -> Result<(), TestCaseError> {
+        for (single, length) in [usual(window), whole(window)].into_iter().flatten() {
+            let number = Number::read(window).map_err(|at| TestCaseError::fail(at.to_string()))?;
+            prop_assert_eq!(number.text(), &window[..length]);
+            prop_assert_eq!(number.single().to_bits(), single.to_bits());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn most_numbers_are_read_quickly() {
+        for (text, is_usual, is_whole) in [
+            ("0.5,", true, false),
+            ("-12.25]", true, false),
+            ("999.999 ", true, false),
+            ("0.047037124633789062,", true, false),
+            ("0.5e3,", false, false),
+            ("01.5,", false, false),
+            ("1.,", false, false),
+            (".5,", false, false),
+            ("1234.5,", false, false),
+            ("1.12345678901234567890,", false, false),
+            ("0,", false, true),
+            ("-1234567,", false, true),
+            ("12345678,", false, false),
+            ("007,", false, false),
+            ("1e5,", false, false),
+            ("-,", false, false),
+        ] {
+            let mut window = [b','; WINDOW];
+            window[..text.len()].copy_from_slice(text.as_bytes());
+            let read = (usual(&window).is_some(), whole(&window).is_some());
+            assert_eq!(read, (is_usual, is_whole), "{text}");
+            check_window(&window).unwrap();
+        }
     }
 
     #[test]
@@ -287,6 +419,13 @@ mod tests {
             for text in [format!("{near:e}"), format!("{near}"), format!("{near:.18e}"), format!("{near:.16}")] {
                 check(&text)?;
             }
+        }
+
+        #[test]
+        fn what_is_read_quickly_is_read_right(window in prop::array::uniform32(
+            prop_oneof![8 => b'0'..=b'9', 2 => Just(b'.'), 1 => prop::sample::select(b"-+eE, \x00\xff:/".to_vec())],
+        )) {
+            check_window(&window)?;
         }
 
         #[test]

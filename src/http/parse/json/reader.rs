@@ -5,7 +5,7 @@ use std::str;
 
 use crate::domain::{Kind, Problem};
 use crate::http::parse::clip;
-use crate::http::parse::json::number::Number;
+use crate::http::parse::json::number::{Number, usual, whole};
 
 /// A JSON text, and how far it was read.
 pub struct Reader<'a> {
@@ -80,19 +80,11 @@ impl<'a> Reader<'a> {
 
     /// A number, as it was written.
     pub fn number(&mut self) -> Result<Number<'a>, Problem> {
-        self.single()?;
-        self.last_number()
-    }
-
-    /// A number as the nearest 32-bit float, which is infinite when there is none.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "a call for each number takes a quarter of the time")]
-    pub fn single(&mut self) -> Result<f32, Problem> {
         self.number = self.at;
         match Number::read(self.rest()) {
             Ok(number) => {
                 self.at += number.text().len();
-                Ok(number.single())
+                Ok(number)
             }
             Err(offset) => {
                 self.at += offset;
@@ -101,24 +93,38 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The number that was read last, as it was written.
-    pub fn last_number(&self) -> Result<Number<'a>, Problem> {
-        Number::read(&self.bytes[self.number..]).map_err(|_| self.syntax())
+    /// A number as the nearest 32-bit float, which is infinite when there is none.
+    pub fn single(&mut self) -> Result<f32, Problem> {
+        Ok(self.number()?.single())
     }
 
-    /// The next number of a list, where a comma and a number follow; else nothing is read.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "a call for each number takes a quarter of the time")]
-    pub fn another(&mut self) -> Result<Option<f32>, Problem> {
-        let start = self.at;
-        if self.peek() == Some(b',') {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
-                return self.single().map(Some);
+    /// The numbers of a list that follow, each behind a comma, as 32-bit floats: `most` of them, or up to one that is
+    /// infinite, or all. What follows then is not read, nor is the comma before it.
+    pub fn singles(&mut self, singles: &mut Vec<f32>, most: usize) -> Result<(), Problem> {
+        let (bytes, most) = (self.bytes, singles.len().saturating_add(most));
+        while singles.len() < most
+            && let Some(start) = behind_comma(bytes, self.at)
+        {
+            self.at = start;
+            let window = bytes[start..].first_chunk();
+            let quick = window.and_then(|window| usual(window).or_else(|| whole(window)));
+            if let Some((single, length)) = quick {
+                self.at += length;
+                singles.push(single);
+                continue;
+            }
+            let single = self.single()?;
+            singles.push(single);
+            if single.is_infinite() {
+                break;
             }
         }
-        self.at = start;
-        Ok(None)
+        Ok(())
+    }
+
+    /// The number that was read last, as it was written.
+    pub fn last_number(&self) -> Result<Number<'a>, Problem> {
+        self.back_to(self.number).number()
     }
 
     /// A number as a double.
@@ -259,9 +265,7 @@ impl<'a> Reader<'a> {
     /// The byte behind the space that follows.
     #[inline]
     fn peek(&mut self) -> Option<u8> {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(self.at) {
-            self.at += 1;
-        }
+        self.at = solid(self.bytes, self.at);
         self.bytes.get(self.at).copied()
     }
 
@@ -340,6 +344,26 @@ impl<'a> Reader<'a> {
                     beyond 1e308";
         Problem::fault(Kind::InvalidInput, "", "JSON (RFC 8259)", got, hint)
     }
+}
+
+/// Where a number begins behind a comma; `None` when something else follows.
+#[inline]
+fn behind_comma(bytes: &[u8], at: usize) -> Option<usize> {
+    let comma = solid(bytes, at);
+    if bytes.get(comma) != Some(&b',') {
+        return None;
+    }
+    let start = solid(bytes, comma + 1);
+    matches!(bytes.get(start), Some(b'-' | b'0'..=b'9')).then_some(start)
+}
+
+/// Where the space ends.
+#[inline]
+fn solid(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
+        at += 1;
+    }
+    at
 }
 
 /// How many bytes come before the first that is `wanted`. Blocks are looked at as a whole, with the processor's vectors:

@@ -64,14 +64,28 @@ impl<'a> Nest<'a> {
             }
             _ => *known = Some(count),
         }
-        self.advance();
+        if let Some(position) = self.at.last_mut() {
+            *position += 1;
+        }
         Ok(())
     }
 
+    /// Whether the innermost open list is one of elements.
+    fn holds_values(&self) -> bool {
+        self.depth == Some(self.at.len())
+    }
+
+    /// Elements came that are not the first, nor more than there may be.
+    fn skip(&mut self, count: usize) {
+        self.count += count;
+        if let Some(position) = self.at.last_mut() {
+            *position += count;
+        }
+    }
+
     /// An element came; whether it is the first.
-    #[inline]
     fn element(&mut self) -> Result<bool, Problem> {
-        let first = self.depth != Some(self.at.len());
+        let first = !self.holds_values();
         if first {
             if self.depth.is_some() {
                 return Err(self.ragged("a value where other rows hold a list"));
@@ -81,8 +95,7 @@ impl<'a> Nest<'a> {
         if self.count >= self.values_max {
             return Err((self.surplus)(self.pointer, self.values_max));
         }
-        self.count += 1;
-        self.advance();
+        self.skip(1);
         Ok(first)
     }
 
@@ -105,12 +118,6 @@ impl<'a> Nest<'a> {
         }
         each(reader, self)?;
         self.element().map(drop)
-    }
-
-    fn advance(&mut self) {
-        if let Some(position) = self.at.last_mut() {
-            *position += 1;
-        }
     }
 
     fn ragged(&self, got: &str) -> Problem {
@@ -180,13 +187,19 @@ impl<'a> Builder<'a> {
     /// A list, or as many numbers as follow one another, up to the end of theirs.
     pub fn values(&mut self, reader: &mut Reader<'_>) -> Result<(), Problem> {
         self.value(reader)?;
-        while let Some(value) = reader.another()? {
-            self.push(reader, value)?;
+        // Behind a list come lists.
+        if self.nest.holds_values() {
+            let (known, most) = (self.data.len(), self.nest.values_max - self.nest.count);
+            reader.singles(&mut self.data, most)?;
+            let finite = self.data.last().is_none_or(|last| last.is_finite());
+            self.nest.skip(self.data.len() - known - usize::from(!finite));
+            if !finite {
+                return Err(self.too_great(reader)?);
+            }
         }
         Ok(())
     }
 
-    #[inline]
     fn push(&mut self, reader: &Reader<'_>, value: f32) -> Result<(), Problem> {
         if !value.is_finite() {
             return Err(self.too_great(reader)?);

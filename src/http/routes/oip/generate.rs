@@ -6,7 +6,6 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
-use serde_json::json;
 
 use crate::domain::task::TEXT_GENERATION;
 use crate::domain::{
@@ -190,7 +189,43 @@ impl<'a> Generated<'a> {
     }
 }
 
-/// How a stream is told: each piece is a document with its text; the last has none, and the details.
+/// More of a text.
+#[derive(Serialize)]
+struct Continued<'a> {
+    id: &'a str,
+    model_name: &'a ModelName,
+    model_version: String,
+    text_output: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<TokenOf<'a>>,
+}
+
+/// Where details were asked for: which token it is.
+#[derive(Serialize)]
+struct TokenOf<'a> {
+    token: TokenDetails<'a>,
+}
+
+impl<'a> Continued<'a> {
+    /// One event, or one for each token: the first of them has the text.
+    fn events(fragment: &'a Fragment, card: &'a Card, id: &'a str) -> Result<Vec<String>, Problem> {
+        let more = |text_output, details| Self {
+            id,
+            model_name: &card.name,
+            model_version: card.version.to_string(),
+            text_output,
+            details,
+        };
+        let mut tokens =
+            fragment.tokens.iter().map(|token| TokenOf { token: TokenDetails::of(token) });
+        let first = more(fragment.text.as_str(), tokens.next());
+        let others = tokens.map(|token| more("", Some(token)));
+        std::iter::once(first).chain(others).map(|event| answer::text(&event)).collect()
+    }
+}
+
+/// How a stream is told: each piece is a document with its text, or one for each of its tokens; the last has no
+/// text, and the details.
 fn teller(
     model: Arc<Model>,
     id: String,
@@ -198,20 +233,40 @@ fn teller(
     move |piece| {
         let card = &model.card;
         match piece {
-            Piece::Text(Fragment { text, .. }) => Ok(Told::Event(
-                json!({
-                    "id": id,
-                    "model_name": card.name,
-                    "model_version": card.version.to_string(),
-                    "text_output": text,
-                })
-                .to_string(),
-            )),
+            Piece::Text(fragment) => Continued::events(&fragment, card, &id).map(Told::Events),
             Piece::End(answer) => {
                 let last = Generated { text_output: "", ..Generated::of(&answer, card, &id)? };
-                let last = serde_json::to_string(&last).map_err(|_| answer::unusable())?;
-                Ok(Told::Last(vec![last], answer.timings))
+                Ok(Told::Last(vec![answer::text(&last)?], answer.timings))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::http::testing::Server;
+
+    #[tokio::test]
+    async fn every_token_has_an_event_and_the_text_comes_once() {
+        let scored = |id, text: &str| ScoredToken {
+            token: Token { id, text: text.to_owned(), logprob: Some(-0.5) },
+            offset: 0,
+            top: Vec::new(),
+        };
+        let tokens = vec![scored(3, "a"), scored(4, "b")];
+        let fragment = Fragment { index: 0, text: "ab".to_owned(), tokens };
+        let model = Server::new().registry.get(&"talker".parse().unwrap(), None).unwrap();
+        let events = Continued::events(&fragment, &model.card, "id").unwrap();
+        let told: Vec<Value> =
+            events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+        assert_eq!(told.len(), 2);
+        for (event, (text, id, token)) in told.iter().zip([("ab", 3, "a"), ("", 4, "b")]) {
+            assert_eq!(event["text_output"], text);
+            let token = json!({"id": id, "text": token, "logprob": -0.5, "special": false});
+            assert_eq!(event["details"], json!({ "token": token }));
         }
     }
 }
