@@ -61,10 +61,6 @@ class Request:
     oip: bool = False
 
 
-# Where maas may take tensors in binary; the values alone, without a head, are tried last.
-MAAS_BINARY = ("/v2/models/{}/infer", "/v1/predict/{}")
-
-
 def text_of(tokenizer, tokens, start):
     """A text of exactly so many tokens, those that frame it included."""
     words = []
@@ -113,9 +109,9 @@ def numbers(question):
     return "[" + ",".join(str(value) for value in question.ravel()) + "]"
 
 
-def oip(row, subject, asked, path="/v2/models/{}/infer"):
+def oip(row, subject, asked):
     """The request in the Open Inference Protocol v2."""
-    path = path.format(subject["name"])
+    path = f"/v2/models/{subject['name']}/infer"
     if row.form == "health":
         return Request("/v2/health/live", [b""], method="GET", oip=True)
     said = {"name": subject["input"]["name"], "datatype": subject["input"]["datatype"], "shape": [1, *subject["input"]["shape"]]}
@@ -139,16 +135,12 @@ def oip(row, subject, asked, path="/v2/models/{}/infer"):
 
 
 def maas(row, subject, asked):
-    """What maas may be asked: the first that it answers is measured."""
-    path = f"/v1/predict/{subject['name']}"
+    """What maas is asked: pictures as all are asked for them."""
     if row.form == "health":
-        return [Request("/livez", [b""], method="GET")]
+        return Request("/livez", [b""], method="GET")
     if row.kind == "speech":
-        return [Request(path, asked, {"Content-Type": "audio/wav"})]
-    if row.form == "binary":
-        alone = Request(path, [question.tobytes() for question in asked], {"Content-Type": "application/octet-stream"})
-        return [*(oip(row, subject, asked, place) for place in MAAS_BINARY), alone]
-    return [plain(row, subject, asked)]
+        return Request(f"/v1/predict/{subject['name']}", asked, {"Content-Type": "audio/wav"})
+    return oip(row, subject, asked) if row.kind == "pictures" else plain(row, subject, asked)
 
 
 def plain(row, subject, asked):

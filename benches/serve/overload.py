@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 from bodies import ROWS, Request, maas, plain, questions
 from client import Client
@@ -94,7 +95,7 @@ class Overload:
         if row.package.startswith("efficientnet"):
             return Request(f"/v1/predict/{row.package}", photographs(Path(subject["package"])), {"Content-Type": "image/jpeg"})
         asked = questions(row, Path(subject["package"]), subject)
-        return maas(row, subject, asked)[0] if row.kind == "speech" else plain(row, subject, asked)
+        return maas(row, subject, asked) if row.kind == "speech" else plain(row, subject, asked)
 
     def capacity(self, request, seconds, at_once=64):
         """Right answers a second of a closed loop; the first moments do not count."""
@@ -164,17 +165,16 @@ class Overload:
         model, messages = self.known["efficientnet-json"].package, self.server.messages(request)
         self.capacity(request, 3)
         for name, part, linger in (("in their body", 0.5, 0.0), ("while they wait", 1, LINGER_S)):
-            # After a crowd the allocator has given back what it held, or not yet: what is lost, each crowd adds to the most.
+            # After a crowd the allocator has given back what it held, or not yet, some 50 MiB: what is lost, each crowd adds.
             memory = []
             for _ in range(CROWDS):
                 before = self.server.settled(model)
                 answered = asyncio.run(self.leave(messages, part, linger))
                 run = self.server.settled(model) - before - answered
+                self.table.line(f"{GONE} clients that leave {name}: rows run", run, "0", run == 0)
                 memory.append(self.server.memory())
-                value = f"{run}; {memory[-1] >> 20} MiB"
-                self.table.line(f"{GONE} clients that leave {name}: rows run", value, "0", run == 0)
-            half = CROWDS // 2
-            self.grown(max(memory[:half]), max(memory[half:]))
+            self.table.line("memory after each", ", ".join(f"{size >> 20}" for size in memory) + " MiB")
+            self.grown(*(int(median(part)) for part in (memory[: CROWDS // 2], memory[CROWDS // 2 :])))
 
     async def leave(self, messages, part, linger):
         """How many rows of others were answered meanwhile."""

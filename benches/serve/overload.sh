@@ -5,7 +5,7 @@
 #
 #   overload    EfficientNet with photographs, an open loop at three times what it can: goodput, refusals, health
 #   neighbour   LeNet at 100 requests a second beside Whisper at full load
-#   disconnect  1000 clients that leave in the middle of their body, and 1000 that leave while their row waits
+#   disconnect  crowds of 1000 clients that leave in the middle of their body, and others that leave while their row waits
 #   soak        all models at half of what they can, for some minutes: errors, memory, open files
 #
 # Needs what run.sh needs, and reads the same packages and variables.

@@ -18,8 +18,9 @@ TEXT = {"datatype": "BYTES", "shape": [1]}
 def sides(kind, manifest):
     """What goes in and comes out."""
     numbers = lambda side: {"datatype": "FP32", "shape": manifest[side][0]["shape"]}
+    named = lambda side: {"name": manifest[side][0]["name"]} | numbers(side)
     return {
-        "pictures": ({"name": "x"} | numbers("inputs"), {"name": "scores"} | numbers("outputs")),
+        "pictures": (named("inputs"), named("outputs")),
         "embedding": ({"name": "text"} | TEXT, {"name": "embedding"} | numbers("outputs")),
         "generation": ({"name": "text_input"} | TEXT, {"name": "text_output"} | TEXT),
         "speech": ({"name": "wav"} | TEXT, {"name": "text"} | TEXT),

@@ -27,7 +27,7 @@ pub enum Kind {
     Overloaded,
     /// The model is being loaded: try again in a moment.
     Loading,
-    /// Draining, resting or refused at load: try again, or elsewhere.
+    /// Draining, resting, unloaded or refused at load: try again later, or elsewhere.
     Unavailable,
     DeadlineExceeded,
     StorageFull,

@@ -110,6 +110,8 @@ struct Parts {
     parameters: usize,
     sizes: usize,
     elements: usize,
+    /// Bytes that are no tensor's: names, and fields that nobody knows.
+    others: usize,
 }
 
 impl Parts {
@@ -117,21 +119,27 @@ impl Parts {
     fn request(mut self, message: &[u8]) -> Result<(), Problem> {
         for field in Fields::of(message) {
             match field.ok_or_else(no_message)? {
-                (4, _) => self.parameters += 1,
+                (4, parameter) => self.parameter(&parameter),
                 (5, Content::Bytes(input)) => {
                     self.inputs += 1;
                     self.input(input)?;
                 }
                 (6, Content::Bytes(output)) => {
                     self.outputs += 1;
+                    self.others += output.len();
                     self.output(output)?;
                 }
                 (7, _) => self.raw += 1,
-                _ => {}
+                (_, other) => self.others += other.len(),
             }
             self.check()?;
         }
         Ok(())
+    }
+
+    fn parameter(&mut self, parameter: &Content<'_>) {
+        self.parameters += 1;
+        self.others += parameter.len();
     }
 
     fn input(&mut self, message: &[u8]) -> Result<(), Problem> {
@@ -140,9 +148,9 @@ impl Parts {
                 // A list of numbers may come in one piece or one by one.
                 (3, Content::Bytes(packed)) => self.sizes += packed.len(),
                 (3, Content::Number) => self.sizes += 1,
-                (4, _) => self.parameters += 1,
+                (4, parameter) => self.parameter(&parameter),
                 (5, Content::Bytes(contents)) => self.contents(contents)?,
-                _ => {}
+                (_, other) => self.others += other.len(),
             }
             self.check()?;
         }
@@ -161,10 +169,12 @@ impl Parts {
 
     fn contents(&mut self, message: &[u8]) -> Result<(), Problem> {
         for field in Fields::of(message) {
-            if let (8, _) = field.ok_or_else(no_message)? {
-                self.elements += 1;
-                self.check()?;
+            match field.ok_or_else(no_message)? {
+                (1..=7, _) => {}
+                (8, _) => self.elements += 1,
+                (_, other) => self.others += other.len(),
             }
+            self.check()?;
         }
         Ok(())
     }
@@ -179,6 +189,7 @@ impl Parts {
             (self.parameters, PARAMETERS_MAX, "/parameters", "parameters in a message"),
             (self.sizes, sizes_max, "/inputs", "bytes of shapes in a message"),
             (self.elements, ELEMENTS_MAX, "/inputs", "elements of BYTES in a message"),
+            (self.others, SMALL_BYTES_MAX, "/message", "bytes beside the tensors"),
         ] {
             if count > most {
                 let expected = format!("at most {most} {what}");
@@ -245,6 +256,12 @@ mod tests {
         let input = InferInputTensor { contents: Some(contents), ..Default::default() };
         let message = ModelInferRequest { inputs: vec![input], ..Default::default() };
         assert_eq!(counted(&message), Err(Kind::TooLarge));
+        // A name, a parameter, and a field that nobody knows.
+        let long = [&[0x80, 0x80, 0x40][..], &vec![b'a'; 1 << 20]].concat();
+        for key in [&[0x0a][..], &[0x22], &[0xa2, 0x06]] {
+            let message = [key, &long].concat();
+            assert_eq!(ModelInferRequest::count(&message).unwrap_err().kind, Kind::TooLarge);
+        }
         assert_eq!(
             pb::LogSettingsRequest::count(&vec![0; SMALL_BYTES_MAX + 1]).unwrap_err().kind,
             Kind::TooLarge

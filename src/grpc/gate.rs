@@ -71,10 +71,8 @@ pub async fn pass(State(app): State<Arc<App>>, mut request: Request, next: Next)
             // Of a stream, the timeout is that of the whole.
             let patience = timeout.filter(|_| !many).map_or(limit, |timeout| timeout.min(limit));
             let (head, body) = request.into_parts();
-            let (body, memory) = guarded(body, Arc::clone(&app), patience, many);
-            let mut request = Request::from_parts(head, body);
-            // The method accounts for what it unpacks; it is given back when the call is over.
-            request.extensions_mut().insert(Arc::clone(&memory));
+            let body = guarded(body, Arc::clone(&app), patience, many);
+            let request = Request::from_parts(head, body);
             let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
             let fault = |_| status(&Problem::new(Kind::Internal, "a fault of this server"));
             let response = answered.unwrap_or_else(|panic| fault(panic).into_http());

@@ -1,15 +1,14 @@
 //! What a caller sends, within the time and the memory that HTTP's bodies have, too.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
-use prost::Message;
 use tokio::time::{Instant, timeout_at};
-use tonic::{Request, Status};
+use tonic::Status;
 
 use crate::domain::{Kind, Problem};
 use crate::grpc::status::status;
@@ -17,9 +16,6 @@ use crate::http::{App, Share};
 
 /// Before each message: whether it is packed, and its length.
 const PREFIX_BYTES: usize = 5;
-
-/// A message's part of the memory that all bodies may take together.
-pub type Held = Arc<Mutex<Option<Share>>>;
 
 /// The messages of one call.
 struct Incoming {
@@ -30,47 +26,34 @@ struct Incoming {
     /// When the one that is on its way must be there.
     due: Option<Instant>,
     progress: Progress,
-    held: Held,
-    /// Whether there are more messages than one: then each holds memory until it is whole, else until the call is
-    /// over.
+    /// What the message that is on its way has of the memory of all bodies. Once it is whole, its call accounts for what
+    /// it was unpacked to.
+    held: Option<Share>,
+    /// Whether there are more messages than one; else nothing is awaited behind the first.
     many: bool,
 }
 
 /// Gives a call's messages a time in which each must come whole, and takes memory for it as it comes.
 ///
 /// `many` says that the method takes a stream; a single message is awaited from the call's beginning.
-pub fn guarded(body: Body, app: Arc<App>, patience: Duration, many: bool) -> (Body, Held) {
-    let held = Held::default();
+pub fn guarded(body: Body, app: Arc<App>, patience: Duration, many: bool) -> Body {
     let incoming = Incoming {
         app,
         body: body.into_data_stream(),
         patience,
         due: (!many).then(|| Instant::now() + patience),
         progress: Progress::default(),
-        held: Arc::clone(&held),
+        held: None,
         many,
     };
     let pieces = stream::unfold(Some(incoming), |incoming| async {
         let mut incoming = incoming?;
         match incoming.piece().await? {
-            Ok(piece) => Some((Ok(piece), Some(incoming))),
+            Ok(piece) => Some((Ok(piece), (!incoming.is_over()).then_some(incoming))),
             Err(problem) => Some((Err(status(&problem)), None)),
         }
     });
-    (Body::from_stream(pieces.map(|piece: Result<Bytes, Status>| piece)), held)
-}
-
-/// Takes memory for a message that came packed, whose size is known once it is unpacked.
-///
-/// # Errors
-/// [`Kind::Overloaded`] when others fill the memory.
-pub fn unpacked(request: &Request<impl Message>, app: &App) -> Result<(), Problem> {
-    let packed = request.metadata().contains_key("grpc-encoding");
-    let held = request.extensions().get::<Held>().filter(|_| packed);
-    let Some(held) = held else { return Ok(()) };
-    let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(share) = &mut *held else { return Ok(()) };
-    share.cover(request.get_ref().encoded_len(), app.bodies())
+    Body::from_stream(pieces.map(|piece: Result<Bytes, Status>| piece))
 }
 
 impl Incoming {
@@ -91,25 +74,24 @@ impl Incoming {
 
     /// Sees to time and memory once a piece has come.
     fn account(&mut self) -> Result<(), Problem> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.progress.is_partial() {
             self.due = None;
-            if self.many {
-                *held = None;
-                return Ok(());
-            }
-        } else if self.due.is_none() {
+            self.held = None;
+            return Ok(());
+        }
+        if self.due.is_none() {
             self.due = Some(Instant::now() + self.patience);
         }
-        match &mut *held {
-            Some(share) => share.cover(self.progress.came, self.app.bodies()),
-            none => {
-                let mut share = Share::begin(self.app.bodies())?;
-                share.cover(self.progress.came, self.app.bodies())?;
-                *none = Some(share);
-                Ok(())
-            }
-        }
+        let held = match &mut self.held {
+            Some(share) => share,
+            none => none.insert(Share::begin(self.app.bodies())?),
+        };
+        held.cover(self.progress.came, self.app.bodies())
+    }
+
+    /// Whether all has come that the method takes.
+    fn is_over(&self) -> bool {
+        !self.many && !self.progress.is_partial()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::grpc::pb::{ModelInferRequest, ModelInferResponse};
 use crate::grpc::record::Record;
 use crate::grpc::{request, response};
 use crate::http::parse::{Schedule, schedule};
-use crate::http::{App, INLINE_BYTES_MAX};
+use crate::http::{App, INLINE_BYTES_MAX, Share};
 use crate::oip::{
     Asked, InferRequest, Output, Receipt, check_params, check_wanted, payload, tensors, whole_only,
 };
@@ -84,6 +84,13 @@ impl Call {
         answered.inspect_err(|problem| record.failed(problem.kind))
     }
 
+    /// A part of the memory of all bodies, for a message as it was unpacked.
+    fn room(&self, bytes: usize) -> Result<Share, Problem> {
+        let mut share = Share::begin(self.app.bodies())?;
+        share.cover(bytes, self.app.bodies())?;
+        Ok(share)
+    }
+
     async fn answer(
         self,
         message: ModelInferRequest,
@@ -91,12 +98,14 @@ impl Call {
         mut deadline: Instant,
     ) -> Result<Responses, Problem> {
         self.asker.take(&self.app)?;
+        let size = request::bytes(&message);
+        let _share = self.room(size)?;
         let (name, version) = named(&message.model_name, &message.model_version)?;
         let model = self.app.registry.get(&name, version)?;
         record.set_model(&model);
         let media = self.app.media;
         let request = Arc::clone(&model);
-        let (heavy, many) = (request::bytes(&message) > INLINE_BYTES_MAX, self.method == STREAMING);
+        let (heavy, many) = (size > INLINE_BYTES_MAX, self.method == STREAMING);
         let read = move || read(message, many, &request.card, &media);
         let Read { id, payload, asked, mut params, empty_final } =
             if heavy { self.app.aside(read).await?? } else { read()? };

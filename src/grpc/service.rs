@@ -10,7 +10,6 @@ use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use crate::domain::{Kind, ParamValue, Params, Problem, Version};
 use crate::grpc::gate::{self, Asker, Began};
-use crate::grpc::incoming::unpacked;
 use crate::grpc::infer::{Call, Responses, STREAMING, named};
 use crate::grpc::pb::grpc_inference_service_server::GrpcInferenceService;
 use crate::grpc::pb::log_settings_request::setting_value::ParameterChoice as Setting;
@@ -148,7 +147,6 @@ impl GrpcInferenceService for Service {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        unpacked(&request, &self.app).map_err(|problem| status(&problem))?;
         let call = self.call("ModelInfer", &request)?;
         let mut responses =
             call.predict(request.into_inner()).await.map_err(|problem| status(&problem))?;

@@ -186,6 +186,12 @@ async fn a_message_that_does_not_come_whole_is_not_waited_for() {
     let got = send(&server, INFER, torn(), None).await;
     assert_eq!(got.code, 4, "{}", got.message);
     assert!(got.message.contains("did%20not%20come%20whole"), "{}", got.message);
+    // One message is all that the method takes: what may follow is not awaited.
+    let message = request(&[1.0, 2.0]).encode_to_vec();
+    let frame = [&[0, 0, 0, 0, u8::try_from(message.len()).unwrap()][..], &message].concat();
+    let whole = futures_util::stream::iter([Ok::<_, std::io::Error>(frame)]);
+    let open = Body::from_stream(whole.chain(futures_util::stream::pending()));
+    assert_eq!(send(&server, INFER, open, None).await.code, 0);
     // A stream may begin whenever its caller likes, but each message must come whole.
     let streams = "/inference.GRPCInferenceService/ModelStreamInfer";
     let got = send(&server, streams, torn(), None).await;
@@ -195,8 +201,11 @@ async fn a_message_that_does_not_come_whole_is_not_waited_for() {
 #[tokio::test]
 async fn what_a_message_unpacks_to_has_a_share_of_the_memory() {
     let server = Server::new();
-    // The name has the whole size of two units of memory.
-    let message = ModelInferRequest { model_name: "n".repeat(100 << 10), ..request(&[1.0, 2.0]) };
+    // More than one unit of memory.
+    let message = ModelInferRequest {
+        raw_input_contents: vec![vec![0; 100 << 10].into()],
+        ..request(&[1.0, 2.0])
+    };
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(&message.encode_to_vec()).unwrap();
     let packed = encoder.finish().unwrap();
@@ -214,7 +223,7 @@ async fn what_a_message_unpacks_to_has_a_share_of_the_memory() {
     assert_eq!(got.code, 14, "{}", got.message);
     assert!(got.message.contains("memory"), "{}", got.message);
     drop(others);
-    assert_eq!(ask().await.code, 5);
+    assert_eq!(ask().await.code, 3, "numbers as well as bytes");
     assert_eq!(server.app.bodies().available_permits(), all as usize);
 }
 

@@ -10,6 +10,16 @@ pub enum Content<'a> {
     Number,
 }
 
+impl Content<'_> {
+    /// Bytes that it takes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Number => 0,
+        }
+    }
+}
+
 /// Yields each field's number and content; `None` where the bytes are no message, which ends it.
 pub struct Fields<'a> {
     rest: &'a [u8],

@@ -152,9 +152,9 @@ async fn failures_of_models_have_the_same_face() {
 
     server.registry.put(unready("cold", State::Loading, false));
     server.registry.put(unready("broken", State::Failed, false));
-    for (name, wait) in [("cold", "1"), ("broken", "60")] {
+    for (name, wait, kind) in [("cold", "1", "loading"), ("broken", "60", "unavailable")] {
         let got = server.post(&format!("/v1/predict/{name}"), "image/png", "x").await;
-        got.problem(503);
+        assert_eq!(got.problem(503)["type"], format!("urn:maas:error:{kind}"));
         assert_eq!(got.header("retry-after"), wait);
     }
     let asked = r#"{"model": "cold", "prompt": "x"}"#;
