@@ -68,6 +68,9 @@ impl Incoming {
             None => next.await,
         };
         let Ok(piece) = next? else { return Some(Err(broken_off())) };
+        if piece.is_empty() {
+            return Some(Ok(piece));
+        }
         self.progress.take(&piece);
         Some(self.account().map(|()| piece))
     }
@@ -91,7 +94,7 @@ impl Incoming {
 
     /// Whether all has come that the method takes.
     fn is_over(&self) -> bool {
-        !self.many && !self.progress.is_partial()
+        !self.many && self.progress.messages > 0 && !self.progress.is_partial()
     }
 }
 
@@ -105,6 +108,8 @@ struct Progress {
     left: usize,
     /// Bytes of it that have.
     came: usize,
+    /// Messages that have come whole.
+    messages: usize,
 }
 
 impl Progress {
@@ -130,6 +135,7 @@ impl Progress {
             }
             if self.begun == PREFIX_BYTES && self.left == 0 {
                 self.begun = 0;
+                self.messages += 1;
             }
         }
     }
@@ -171,6 +177,7 @@ mod tests {
                 read += piece.len();
                 assert_eq!(progress.is_partial(), !whole.contains(&read), "{read} by {size}");
             }
+            assert_eq!(progress.messages, 3);
         }
     }
 }
