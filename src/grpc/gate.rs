@@ -86,9 +86,15 @@ pub async fn pass(State(app): State<Arc<App>>, mut request: Request, next: Next)
 fn unreadable(response: &Response) -> Option<Problem> {
     let headers = response.headers();
     let code = headers.get("grpc-status").filter(|_| !headers.contains_key(OURS))?;
-    match Code::from_bytes(code.as_bytes()) {
+    misread(Code::from_bytes(code.as_bytes()))
+}
+
+/// The same, by the code that the library gave it; `None` where it is no word on a message.
+pub fn misread(code: Code) -> Option<Problem> {
+    match code {
         Code::Internal | Code::Unknown | Code::DataLoss => Some(no_message()),
-        Code::OutOfRange => {
+        // As it was sent, and as it was unpacked.
+        Code::OutOfRange | Code::ResourceExhausted => {
             let detail = "the message is larger than this server takes; send fewer rows at once";
             Some(Problem::new(Kind::TooLarge, detail))
         }

@@ -174,7 +174,9 @@ impl GrpcInferenceService for Service {
                     // What follows bytes that are no message cannot be told apart: the stream ends.
                     Err(broken) => {
                         let ours = broken.metadata().contains_key(OURS);
-                        let broken = if ours { broken } else { status(&gate::no_message()) };
+                        let problem =
+                            || gate::misread(broken.code()).unwrap_or_else(gate::no_message);
+                        let broken = if ours { broken } else { status(&problem()) };
                         return stream::once(std::future::ready(Err(broken))).boxed();
                     }
                 };

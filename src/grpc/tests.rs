@@ -202,29 +202,32 @@ async fn a_message_that_does_not_come_whole_is_not_waited_for() {
 #[tokio::test]
 async fn what_a_message_unpacks_to_has_a_share_of_the_memory() {
     let server = Server::new();
-    // More than one unit of memory.
-    let message = ModelInferRequest {
-        raw_input_contents: vec![vec![0; 100 << 10].into()],
-        ..request(&[1.0, 2.0])
-    };
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(&message.encode_to_vec()).unwrap();
-    let packed = encoder.finish().unwrap();
-    let mut frame = vec![1];
-    frame.extend(u32::try_from(packed.len()).unwrap().to_be_bytes());
-    frame.extend(packed);
-    let ask = || {
+    let ask = |bytes| {
+        let message = ModelInferRequest {
+            raw_input_contents: vec![vec![0; bytes].into()],
+            ..request(&[1.0, 2.0])
+        };
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&message.encode_to_vec()).unwrap();
+        let packed = encoder.finish().unwrap();
+        let length = u32::try_from(packed.len()).unwrap().to_be_bytes();
+        let frame = [&[1][..], &length, &packed].concat();
         let request = Request::post(INFER).header("content-type", "application/grpc");
-        let request = request.header("grpc-encoding", "gzip").body(Body::from(frame.clone()));
+        let request = request.header("grpc-encoding", "gzip").body(Body::from(frame));
         answered(&server, request.unwrap())
     };
+    // More than one unit of memory.
+    let bytes = 100 << 10;
     let all = u32::try_from(server.app.bodies().available_permits()).unwrap();
     let others = server.app.bodies().try_acquire_many(all - 1).unwrap();
-    let got = ask().await;
+    let got = ask(bytes).await;
     assert_eq!(got.code, 14, "{}", got.message);
     assert!(got.message.contains("memory"), "{}", got.message);
     drop(others);
-    assert_eq!(ask().await.code, 3, "numbers as well as bytes");
+    assert_eq!(ask(bytes).await.code, 3, "numbers as well as bytes");
+    let got = ask(1 << 20).await;
+    assert_eq!(got.code, 8, "{}", got.message);
+    assert!(got.message.contains("larger%20than%20this%20server"), "{}", got.message);
     assert_eq!(server.app.bodies().available_permits(), all as usize);
 }
 

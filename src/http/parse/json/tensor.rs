@@ -64,9 +64,7 @@ impl<'a> Nest<'a> {
             }
             _ => *known = Some(count),
         }
-        if let Some(position) = self.at.last_mut() {
-            *position += 1;
-        }
+        self.advance(1);
         Ok(())
     }
 
@@ -78,8 +76,12 @@ impl<'a> Nest<'a> {
     /// Elements came that are not the first, nor more than there may be.
     fn skip(&mut self, count: usize) {
         self.count += count;
+        self.advance(count);
+    }
+
+    fn advance(&mut self, by: usize) {
         if let Some(position) = self.at.last_mut() {
-            *position += count;
+            *position += by;
         }
     }
 
