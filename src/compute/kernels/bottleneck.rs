@@ -11,8 +11,8 @@ use super::frame::Frame;
 use super::lanes::WIDTH;
 use super::{Level, team};
 
-/// Bytes of the wide pictures that are kept at once: about half of a common L2.
-const BAND_BYTES: usize = 512 << 10;
+/// Bytes of the wide pictures that are kept at once: a common L2 holds them beside what is read.
+const BAND_BYTES: usize = 640 << 10;
 
 /// Expand, depthwise, project, with what follows each.
 pub struct Bottleneck {
@@ -71,14 +71,23 @@ struct Pass<'a> {
 // SAFETY: what it points to is written at lines of each thread's own.
 unsafe impl Sync for Pass<'_> {}
 
-/// Lines for each thread, by those that two threads both expand: with fewer, threads share operations.
-const SHARED_LINES: usize = 6;
-
 impl Bottleneck {
-    /// How many lines of the output are made at once, when a line of each wide picture has so many floats.
-    pub fn lines(geometry: &Geometry, height: usize, [wide, filtered]: [usize; 2]) -> usize {
-        let bytes = |lines: usize| 4 * (geometry.reads(lines) * wide + lines * filtered);
-        let most = (1..=height).take_while(|&lines| bytes(lines) <= BAND_BYTES).last().unwrap_or(1);
+    /// How many lines of the output are made at once, when a line of each wide picture has so many floats, and the
+    /// pointwise convolutions so many weights.
+    pub fn lines(
+        geometry: &Geometry,
+        height: usize,
+        [wide, filtered]: [usize; 2],
+        weights: usize,
+    ) -> usize {
+        let floats = |lines: usize| geometry.reads(lines) * wide + lines * filtered;
+        // All of a small picture with many channels: its weights would leave the cache, and be read again for
+        // each band.
+        if floats(height) <= 2 * weights {
+            return height;
+        }
+        let fits = |&lines: &usize| 4 * floats(lines) <= BAND_BYTES;
+        let most = (1..=height).take_while(fits).last().unwrap_or(1);
         // Bands of about the same height.
         height.div_ceil(height.div_ceil(most))
     }
@@ -100,14 +109,21 @@ impl Bottleneck {
         let residual = residual.map(|picture| (picture.frame, picture.data));
         let pass = &Pass { level, input, residual, out: out.as_mut_ptr(), spare };
         let (height, threads) = (to.size[0], team::threads());
-        let twice = self.geometry.reads(1).saturating_sub(self.geometry.stride[0]).div_ceil(2);
-        if threads == 1 || height < SHARED_LINES * twice.max(1) * threads {
+        if threads == 1 || !self.shares_lines(height, threads) {
             // SAFETY: `out` has room, and nobody else has it.
             return unsafe { self.part(pass, 0..height) };
         }
         let line = |piece: usize| height * piece / threads;
         // SAFETY: as above; no two pieces have a line in common.
         team::each(threads, &|piece| unsafe { self.part(pass, line(piece)..line(piece + 1)) });
+    }
+
+    /// Whether threads do best to make lines of their own, and not to share each operation: the tallest part, with
+    /// what it expands of its neighbours' lines, is less than a third above its share.
+    fn shares_lines(&self, height: usize, threads: usize) -> bool {
+        let twice = self.geometry.reads(1).saturating_sub(self.geometry.stride[0]);
+        let tallest = height.div_ceil(threads) + twice.div_ceil(2) * (threads - 1).min(2);
+        3 * threads * tallest <= 4 * height
     }
 
     /// Some lines, band by band.

@@ -82,9 +82,7 @@ impl Depthwise {
             // SAFETY: as asserted; `dispatch` runs only what the processor has.
             return unsafe { dispatch!(level, filters(pass: &Pass<'_>)) };
         }
-        let each = to.blocks().div_ceil(PIECES * team::threads());
-        team::each(to.blocks().div_ceil(each), &|piece| {
-            let own = piece * each..((piece + 1) * each).min(to.blocks());
+        team::share(to.blocks(), 1, &|own| {
             let pass = &Pass { blocks: own, ..*shared.pass() };
             // SAFETY: as above; no two pieces write the same block.
             unsafe { dispatch!(level, filters(pass: &Pass<'_>)) };
@@ -94,9 +92,6 @@ impl Depthwise {
 
 /// Multiply-adds that are worth a second thread: some microseconds.
 const SHARED_MIN: usize = 1 << 18;
-
-/// Pieces of shared work for each thread.
-const PIECES: usize = 3;
 
 /// A pass that several threads do parts of.
 struct Shared<'a>(Pass<'a>);

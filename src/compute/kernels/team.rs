@@ -2,13 +2,19 @@
 //!
 //! For throughput each worker runs batches of its own, with one thread inside. A team is for the other
 //! case: one answer is wanted soon, and other cores have nothing to do. Its threads spin while an
-//! installed closure runs, since an operation lasts some microseconds only, and sleep in between.
+//! installed closure runs and a little longer, since an operation lasts some microseconds only and to wake a
+//! thread takes more, and sleep after that.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long helpers spin after a closure has ended: another one often follows at once.
+const LINGER: Duration = Duration::from_micros(100);
 
 /// Some threads, the calling one included.
 pub struct Team {
@@ -17,46 +23,24 @@ pub struct Team {
 }
 
 struct Shared {
-    /// Whether a closure is installed: helpers spin then.
-    awake: Mutex<Stage>,
-    changed: Condvar,
-    spinning: AtomicBool,
-    busy: AtomicBool,
-    /// The task, how many pieces it has, and the next one that nobody has claimed: see [`Claim`].
-    claim: AtomicU64,
+    /// Whether a closure is installed: helpers look for pieces then.
+    installed: AtomicBool,
+    over: AtomicBool,
+    /// Helpers that sleep, or are about to.
+    asleep: AtomicUsize,
+    lock: Mutex<()>,
+    woken: Condvar,
+    /// Pieces of the task that nobody has claimed, a bit each. Who has claimed one may use the task's work
+    /// until it says that the piece is done.
+    open: AtomicU64,
+    /// How many pieces the task has.
+    pieces: AtomicUsize,
     work: AtomicPtr<Task<'static>>,
     /// Pieces of the task that are done.
     done: AtomicUsize,
     failed: AtomicBool,
     /// Threads beside the calling one.
     helpers: AtomicUsize,
-}
-
-/// What the word `claim` holds. A piece is claimed by raising `next` while the task is still the same; who
-/// has claimed one may use the task's work until it says that the piece is done.
-#[derive(Clone, Copy)]
-struct Claim {
-    task: u32,
-    pieces: u16,
-    next: u16,
-}
-
-impl Claim {
-    fn of(word: u64) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "the parts of the word")]
-        Self { task: (word >> 32) as u32, pieces: (word >> 16) as u16, next: word as u16 }
-    }
-
-    fn word(self) -> u64 {
-        u64::from(self.task) << 32 | u64::from(self.pieces) << 16 | u64::from(self.next)
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Asleep,
-    Awake,
-    Over,
 }
 
 /// What is done with each piece's number.
@@ -73,11 +57,13 @@ impl Team {
     pub fn new(threads: usize) -> Self {
         let wanted = threads.saturating_sub(1);
         let shared = Arc::new(Shared {
-            awake: Mutex::new(Stage::Asleep),
-            changed: Condvar::new(),
-            spinning: AtomicBool::new(false),
-            busy: AtomicBool::new(false),
-            claim: AtomicU64::new(0),
+            installed: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            asleep: AtomicUsize::new(0),
+            lock: Mutex::new(()),
+            woken: Condvar::new(),
+            open: AtomicU64::new(0),
+            pieces: AtomicUsize::new(0),
             work: AtomicPtr::new(std::ptr::null_mut()),
             done: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
@@ -86,7 +72,7 @@ impl Team {
         let start = |number: usize| {
             let shared = Arc::clone(&shared);
             let name = format!("maas-team-{number}");
-            std::thread::Builder::new().name(name).spawn(move || shared.help()).ok()
+            std::thread::Builder::new().name(name).spawn(move || shared.help(number)).ok()
         };
         let helpers: Vec<JoinHandle<()>> = (1..=wanted).map_while(start).collect();
         shared.helpers.store(helpers.len(), Ordering::Relaxed);
@@ -96,22 +82,22 @@ impl Team {
     /// Runs `f` with the team at hand: operations inside share their work among its threads.
     pub fn install<R>(&self, f: impl FnOnce() -> R) -> R {
         // One closure at a time: another one runs without the team.
-        if self.helpers.is_empty() || self.shared.busy.swap(true, Ordering::Acquire) {
+        if self.helpers.is_empty() || self.shared.installed.swap(true, Ordering::SeqCst) {
             return f();
         }
-        self.shared.set(Stage::Awake);
+        self.shared.wake();
         let before = INSTALLED.replace(Arc::as_ptr(&self.shared));
         let result = catch_unwind(AssertUnwindSafe(f));
         INSTALLED.set(before);
-        self.shared.set(Stage::Asleep);
-        self.shared.busy.store(false, Ordering::Release);
+        self.shared.installed.store(false, Ordering::Release);
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
 
 impl Drop for Team {
     fn drop(&mut self) {
-        self.shared.set(Stage::Over);
+        self.shared.over.store(true, Ordering::SeqCst);
+        self.shared.wake();
         for helper in self.helpers.drain(..) {
             // A helper never panics: it catches what its tasks do.
             let _ = helper.join();
@@ -126,38 +112,61 @@ pub(super) fn threads() -> usize {
     unsafe { shared.as_ref() }.map_or(1, |shared| shared.helpers.load(Ordering::Relaxed) + 1)
 }
 
-/// Calls `f` with every number below `pieces`, on whichever thread of the team has nothing to do, and
-/// returns when all are done. A thread that the system does not run holds up no piece but its own.
+/// Calls `f` with every number below `pieces`, and returns when all are done. Each thread of the team begins
+/// at its own share of them, the same one each time, so that what it wrote for one operation is in its
+/// cache for the next; then it does what others have not begun. A thread that the system does not run
+/// holds up no piece but its own.
 ///
 /// # Panics
 /// When one of the calls does.
 pub(super) fn each(pieces: usize, f: &(dyn Fn(usize) + Sync)) {
     let shared = INSTALLED.get();
     // SAFETY: as above.
-    match (unsafe { shared.as_ref() }, u16::try_from(pieces)) {
-        (Some(shared), Ok(pieces)) => shared.run(pieces, f),
-        _ => (0..pieces).for_each(f),
-    }
+    let Some(shared) = (unsafe { shared.as_ref() }) else {
+        return (0..pieces).for_each(f);
+    };
+    // A bit for each piece, or for some of them.
+    let some = pieces.div_ceil(u64::BITS as usize).max(1);
+    shared.run(pieces.div_ceil(some), &|group| {
+        (group * some..((group + 1) * some).min(pieces)).for_each(f);
+    });
+}
+
+/// Pieces of shared work for each thread: some more than one, as none waits for another.
+const PIECES: usize = 3;
+
+/// Calls `f` with ranges that are all of `0..count` together, each but the last a multiple of `unit` and
+/// about as long as the others: see [`each`].
+pub(super) fn share(count: usize, unit: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
+    let units = count.div_ceil(unit);
+    let pieces = units.min(threads() * PIECES);
+    let start = |piece: usize| (units * piece / pieces * unit).min(count);
+    each(pieces, &|piece| f(start(piece)..start(piece + 1)));
 }
 
 impl Shared {
-    fn set(&self, stage: Stage) {
-        self.spinning.store(stage == Stage::Awake, Ordering::Release);
-        *self.awake.lock().unwrap_or_else(PoisonError::into_inner) = stage;
-        self.changed.notify_all();
+    /// Wakes the helpers that sleep, after what they wait for has become true.
+    fn wake(&self) {
+        // A helper counts itself before it looks a last time: one of the two sees the other.
+        if self.asleep.load(Ordering::SeqCst) > 0 {
+            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            self.woken.notify_all();
+        }
     }
 
-    fn run(&self, pieces: u16, f: &(dyn Fn(usize) + Sync)) {
+    fn run(&self, pieces: usize, f: &(dyn Fn(usize) + Sync)) {
+        if pieces == 0 {
+            return;
+        }
         let mut task = Task(f);
         self.done.store(0, Ordering::Relaxed);
+        self.pieces.store(pieces, Ordering::Relaxed);
         self.work.store((&raw mut task).cast(), Ordering::Relaxed);
-        let before = Claim::of(self.claim.load(Ordering::Relaxed));
-        let now = Claim { task: before.task.wrapping_add(1), pieces, next: 0 };
-        self.claim.store(now.word(), Ordering::Release);
+        self.open.store(u64::MAX >> (u64::BITS as usize - pieces), Ordering::Release);
         // Work inside a task is not shared again.
         let team = INSTALLED.replace(std::ptr::null());
-        self.take_part();
-        while self.done.load(Ordering::Acquire) < usize::from(pieces) {
+        self.take_part(0);
+        while self.done.load(Ordering::Acquire) < pieces {
             std::hint::spin_loop();
         }
         INSTALLED.set(team);
@@ -165,8 +174,8 @@ impl Shared {
     }
 
     /// Does pieces of the task until none is left to claim.
-    fn take_part(&self) {
-        while let Some(piece) = self.claim_piece() {
+    fn take_part(&self, thread: usize) {
+        while let Some(piece) = self.claim(thread) {
             // SAFETY: whoever made the task waits until this piece is done.
             let f = unsafe { (*self.work.load(Ordering::Relaxed)).0 };
             if catch_unwind(AssertUnwindSafe(|| f(piece))).is_err() {
@@ -176,29 +185,47 @@ impl Shared {
         }
     }
 
-    fn claim_piece(&self) -> Option<usize> {
-        let next = |word| {
-            let claim = Claim::of(word);
-            (claim.next < claim.pieces).then(|| Claim { next: claim.next + 1, ..claim }.word())
-        };
-        let before = self.claim.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).ok()?;
-        Some(usize::from(Claim::of(before).next))
+    /// A piece that nobody has claimed: the first from the thread's own share on, and around the end.
+    fn claim(&self, thread: usize) -> Option<usize> {
+        let mut open = self.open.load(Ordering::Acquire);
+        while open != 0 {
+            let threads = self.helpers.load(Ordering::Relaxed) + 1;
+            let own = thread * self.pieces.load(Ordering::Relaxed) / threads;
+            let later = open >> own << own;
+            let piece = if later == 0 { open } else { later }.trailing_zeros();
+            let rest = open & !(1 << piece);
+            match self.open.compare_exchange_weak(open, rest, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(piece as usize),
+                Err(now) => open = now,
+            }
+        }
+        None
     }
 
     /// The life of a helper.
-    fn help(&self) {
-        loop {
-            while self.spinning.load(Ordering::Acquire) {
-                self.take_part();
+    fn help(&self, number: usize) {
+        let mut ended = Instant::now();
+        while !self.over.load(Ordering::SeqCst) {
+            if self.installed.load(Ordering::Acquire) {
+                while self.installed.load(Ordering::Acquire) {
+                    self.take_part(number);
+                    std::hint::spin_loop();
+                }
+                ended = Instant::now();
+            } else if ended.elapsed() < LINGER {
                 std::hint::spin_loop();
-            }
-            let mut stage = self.awake.lock().unwrap_or_else(PoisonError::into_inner);
-            while *stage == Stage::Asleep {
-                stage = self.changed.wait(stage).unwrap_or_else(PoisonError::into_inner);
-            }
-            if *stage == Stage::Over {
-                return;
+            } else {
+                self.sleep();
             }
         }
+    }
+
+    fn sleep(&self) {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.asleep.fetch_add(1, Ordering::SeqCst);
+        while !self.installed.load(Ordering::SeqCst) && !self.over.load(Ordering::SeqCst) {
+            lock = self.woken.wait(lock).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.asleep.fetch_sub(1, Ordering::SeqCst);
     }
 }

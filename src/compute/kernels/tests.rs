@@ -7,6 +7,7 @@ use super::*;
 
 mod learning;
 mod pictures;
+mod team;
 
 const POISON: f32 = f32::NAN;
 
@@ -352,14 +353,4 @@ fn a_team_gives_the_same_bits_as_one_thread() {
             }
         }
     }
-}
-
-#[test]
-fn a_team_outlives_a_panic() {
-    let team = Team::new(2);
-    let panics = || {
-        team.install(|| team::each(9, &|piece| assert!(piece != 5, "piece {piece} panics")));
-    };
-    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err());
-    assert_eq!(team.install(|| large(Level::Portable)), large(Level::Portable));
 }

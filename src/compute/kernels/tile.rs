@@ -79,33 +79,34 @@ pub(super) struct Walk<'a> {
 /// Bytes of input that are walked over for every panel before the next rows come: half of a common L2.
 const BLOCK_BYTES: usize = 512 << 10;
 
-/// Multiply-adds that are worth a second thread: some microseconds.
-const SHARED_MIN: usize = 1 << 19;
+/// Multiply-adds that are worth a second thread, some microseconds: of many rows, and of one, which is bound
+/// by reading the weights.
+const SHARED_MIN: usize = 1 << 18;
+const SHARED_MIN_OF_ONE: usize = 1 << 17;
 
-/// A multiple of the rows of a shared piece: the largest tile's.
+/// What the rows of a shared piece are a multiple of: the largest tile's.
 const SHARED_ROWS: usize = 12;
-
-/// Pieces of shared work for each thread.
-const PIECES: usize = 3;
 
 /// # Safety
 /// The walk's pointers must reach all that its rows, runs and strides name.
 pub(super) unsafe fn walk(level: Level, walk: &Walk<'_>) {
     let panels = walk.panels.n.div_ceil(WIDTH);
     let threads = team::threads();
-    if threads == 1 || walk.m * walk.panels.k * walk.panels.n < SHARED_MIN {
+    let worth = if walk.m == 1 { SHARED_MIN_OF_ONE } else { SHARED_MIN };
+    if threads == 1 || walk.m * walk.panels.k * walk.panels.n < worth {
         // SAFETY: the caller's; `dispatch` runs only what the processor has.
         return unsafe { part(level, &Part { walk, rows: 0..walk.m, panels: 0..panels }) };
     }
     let shared = &Shared(walk);
-    // Some more pieces than threads, as none waits for another.
     // Rows where they are more than columns: what all threads read is then the smaller side.
     let by_rows = walk.m >= walk.panels.n.max(threads * SHARED_ROWS);
-    let (count, multiple) = if by_rows { (walk.m, SHARED_ROWS) } else { (panels, 4) };
-    let each = count.div_ceil(threads * PIECES).next_multiple_of(multiple);
-    team::each(count.div_ceil(each), &|piece| {
+    let (count, unit) = match by_rows {
+        true => (walk.m, SHARED_ROWS),
+        false if walk.m == 1 => (panels, 4),
+        false => (panels, 2),
+    };
+    team::share(count, unit, &|own| {
         let walk = shared.walk();
-        let own = piece * each..((piece + 1) * each).min(count);
         let own = if by_rows {
             Part { walk, rows: own, panels: 0..panels }
         } else {

@@ -169,7 +169,10 @@ fn banded(ops: &[Op<'_>], sketch: &Sketch<'_>) -> StepKind {
     let (read, made) = (sketch.values[depthwise.from], sketch.values[depthwise.to]);
     let floats = |frame: &Frame| frame.blocks() * frame.line();
     let wide_line = if expand.is_some() { floats(&read) } else { 0 };
-    let lines = Bottleneck::lines(geometry, made.size[0], [wide_line, floats(&made)]);
+    let inputs = if expand.is_some() { sketch.values[ops[0].from].channels } else { 0 };
+    let weights = inputs * read.channels + made.channels * sketch.values[project.to].channels;
+    let wide_lines = [wide_line, floats(&made)];
+    let lines = Bottleneck::lines(geometry, made.size[0], wide_lines, weights);
     // Lines above and below a band are lines of the band.
     let wide = Frame {
         size: [geometry.reads(lines), read.size[1]],
