@@ -65,62 +65,133 @@ struct Row {
     state: *mut f32,
 }
 
-impl Row {
-    /// Sixteen values of a gate's two halves, `part` of them real.
+/// Blocks of sixteen units that are made together: a unit's functions are one long chain, and those of several
+/// overlap.
+const TOGETHER: usize = 2;
+
+/// Sixteen units, or as many of them as are real.
+#[derive(Clone, Copy)]
+struct Block {
+    unit: usize,
+    part: usize,
+}
+
+impl Block {
     #[inline(always)]
-    unsafe fn halves<V: Lanes>(&self, gate: usize, unit: usize, part: usize) -> (V, V) {
-        let at = gate * self.hidden + unit;
-        // SAFETY: the gate's values from `unit` on are at least `part`.
-        unsafe {
-            (
-                V::load_part(self.from_input.add(at), part),
-                V::load_part(self.from_state.add(at), part),
-            )
-        }
+    unsafe fn load<V: Lanes>(self, from: *const f32) -> V {
+        // SAFETY: the caller's: `part` values from `unit` on are there.
+        unsafe { V::load_part(from.add(self.unit), self.part) }
     }
 
     #[inline(always)]
-    unsafe fn gate<V: Lanes>(&self, gate: usize, unit: usize, part: usize, f: Activation) -> V {
+    unsafe fn store<V: Lanes>(self, value: V, to: *mut f32) {
+        // SAFETY: as above.
+        unsafe { value.store_part(to.add(self.unit), self.part) };
+    }
+}
+
+impl Row {
+    /// Some blocks from `unit` on, whole ones where there are several.
+    #[inline(always)]
+    fn blocks<const N: usize>(&self, unit: usize) -> [Block; N] {
+        let mut blocks = [Block { unit, part: (self.hidden - unit).min(WIDTH) }; N];
+        for (i, block) in blocks.iter_mut().enumerate() {
+            block.unit += i * WIDTH;
+        }
+        blocks
+    }
+
+    /// The two halves of a gate.
+    #[inline(always)]
+    unsafe fn halves<V: Lanes>(&self, gate: usize, block: Block) -> (V, V) {
+        let at = gate * self.hidden;
+        // SAFETY: the caller's.
+        unsafe { (block.load(self.from_input.add(at)), block.load(self.from_state.add(at))) }
+    }
+
+    /// A gate of some blocks.
+    #[inline(always)]
+    unsafe fn gate<V: Lanes, const N: usize>(
+        &self,
+        gate: usize,
+        blocks: [Block; N],
+        f: Activation,
+    ) -> [V; N] {
         // SAFETY: the caller's.
         unsafe {
-            let (input, state) = self.halves::<V>(gate, unit, part);
-            f.apply(input.add(state))
+            let mut values = [V::splat(0.0); N];
+            for (value, block) in values.iter_mut().zip(blocks) {
+                let (input, state) = self.halves::<V>(gate, block);
+                *value = f.apply(input.add(state));
+            }
+            values
         }
     }
 }
 
 #[inline(always)]
 unsafe fn gru<V: Lanes, const ROWS: usize, const PAIR: usize>(row: &Row) {
-    for unit in (0..row.hidden).step_by(WIDTH) {
-        let part = (row.hidden - unit).min(WIDTH);
-        // SAFETY: `part` units from `unit` on exist in each slice.
-        unsafe {
-            let reset: V = row.gate(0, unit, part, Activation::Sigmoid);
-            let update: V = row.gate(1, unit, part, Activation::Sigmoid);
-            let (input, state) = row.halves::<V>(2, unit, part);
-            let new = Activation::Tanh.apply(reset.fma(state, input));
-            let old = V::load_part(row.state.add(unit), part);
+    let mut unit = 0;
+    // SAFETY: the units of each block exist in each slice.
+    unsafe {
+        while unit + TOGETHER * WIDTH <= row.hidden {
+            gru_units::<V, TOGETHER>(row, row.blocks(unit));
+            unit += TOGETHER * WIDTH;
+        }
+        while unit < row.hidden {
+            gru_units::<V, 1>(row, row.blocks(unit));
+            unit += WIDTH;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn gru_units<V: Lanes, const N: usize>(row: &Row, blocks: [Block; N]) {
+    // SAFETY: the caller's.
+    unsafe {
+        let reset: [V; N] = row.gate(0, blocks, Activation::Sigmoid);
+        let update: [V; N] = row.gate(1, blocks, Activation::Sigmoid);
+        let mut new = [V::splat(0.0); N];
+        for (i, new) in new.iter_mut().enumerate() {
+            let (input, state) = row.halves::<V>(2, blocks[i]);
+            *new = Activation::Tanh.apply(reset[i].fma(state, input));
+        }
+        for (i, block) in blocks.into_iter().enumerate() {
+            let old: V = block.load(row.state);
             // (1 − z) · n + z · h = n + z · (h − n)
-            update.fma(old.sub(new), new).store_part(row.state.add(unit), part);
+            block.store(update[i].fma(old.sub(new[i]), new[i]), row.state);
         }
     }
 }
 
 #[inline(always)]
 unsafe fn lstm<V: Lanes, const ROWS: usize, const PAIR: usize>(row: &Row) {
-    for unit in (0..row.hidden).step_by(WIDTH) {
-        let part = (row.hidden - unit).min(WIDTH);
-        // SAFETY: `part` units from `unit` on exist in each slice.
-        unsafe {
-            let input: V = row.gate(0, unit, part, Activation::Sigmoid);
-            let forget: V = row.gate(1, unit, part, Activation::Sigmoid);
-            let new: V = row.gate(2, unit, part, Activation::Tanh);
-            let output: V = row.gate(3, unit, part, Activation::Sigmoid);
-            let cell = V::load_part(row.cell.add(unit), part);
-            let cell = forget.fma(cell, input.mul(new));
-            cell.store_part(row.cell.add(unit), part);
-            let state = output.mul(Activation::Tanh.apply(cell));
-            state.store_part(row.state.add(unit), part);
+    let mut unit = 0;
+    // SAFETY: as above.
+    unsafe {
+        while unit + TOGETHER * WIDTH <= row.hidden {
+            lstm_units::<V, TOGETHER>(row, row.blocks(unit));
+            unit += TOGETHER * WIDTH;
+        }
+        while unit < row.hidden {
+            lstm_units::<V, 1>(row, row.blocks(unit));
+            unit += WIDTH;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn lstm_units<V: Lanes, const N: usize>(row: &Row, blocks: [Block; N]) {
+    // SAFETY: the caller's.
+    unsafe {
+        let input: [V; N] = row.gate(0, blocks, Activation::Sigmoid);
+        let forget: [V; N] = row.gate(1, blocks, Activation::Sigmoid);
+        let new: [V; N] = row.gate(2, blocks, Activation::Tanh);
+        let output: [V; N] = row.gate(3, blocks, Activation::Sigmoid);
+        for (i, block) in blocks.into_iter().enumerate() {
+            let cell = forget[i].fma(block.load(row.cell), input[i].mul(new[i]));
+            block.store(cell, row.cell);
+            block.store(output[i].mul(Activation::Tanh.apply(cell)), row.state);
         }
     }
 }

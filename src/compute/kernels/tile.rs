@@ -76,8 +76,8 @@ pub(super) struct Walk<'a> {
     pub activation: Activation,
 }
 
-/// Bytes of input that are walked over for every panel before the next rows come: half of a common L2.
-const BLOCK_BYTES: usize = 512 << 10;
+/// Bytes of input that are walked over for every panel before the next rows come: half of a small L2.
+const BLOCK_BYTES: usize = 256 << 10;
 
 /// Multiply-adds that are worth a second thread, some microseconds: of many rows, and of one, which is bound
 /// by reading the weights.
@@ -218,6 +218,9 @@ unsafe fn block_rows<V: Lanes, const ROWS: usize, const NV: usize>(
     }
 }
 
+/// Steps of a tile between two looks at the end.
+const UNROLLED: usize = 4;
+
 /// How far apart the rows of a tile lie, where it is not a constant: as its strides say, on one line.
 const EVEN: usize = 1;
 /// The rows of a tile lie on several lines.
@@ -298,25 +301,48 @@ unsafe fn tile<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
             } else {
                 std::array::from_fn(|r| first.add(rows[r]))
             };
-            for depth in 0..run.count {
-                // A few rows are done before what was asked for has come.
-                if R > 4 {
+            // Several steps a turn: with few rows and two registers a panel, counting would be a sixth of the work.
+            let mut depth = 0;
+            while R > 4 && depth + UNROLLED <= run.count {
+                for step in depth..depth + UNROLLED {
                     V::prefetch(ahead);
                     ahead = ahead.wrapping_add(WIDTH);
+                    step_of::<V, R, NV>(&a, &b, step, &mut sums);
                 }
-                let weights: [V; NV] = std::array::from_fn(|v| V::load(b[v].add(depth * WIDTH)));
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let value = V::splat(*a[r].add(depth));
-                    for (sum, &weight) in sums.iter_mut().zip(&weights) {
-                        *sum = value.fma(weight, *sum);
-                    }
-                }
+                depth += UNROLLED;
+            }
+            while depth < run.count {
+                step_of::<V, R, NV>(&a, &b, depth, &mut sums);
+                depth += 1;
             }
             for b in &mut b {
                 *b = b.add(run.count * WIDTH);
             }
         }
         finish::<V, R, NV, STEP>(walk, place, panel, sums);
+    }
+}
+
+/// Multiplies one value of each row by a line of each panel.
+#[inline(always)]
+unsafe fn step_of<V: Lanes, const R: usize, const NV: usize>(
+    a: &[*const f32; R],
+    b: &[*const f32; NV],
+    depth: usize,
+    sums: &mut [[V; NV]; R],
+) {
+    // SAFETY: the caller's: rows and panels have a value and a line there.
+    unsafe {
+        let mut weights = [V::splat(0.0); NV];
+        for (weights, b) in weights.iter_mut().zip(b) {
+            *weights = V::load(b.add(depth * WIDTH));
+        }
+        for (a, sums) in a.iter().zip(sums) {
+            let value = V::splat(*a.add(depth));
+            for (sum, &weight) in sums.iter_mut().zip(&weights) {
+                *sum = value.fma(weight, *sum);
+            }
+        }
     }
 }
 

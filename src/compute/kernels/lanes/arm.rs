@@ -35,7 +35,7 @@ unsafe impl Lanes for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn load_part(from: *const f32, count: usize) -> Self {
+    unsafe fn load_fewer(from: *const f32, count: usize) -> Self {
         let mut all = [0.0; WIDTH];
         unsafe {
             std::ptr::copy_nonoverlapping(from, all.as_mut_ptr(), count.min(WIDTH));
@@ -43,7 +43,7 @@ unsafe impl Lanes for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn store_part(self, to: *mut f32, count: usize) {
+    unsafe fn store_fewer(self, to: *mut f32, count: usize) {
         let mut all = [0.0; WIDTH];
         unsafe {
             self.store(all.as_mut_ptr());

@@ -26,10 +26,10 @@ pub unsafe trait Lanes: Copy {
     unsafe fn load(from: *const f32) -> Self;
     /// To 16 floats.
     unsafe fn store(self, to: *mut f32);
-    /// From the first `count` of 16 floats; the others are 0 and are not touched.
-    unsafe fn load_part(from: *const f32, count: usize) -> Self;
-    /// To the first `count` of 16 floats; the others are not touched.
-    unsafe fn store_part(self, to: *mut f32, count: usize);
+    /// From the first `count` of 16 floats, less than all; the others are 0 and are not touched.
+    unsafe fn load_fewer(from: *const f32, count: usize) -> Self;
+    /// To the first `count` of 16 floats, less than all; the others are not touched.
+    unsafe fn store_fewer(self, to: *mut f32, count: usize);
     /// `self · by + plus`, rounded once where the level can.
     unsafe fn fma(self, by: Self, plus: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
@@ -42,6 +42,18 @@ pub unsafe trait Lanes: Copy {
     unsafe fn round(self) -> Self;
     /// 2 to the power of whole numbers from −126 to 127.
     unsafe fn exp2_whole(self) -> Self;
+    /// As [`Lanes::load`] or [`Lanes::load_fewer`], which takes many times longer with some processors.
+    #[inline(always)]
+    unsafe fn load_part(from: *const f32, count: usize) -> Self {
+        // SAFETY: the caller's.
+        unsafe { if count >= WIDTH { Self::load(from) } else { Self::load_fewer(from, count) } }
+    }
+    /// As [`Lanes::store`] or [`Lanes::store_fewer`].
+    #[inline(always)]
+    unsafe fn store_part(self, to: *mut f32, count: usize) {
+        // SAFETY: the caller's.
+        unsafe { if count >= WIDTH { self.store(to) } else { self.store_fewer(to, count) } }
+    }
     /// Says that the floats there will be read soon. Any address will do.
     unsafe fn prefetch(_: *const f32) {}
     /// The sum of the 16, in one fixed order at every level.

@@ -28,13 +28,13 @@ unsafe impl Lanes for Portable {
         unsafe { to.cast::<[f32; WIDTH]>().write_unaligned(self.0) };
     }
     #[inline(always)]
-    unsafe fn load_part(from: *const f32, count: usize) -> Self {
+    unsafe fn load_fewer(from: *const f32, count: usize) -> Self {
         let mut all = [0.0; WIDTH];
         unsafe { std::ptr::copy_nonoverlapping(from, all.as_mut_ptr(), count.min(WIDTH)) };
         Self(all)
     }
     #[inline(always)]
-    unsafe fn store_part(self, to: *mut f32, count: usize) {
+    unsafe fn store_fewer(self, to: *mut f32, count: usize) {
         unsafe { std::ptr::copy_nonoverlapping(self.0.as_ptr(), to, count.min(WIDTH)) };
     }
     #[inline(always)]

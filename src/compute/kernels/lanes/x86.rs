@@ -40,11 +40,11 @@ unsafe impl Lanes for Avx512 {
         unsafe { _mm512_storeu_ps(to, self.0) };
     }
     #[inline(always)]
-    unsafe fn load_part(from: *const f32, count: usize) -> Self {
+    unsafe fn load_fewer(from: *const f32, count: usize) -> Self {
         Self(unsafe { _mm512_maskz_loadu_ps(mask(count), from) })
     }
     #[inline(always)]
-    unsafe fn store_part(self, to: *mut f32, count: usize) {
+    unsafe fn store_fewer(self, to: *mut f32, count: usize) {
         unsafe { _mm512_mask_storeu_ps(to, mask(count), self.0) };
     }
     #[inline(always)]
@@ -130,7 +130,7 @@ unsafe impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn load_part(from: *const f32, count: usize) -> Self {
+    unsafe fn load_fewer(from: *const f32, count: usize) -> Self {
         unsafe {
             let (low, high) = masks(count);
             let second = from.wrapping_add(8);
@@ -138,7 +138,7 @@ unsafe impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn store_part(self, to: *mut f32, count: usize) {
+    unsafe fn store_fewer(self, to: *mut f32, count: usize) {
         unsafe {
             let (low, high) = masks(count);
             _mm256_maskstore_ps(to, low, self.0);
