@@ -32,6 +32,8 @@ struct Work {
     /// The two halves of a layer's gates, [rows, gates × hidden].
     from_input: Buffer,
     from_state: Buffer,
+    /// What the head reads of the rows that want logits, [rows, hidden].
+    outputs: Buffer,
 }
 
 impl PackedModel {
@@ -86,39 +88,38 @@ impl PackedModel {
 
     /// One token for each of the first rows.
     fn advance(&self, tokens: &[TokenId], work: &mut Work) -> std::result::Result<(), RunError> {
-        let Work { hidden, cell, from_input, from_state } = work;
+        let Work { hidden, cell, from_input, from_state, .. } = work;
         for (index, layer) in self.layers.iter().enumerate() {
-            from_input.resize(tokens.len() * layer.gates());
-            from_state.resize(tokens.len() * layer.gates());
-            if index == 0 {
-                self.look_up(tokens, layer.gates(), from_input)?;
-            } else {
-                let below = &hidden[index - 1][..tokens.len() * self.layers[index - 1].hidden()];
-                layer.project(self.level, below, from_input);
-            }
-            let size = tokens.len() * layer.hidden();
+            let (size, gates) = (tokens.len() * layer.hidden(), tokens.len() * layer.gates());
+            from_state.resize(gates);
+            let (below, own) = hidden.split_at_mut(index);
+            let own = &mut own[0][..size];
             let cells = cell.get_mut(index).map(|cell| &mut cell[..size]);
-            let gates = (&from_input[..], &mut from_state[..]);
-            layer.step(self.level, gates, &mut hidden[index][..size], cells);
+            if let Some(below) = below.last() {
+                from_input.resize(gates);
+                let below = &below[..tokens.len() * self.layers[index - 1].hidden()];
+                layer.project(self.level, below, from_input);
+                let rows = from_input.chunks_exact(layer.gates());
+                layer.step(self.level, (rows, from_state), own, cells);
+            } else {
+                let rows = self.looked_up(tokens, layer.gates())?;
+                layer.step(self.level, (rows, from_state), own, cells);
+            }
         }
         Ok(())
     }
 
-    fn look_up(
-        &self,
-        tokens: &[TokenId],
+    /// The first layer's input gates of each token.
+    fn looked_up<'a>(
+        &'a self,
+        tokens: &'a [TokenId],
         width: usize,
-        to: &mut [f32],
-    ) -> std::result::Result<(), RunError> {
-        for (to, &token) in to.chunks_exact_mut(width).zip(tokens) {
-            let start = token as usize * width;
-            let row = self
-                .table
-                .get(start..start + width)
-                .ok_or_else(|| RunError(format!("token {token} is outside the vocabulary")))?;
-            to.copy_from_slice(row);
+    ) -> std::result::Result<impl Iterator<Item = &'a [f32]>, RunError> {
+        let row = move |token: TokenId| self.table.chunks_exact(width).nth(token as usize);
+        if let Some(token) = tokens.iter().find(|&&token| row(token).is_none()) {
+            return Err(RunError(format!("token {token} is outside the vocabulary")));
         }
-        Ok(())
+        Ok(tokens.iter().filter_map(move |&token| row(token)))
     }
 
     /// The rows' states, in this order, into the work's.
@@ -152,18 +153,18 @@ impl PackedModel {
     }
 
     /// The logits of the rows that want them, in one product.
-    fn wanted(&self, rows: &[Row<'_, Vec<f32>>], logits: &mut Vec<f32>) {
+    fn wanted(&self, rows: &[Row<'_, Vec<f32>>], work: &mut Work, logits: &mut Vec<f32>) {
         // The last layer's hidden values come before its cell's, which end the state.
         let last = self.layers.last().map_or(0, PackedLayer::state_len);
         let start = self.state_len() - last;
-        let outputs: Vec<f32> = rows
-            .iter()
-            .filter(|row| row.want_logits)
-            .flat_map(|row| &row.state[start..start + self.head.k()])
-            .copied()
-            .collect();
-        logits.resize(outputs.len() / self.head.k() * self.head.n(), 0.0);
-        gemm(self.level, &self.head, Product::rows(&self.head, &outputs, logits));
+        let wanting = rows.iter().filter(|row| row.want_logits);
+        let (count, width) = (wanting.clone().count(), self.head.k());
+        work.outputs.resize(count * width);
+        for (to, row) in work.outputs.chunks_exact_mut(width).zip(wanting) {
+            to.copy_from_slice(&row.state[start..start + width]);
+        }
+        logits.resize(count * self.head.n(), 0.0);
+        gemm(self.level, &self.head, Product::rows(&self.head, &work.outputs, logits));
     }
 }
 
@@ -178,10 +179,11 @@ impl Stepwise for PackedModel {
     ) -> std::result::Result<(), RunError> {
         let mut work = self.idle().pop().unwrap_or_default();
         let read = self.read(rows, &mut work);
+        if read.is_ok() {
+            self.wanted(rows, &mut work, logits);
+        }
         self.idle().push(work);
-        read?;
-        self.wanted(rows, logits);
-        Ok(())
+        read
     }
 
     fn chunk(&self, others: usize) -> usize {

@@ -32,6 +32,12 @@ impl Leaning {
         leaning
     }
 
+    /// Whether every token is as likely as the network says, whatever is written.
+    pub fn is_none(&self) -> bool {
+        let counts = differs(self.presence, 0.0) || differs(self.frequency, 0.0);
+        !counts && !differs(self.repetition, 1.0) && self.added.is_empty()
+    }
+
     /// Remembers tokens of a prompt.
     pub fn read(&mut self, tokens: &[TokenId]) {
         if differs(self.repetition, 1.0) {

@@ -68,20 +68,19 @@ impl PackedLayer {
     }
 
     /// One step for every row of `hidden`, [rows, hidden], and of an LSTM's `cell`. The two halves of the
-    /// gates are [rows, gates × hidden]: the input's, and room for the state's.
+    /// gates are gates × hidden a row: the input's, wherever they lie, and room for the state's.
     ///
     /// # Panics
     /// When the slices do not fit, or an LSTM has no cell.
-    pub fn step(
+    pub fn step<'a>(
         &self,
         level: Level,
-        (from_input, from_state): (&[f32], &mut [f32]),
+        (from_input, from_state): (impl Iterator<Item = &'a [f32]>, &mut [f32]),
         hidden: &mut [f32],
         cell: Option<&mut [f32]>,
     ) {
         gemm(level, &self.recurrent, Product::rows(&self.recurrent, hidden, from_state));
-        let halves =
-            from_input.chunks_exact(self.gates()).zip(from_state.chunks_exact(self.gates()));
+        let halves = from_input.zip(from_state.chunks_exact(self.gates()));
         let rows = halves.zip(hidden.chunks_exact_mut(self.hidden));
         match (self.cell, cell) {
             (Cell::Gru, _) => rows.for_each(|((x, h), state)| gru_row(level, x, h, state)),
