@@ -5,11 +5,12 @@
 #   benches/compare/run.sh STORE [MODEL ...]     # a store of scripts/pretrained.sh; NAME/VERSION, all that there are if none
 #
 # Needs Python 3.11 or newer and cargo. The other engines come from PyPI (4 GB), into target/compare; so do networks with
-# fresh weights. Rows are added to target/compare/lines.jsonl, and those that are there are not measured again: a run that
+# fresh weights. ROUNDS=3 has every engine take three turns on a row, of which its fastest counts: others that use the
+# machine show less then. Rows are added to target/compare/lines.jsonl, and those that are there are not measured again: a run that
 # was cut off goes on, and one from the start begins with its removal. All rows take about twenty minutes.
 set -eu
 
-[ $# -ge 1 ] || { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 store=$(cd "$1" && pwd)
 shift
 cd "$(dirname "$0")/../.."
@@ -50,6 +51,7 @@ for model in "$@"; do
     for from in "$store" "$fresh" models; do
         [ -d "$from/$model" ] && break
     done
-    "$python" "$here/engines.py" "$maas" "$floors" "$target/lines.jsonl" "$from/$model" --faster-whisper "$whisper"
+    "$python" "$here/engines.py" "$maas" "$floors" "$target/lines.jsonl" "$from/$model" --faster-whisper "$whisper" \
+        --rounds "${ROUNDS:-1}"
 done
 "$python" "$here/table.py" <"$target/lines.jsonl"
