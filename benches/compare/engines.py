@@ -184,13 +184,16 @@ def networks(said, subject, batches, threads):
 
 def clips(said, subject, threads):
     """From a file to its text, by the likeliest token each time."""
-    timed = {"maas": lambda: maas(said.program, subject, 1, threads)}
-    for precision in ("float32", "int8"):
+    def listen(precision):
+        # A model a turn: threads of the other one would still be waiting for work.
         options = {"device": "cpu", "compute_type": precision, "cpu_threads": threads, "num_workers": 1}
         model = faster_whisper.WhisperModel(str(said.faster_whisper), **options)
         clip = str(subject.clip())
-        run = lambda model=model: list(model.transcribe(clip, beam_size=1, language="en")[0])
-        timed[f"faster-whisper {precision}"] = lambda run=run: median_us(run)
+        return median_us(lambda: list(model.transcribe(clip, beam_size=1, language="en")[0]))
+
+    timed = {"maas": lambda: maas(said.program, subject, 1, threads)}
+    for precision in ("float32", "int8"):
+        timed[f"faster-whisper {precision}"] = lambda precision=precision: listen(precision)
     yield 1, in_turns(timed, said.rounds)
 
 
@@ -201,6 +204,12 @@ def kind_of(package):
 
 def arguments():
     numbers = lambda text: [int(number) for number in text.split(",")]
+
+    def positive(text):
+        if not text.isdecimal() or int(text) == 0:
+            raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+        return int(text)
+
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("program", help="the release build of maas")
     arguments.add_argument("floors", help="the release build of benches/floors.rs")
@@ -208,7 +217,7 @@ def arguments():
     arguments.add_argument("models", nargs="+", type=Path, help="packages: STORE/NAME/VERSION")
     arguments.add_argument("--faster-whisper", type=Path, help="a Whisper of CTranslate2's form, the same as in the store")
     arguments.add_argument("--threads", type=numbers, default=[1, 2])
-    arguments.add_argument("--rounds", type=int, default=1, help="turns of each engine on a row; its fastest counts")
+    arguments.add_argument("--rounds", type=positive, default=1, help="turns of each engine on a row; its fastest counts")
     return arguments.parse_args()
 
 

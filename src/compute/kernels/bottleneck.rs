@@ -119,7 +119,7 @@ impl Bottleneck {
     }
 
     /// Whether threads do best to make lines of their own, and not to share each operation: the tallest part, with
-    /// what it expands of its neighbours' lines, is less than a third above its share.
+    /// what it expands of its neighbours' lines, is at most a third above its share.
     fn shares_lines(&self, height: usize, threads: usize) -> bool {
         let twice = self.geometry.reads(1).saturating_sub(self.geometry.stride[0]);
         let tallest = height.div_ceil(threads) + twice.div_ceil(2) * (threads - 1).min(2);

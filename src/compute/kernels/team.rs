@@ -13,6 +13,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// A bit of a word for each piece of a task, and so no more threads than that.
+const PIECES_MAX: usize = u64::BITS as usize;
+
 /// How long helpers spin after a closure has ended: another one often follows at once.
 const LINGER: Duration = Duration::from_micros(100);
 
@@ -52,10 +55,10 @@ thread_local! {
 }
 
 impl Team {
-    /// A team of `threads`; fewer when the system gives no more.
+    /// A team of `threads`, 64 at most; fewer when the system gives no more.
     #[must_use]
     pub fn new(threads: usize) -> Self {
-        let wanted = threads.saturating_sub(1);
+        let wanted = threads.min(PIECES_MAX).saturating_sub(1);
         let shared = Arc::new(Shared {
             installed: AtomicBool::new(false),
             over: AtomicBool::new(false),
@@ -126,7 +129,7 @@ pub(super) fn each(pieces: usize, f: &(dyn Fn(usize) + Sync)) {
         return (0..pieces).for_each(f);
     };
     // A bit for each piece, or for some of them.
-    let some = pieces.div_ceil(u64::BITS as usize).max(1);
+    let some = pieces.div_ceil(PIECES_MAX).max(1);
     shared.run(pieces.div_ceil(some), &|group| {
         (group * some..((group + 1) * some).min(pieces)).for_each(f);
     });
@@ -138,8 +141,8 @@ const PIECES: usize = 3;
 /// Calls `f` with ranges that are all of `0..count` together, each but the last a multiple of `unit` and
 /// about as long as the others: see [`each`].
 pub(super) fn share(count: usize, unit: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
-    let units = count.div_ceil(unit);
-    let pieces = units.min(threads() * PIECES);
+    let (units, threads) = (count.div_ceil(unit), threads());
+    let pieces = units.min(threads * PIECES.min(PIECES_MAX / threads));
     let start = |piece: usize| (units * piece / pieces * unit).min(count);
     each(pieces, &|piece| f(start(piece)..start(piece + 1)));
 }
@@ -162,7 +165,7 @@ impl Shared {
         self.done.store(0, Ordering::Relaxed);
         self.pieces.store(pieces, Ordering::Relaxed);
         self.work.store((&raw mut task).cast(), Ordering::Relaxed);
-        self.open.store(u64::MAX >> (u64::BITS as usize - pieces), Ordering::Release);
+        self.open.store(u64::MAX >> (PIECES_MAX - pieces), Ordering::Release);
         // Work inside a task is not shared again.
         let team = INSTALLED.replace(std::ptr::null());
         self.take_part(0);

@@ -111,7 +111,7 @@ impl Sampler {
     }
 }
 
-/// The first of the largest logits, or `None` when none is a finite number: what most ask for, in passes that a
+/// The first of the largest logits, or `None` when the largest is no finite number: what most ask for, in passes that a
 /// processor makes many comparisons of at a time.
 fn likeliest(logits: &[f32]) -> Option<TokenId> {
     const LANES: usize = 16;
