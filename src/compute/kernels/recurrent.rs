@@ -24,7 +24,7 @@ pub fn gru_row(level: Level, from_input: &[f32], from_state: &[f32], state: &mut
         state: state.as_mut_ptr(),
     };
     // SAFETY: lengths as asserted; `dispatch` runs only what the processor has.
-    unsafe { dispatch!(level, gru(row: &Row)) };
+    unsafe { dispatch!(level, units(row: &Row)) };
 }
 
 /// One row of an LSTM step with `PyTorch`'s gates, in the order input, forget, cell, output:
@@ -53,7 +53,7 @@ pub fn lstm_row(
         state: state.as_mut_ptr(),
     };
     // SAFETY: lengths as asserted; `dispatch` runs only what the processor has.
-    unsafe { dispatch!(level, lstm(row: &Row)) };
+    unsafe { dispatch!(level, units(row: &Row)) };
 }
 
 struct Row {
@@ -129,18 +129,31 @@ impl Row {
     }
 }
 
+/// All units of a row, some blocks at a time.
 #[inline(always)]
-unsafe fn gru<V: Lanes, const ROWS: usize, const PAIR: usize>(row: &Row) {
+unsafe fn units<V: Lanes, const ROWS: usize, const PAIR: usize>(row: &Row) {
     let mut unit = 0;
     // SAFETY: the units of each block exist in each slice.
     unsafe {
         while unit + TOGETHER * WIDTH <= row.hidden {
-            gru_units::<V, TOGETHER>(row, row.blocks(unit));
+            some_units::<V, TOGETHER>(row, row.blocks(unit));
             unit += TOGETHER * WIDTH;
         }
         while unit < row.hidden {
-            gru_units::<V, 1>(row, row.blocks(unit));
+            some_units::<V, 1>(row, row.blocks(unit));
             unit += WIDTH;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn some_units<V: Lanes, const N: usize>(row: &Row, blocks: [Block; N]) {
+    // SAFETY: the caller's.
+    unsafe {
+        if row.cell.is_null() {
+            gru_units::<V, N>(row, blocks);
+        } else {
+            lstm_units::<V, N>(row, blocks);
         }
     }
 }
@@ -160,22 +173,6 @@ unsafe fn gru_units<V: Lanes, const N: usize>(row: &Row, blocks: [Block; N]) {
             let old: V = block.load(row.state);
             // (1 − z) · n + z · h = n + z · (h − n)
             block.store(update[i].fma(old.sub(new[i]), new[i]), row.state);
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn lstm<V: Lanes, const ROWS: usize, const PAIR: usize>(row: &Row) {
-    let mut unit = 0;
-    // SAFETY: as above.
-    unsafe {
-        while unit + TOGETHER * WIDTH <= row.hidden {
-            lstm_units::<V, TOGETHER>(row, row.blocks(unit));
-            unit += TOGETHER * WIDTH;
-        }
-        while unit < row.hidden {
-            lstm_units::<V, 1>(row, row.blocks(unit));
-            unit += WIDTH;
         }
     }
 }

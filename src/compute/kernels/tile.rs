@@ -301,7 +301,8 @@ unsafe fn tile<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
             } else {
                 std::array::from_fn(|r| first.add(rows[r]))
             };
-            // Several steps a turn: with few rows and two registers a panel, counting would be a sixth of the work.
+            // Several steps a turn, or counting them would be a sixth of the instructions. Small tiles are done before
+            // what was asked for has come.
             let mut depth = 0;
             while R > 4 && depth + UNROLLED <= run.count {
                 for step in depth..depth + UNROLLED {
