@@ -173,6 +173,12 @@ pub trait Language: Send + Sync + 'static {
     /// the rest has come.
     fn text(&self, tokens: &[TokenId]) -> String;
 
+    /// The character that a token is, whatever stands beside it; `None` where a token is more or less than one, or
+    /// depends on its neighbours.
+    fn character(&self, _: TokenId) -> Option<char> {
+        None
+    }
+
     /// Ids that there are: each is below this.
     fn size(&self) -> usize;
 

@@ -167,6 +167,10 @@ impl Language for TextLanguage {
         self.vocabulary.decode(tokens)
     }
 
+    fn character(&self, token: TokenId) -> Option<char> {
+        self.vocabulary.character(token)
+    }
+
     fn size(&self) -> usize {
         self.rows
     }

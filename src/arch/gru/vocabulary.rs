@@ -88,11 +88,17 @@ impl Vocabulary {
     #[must_use]
     pub fn decode(&self, tokens: &[TokenId]) -> String {
         match self {
-            Self::Characters { list, .. } => {
-                let char_of = |&id: &TokenId| list.get(usize::try_from(id).ok()?).copied();
-                tokens.iter().filter_map(char_of).collect()
-            }
+            Self::Characters { .. } => tokens.iter().filter_map(|&id| self.character(id)).collect(),
             Self::Tokenizer(tokenizer) => tokenizer.decode(tokens, true).unwrap_or_default(),
+        }
+    }
+
+    /// The character that a token is, where tokens are characters.
+    #[must_use]
+    pub fn character(&self, token: TokenId) -> Option<char> {
+        match self {
+            Self::Characters { list, .. } => list.get(usize::try_from(token).ok()?).copied(),
+            Self::Tokenizer(_) => None,
         }
     }
 

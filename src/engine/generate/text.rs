@@ -15,14 +15,6 @@ pub struct TextStream {
     held: String,
 }
 
-/// What one more token gave.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Shown {
-    pub text: String,
-    /// A stop text was met; what follows it is gone.
-    pub stopped: bool,
-}
-
 impl TextStream {
     pub fn new(stop: Vec<String>) -> Self {
         Self { stop, tokens: Vec::new(), context: 0, read: 0, held: String::new() }
@@ -38,27 +30,38 @@ impl TextStream {
         self.held.len()
     }
 
-    /// Takes one token.
-    pub fn push(&mut self, token: TokenId, language: &dyn Language) -> Shown {
+    /// Takes one token, and adds what may be shown now to `text`. `true` when a stop text was met; what follows it is
+    /// gone.
+    pub fn push(&mut self, token: TokenId, language: &dyn Language, text: &mut String) -> bool {
         self.tokens.push(token);
         self.decode(language, false);
-        if let Some(at) = self.stop.iter().filter_map(|stop| self.held.find(stop)).min() {
+        let stop = self.stop.iter().filter_map(|stop| self.held.find(stop)).min();
+        if let Some(at) = stop {
             self.held.truncate(at);
-            return Shown { text: std::mem::take(&mut self.held), stopped: true };
         }
         let keep = self.stop.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
-        let text = self.held.drain(..self.held.len() - keep).collect();
-        Shown { text, stopped: false }
+        let shown = if stop.is_some() { self.held.len() } else { self.held.len() - keep };
+        text.push_str(&self.held[..shown]);
+        self.held.drain(..shown);
+        stop.is_some()
     }
 
-    /// The text that is still held when the sequence ends for another reason.
-    pub fn finish(&mut self, language: &dyn Language) -> String {
+    /// Adds the text that is still held when the sequence ends for another reason.
+    pub fn finish(&mut self, language: &dyn Language, text: &mut String) {
         self.decode(language, true);
-        std::mem::take(&mut self.held)
+        text.push_str(&self.held);
+        self.held.clear();
     }
 
     /// Decodes what is new behind a little context: a token's text can depend on the one before it.
     fn decode(&mut self, language: &dyn Language, last: bool) {
+        if let [token] = self.tokens[self.read..]
+            && let Some(character) = language.character(token)
+        {
+            self.held.push(character);
+            (self.context, self.read) = (self.read, self.tokens.len());
+            return;
+        }
         let before = language.text(&self.tokens[self.context..self.read]);
         let now = language.text(&self.tokens[self.context..]);
         let whole = last || !now.ends_with(char::REPLACEMENT_CHARACTER);
@@ -106,13 +109,16 @@ mod tests {
         let mut stream = TextStream::new(stop.iter().map(ToString::to_string).collect());
         let mut pieces = Vec::new();
         for byte in text.bytes() {
-            let shown = stream.push(byte.into(), &Bytes);
-            pieces.push(shown.text);
-            if shown.stopped {
+            let mut piece = String::new();
+            let stopped = stream.push(byte.into(), &Bytes, &mut piece);
+            pieces.push(piece);
+            if stopped {
                 return (pieces, true);
             }
         }
-        pieces.push(stream.finish(&Bytes));
+        let mut rest = String::new();
+        stream.finish(&Bytes, &mut rest);
+        pieces.push(rest);
         (pieces, false)
     }
 
@@ -144,7 +150,10 @@ mod tests {
     #[test]
     fn text_goes_on_when_settled_tokens_are_spelled_otherwise() {
         let mut stream = TextStream::new(Vec::new());
-        let shown: String = [1, 9, 4].map(|t| stream.push(t, &Fickle).text).concat();
+        let mut shown = String::new();
+        for token in [1, 9, 4] {
+            stream.push(token, &Fickle, &mut shown);
+        }
         assert_eq!(shown, "1234");
     }
 

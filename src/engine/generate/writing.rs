@@ -80,7 +80,8 @@ impl<S, L: Language> Writing<S, L> {
         if writing.echo.is_some() {
             writing.heard(0, None);
         } else if !prompt.echo.is_empty() {
-            writing.show(prompt.echo, false);
+            writing.whole = prompt.echo;
+            writing.show(0, false);
         }
         writing
     }
@@ -92,11 +93,12 @@ impl<S, L: Language> Writing<S, L> {
         if let Some(scores) = &mut self.scores {
             scores.add(token, self.whole.len() + echo.held(), logits, &*self.language);
         }
-        let mut text = echo.push(token, &*self.language).text;
+        let shown = self.whole.len();
+        echo.push(token, &*self.language, &mut self.whole);
         if last {
-            text.push_str(&echo.finish(&*self.language));
+            echo.finish(&*self.language, &mut self.whole);
         }
-        self.show(text, last);
+        self.show(shown, last);
     }
 
     fn push(&mut self, token: TokenId, logits: &[f32]) -> bool {
@@ -110,9 +112,10 @@ impl<S, L: Language> Writing<S, L> {
             let begin = self.whole.len() + self.text.held();
             scores.add(token, begin, Some(logits), &*self.language);
         }
-        let shown = self.text.push(token, &*self.language);
-        self.show(shown.text, false);
-        if shown.stopped {
+        let shown = self.whole.len();
+        let stopped = self.text.push(token, &*self.language, &mut self.whole);
+        self.show(shown, false);
+        if stopped {
             return self.end(Finish::Stop);
         }
         if self.text.len() >= self.max_tokens {
@@ -122,22 +125,24 @@ impl<S, L: Language> Writing<S, L> {
         true
     }
 
-    fn show(&mut self, text: String, last: bool) {
-        self.whole.push_str(&text);
+    /// Shows what the whole has more than its first `from` bytes.
+    fn show(&mut self, from: usize, last: bool) {
         let shown = self.scores.as_mut().map(|scores| scores.show(&self.whole, last));
         // Where nobody reads along, nobody is woken.
         if !self.streams {
             return;
         }
-        let tokens = shown.map(<[_]>::to_vec).unwrap_or_default();
+        let (text, tokens) = (&self.whole[from..], shown.unwrap_or_default());
         if !text.is_empty() || !tokens.is_empty() {
+            let (text, tokens) = (text.to_owned(), tokens.to_vec());
             self.caller.tell(What::Text(Fragment { index: self.caller.index, text, tokens }));
         }
     }
 
     fn show_rest(&mut self) {
-        let rest = self.text.finish(&*self.language);
-        self.show(rest, true);
+        let shown = self.whole.len();
+        self.text.finish(&*self.language, &mut self.whole);
+        self.show(shown, true);
     }
 
     fn end(&mut self, finish: Finish) -> bool {
