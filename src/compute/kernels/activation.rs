@@ -122,26 +122,27 @@ unsafe fn tanh<V: Lanes>(x: V) -> V {
     unsafe { sigmoid(x.add(x)).fma(V::splat(2.0), V::splat(-1.0)) }
 }
 
-/// With the error function by Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7.
+/// max(x, 0) − |x| · Φ(−|x|). Φ is the normal distribution's function; that it is ½ less at 0, divided by x, is a
+/// quotient of two polynomials of x² here, fitted by least squares, reweighted for the largest error, between
+/// −5.2 and 5.2. Beyond, what is taken away is below 6e-7, as the error is elsewhere but for what rounding adds.
 #[inline(always)]
 unsafe fn gelu<V: Lanes>(x: V) -> V {
+    const ABOVE: [f32; 6] =
+        [0.398_942_14, 0.033_355_843, 4.657_464_6e-3, 1.651_366_3e-4, 6.462_340_5e-6, 2.403_95e-8];
+    const BELOW: [f32; 6] =
+        [1.0, 0.250_276_03, 0.028_389_182, 1.863_314_1e-3, 7.316_073e-5, 1.242_980_7e-6];
     // SAFETY: the caller's.
     unsafe {
         let zero = V::splat(0.0);
-        let one = V::splat(1.0);
-        let scaled = x.mul(V::splat(std::f32::consts::FRAC_1_SQRT_2));
-        let size = scaled.max(zero.sub(scaled));
-        let t = one.div(size.fma(V::splat(0.327_591_1), one));
-        let mut sum = V::splat(1.061_405_4);
-        for term in [-1.453_152, 1.421_413_8, -0.284_496_72, 0.254_829_6] {
-            sum = sum.fma(t, V::splat(term));
+        // Where one of the two is no number the second is taken: what is no number stays none.
+        let size = V::splat(5.2).min(x.max(zero.sub(x)));
+        let square = size.mul(size);
+        let (mut above, mut below) = (V::splat(ABOVE[5]), V::splat(BELOW[5]));
+        for term in (0..5).rev() {
+            above = above.fma(square, V::splat(ABOVE[term]));
+            below = below.fma(square, V::splat(BELOW[term]));
         }
-        // erfc of the size: what is left of 1 on either side.
-        let tail = sum.mul(t).mul(exp(zero.sub(size.mul(size))));
-        // x ≥ 0: x · (1 − tail / 2); x < 0: x · tail / 2.
-        let half = tail.mul(V::splat(0.5));
-        let positive = x.max(zero);
-        let negative = x.min(zero);
-        positive.mul(one.sub(half)).add(negative.mul(half))
+        let tail = V::splat(0.5).sub(size.mul(above).div(below));
+        x.max(zero).sub(size.mul(tail))
     }
 }

@@ -1,5 +1,8 @@
 //! Scaled dot-product attention (Vaswani et al. 2017) over keys and values that are kept between calls.
 
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
 use super::Level;
 use super::activation::Activation;
 use super::buffer::Buffer;
@@ -62,34 +65,20 @@ impl KeyValues {
         if self.length + rows > self.capacity {
             self.grow(self.length + rows);
         }
-        for row in 0..rows {
-            let position = self.length + row;
-            let from = row * stride..row * stride + width;
-            self.put_key(position, &keys[from.clone()]);
-            self.put_value(position, &values[from]);
-        }
+        let &mut Self { depth, length, capacity, .. } = self;
+        let part = |rows, head: usize| Part { rows, stride, first: head * depth, depth };
+        let (of_keys, of_values) = (capacity * depth, capacity * depth.next_multiple_of(WIDTH));
+        team::share_rows(&mut self.keys, of_keys, rows * width, &|heads, regions| {
+            for (head, region) in heads.zip(regions.chunks_exact_mut(of_keys)) {
+                put_keys(region, length, &part(keys, head), rows);
+            }
+        });
+        team::share_rows(&mut self.values, of_values, rows * width, &|heads, regions| {
+            for (head, region) in heads.zip(regions.chunks_exact_mut(of_values)) {
+                put_values(region, length, &part(values, head), rows);
+            }
+        });
         self.length += rows;
-    }
-
-    fn put_key(&mut self, position: usize, row: &[f32]) {
-        let (panel, lane) = (position / WIDTH, position % WIDTH);
-        for (head, part) in row.chunks_exact(self.depth).enumerate() {
-            let start = (head * self.capacity + panel * WIDTH) * self.depth;
-            let panel = &mut self.keys[start..start + self.depth * WIDTH];
-            for (place, &value) in panel[lane..].iter_mut().step_by(WIDTH).zip(part) {
-                *place = value;
-            }
-        }
-    }
-
-    fn put_value(&mut self, position: usize, row: &[f32]) {
-        let panels = self.depth.div_ceil(WIDTH);
-        for (head, part) in row.chunks_exact(self.depth).enumerate() {
-            for (panel, part) in part.chunks(WIDTH).enumerate() {
-                let start = ((head * panels + panel) * self.capacity + position) * WIDTH;
-                self.values[start..start + part.len()].copy_from_slice(part);
-            }
-        }
     }
 
     fn grow(&mut self, positions: usize) {
@@ -160,6 +149,55 @@ impl KeyValues {
     }
 }
 
+/// The columns of one head in rows that are added.
+struct Part<'a> {
+    rows: &'a [f32],
+    stride: usize,
+    first: usize,
+    depth: usize,
+}
+
+impl Part<'_> {
+    fn row(&self, row: usize) -> &[f32] {
+        &self.rows[row * self.stride + self.first..][..self.depth]
+    }
+}
+
+/// Keys from the position `first` on, into a head's panels `[position / 16][depth][16]`.
+fn put_keys(region: &mut [f32], first: usize, keys: &Part<'_>, count: usize) {
+    let mut row = 0;
+    while row < count {
+        let (panel, lane) = ((first + row) / WIDTH, (first + row) % WIDTH);
+        let lines = &mut region[panel * WIDTH * keys.depth..][..WIDTH * keys.depth];
+        if lane == 0 && row + WIDTH <= count {
+            // Line by line, or each would be written to sixteen times.
+            let rows: [&[f32]; WIDTH] = std::array::from_fn(|lane| keys.row(row + lane));
+            for (at, line) in lines.chunks_exact_mut(WIDTH).enumerate() {
+                for (place, row) in line.iter_mut().zip(&rows) {
+                    *place = row[at];
+                }
+            }
+            row += WIDTH;
+        } else {
+            for (place, &value) in lines[lane..].iter_mut().step_by(WIDTH).zip(keys.row(row)) {
+                *place = value;
+            }
+            row += 1;
+        }
+    }
+}
+
+/// Values from the position `first` on, into a head's panels `[depth / 16][position][16]`.
+fn put_values(region: &mut [f32], first: usize, values: &Part<'_>, count: usize) {
+    let panel = region.len() / values.depth.div_ceil(WIDTH);
+    for (index, panel) in region.chunks_exact_mut(panel).enumerate() {
+        let columns = index * WIDTH..((index + 1) * WIDTH).min(values.depth);
+        for (row, line) in panel[first * WIDTH..].chunks_exact_mut(WIDTH).take(count).enumerate() {
+            line[..columns.len()].copy_from_slice(&values.row(row)[columns.clone()]);
+        }
+    }
+}
+
 /// One call: queries of one sequence against its keys and values.
 pub struct Attention<'a> {
     /// Rows of `heads · depth` values, head by head.
@@ -174,26 +212,39 @@ pub struct Attention<'a> {
     pub out: &'a mut [f32],
 }
 
-/// Room that calls use again.
+/// Room that calls use again, a set for each thread of a call.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub struct Scratch(Mutex<Vec<Room>>);
+
+#[derive(Debug, Default)]
+struct Room {
     /// A line a query.
     scores: Buffer,
     /// The sum of a query's line.
     totals: Vec<f32>,
 }
 
+impl Scratch {
+    fn pop(&self) -> Room {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn push(&self, room: Room) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(room);
+    }
+}
+
 /// Scores that are kept at once, in bytes: they stay in the cache between the two products.
 const SCORES_BYTES: usize = 256 << 10;
 
 /// Multiply-adds that are worth a second thread: some microseconds.
-const SHARED_MIN: usize = 1 << 19;
+const SHARED_MIN: usize = 1 << 20;
 
 /// `softmax(q · kᵀ / √depth) · v`, head by head. A row's bits do not depend on the others.
 ///
 /// # Panics
 /// When a slice is too short, nothing is kept, or `causal` names positions that are not kept.
-pub fn attend(level: Level, attention: Attention<'_>, scratch: &mut Scratch) {
+pub fn attend(level: Level, attention: Attention<'_>, scratch: &Scratch) {
     let Attention { queries, stride, rows, memory, causal, out } = attention;
     let width = memory.heads * memory.depth;
     if rows == 0 {
@@ -208,16 +259,18 @@ pub fn attend(level: Level, attention: Attention<'_>, scratch: &mut Scratch) {
     let first = causal.unwrap_or(memory.length);
     let last = causal.map_or(first, |first| first.saturating_add(rows - 1));
     assert!(first > 0 && last <= memory.length, "positions are kept");
-    let pass = &Pass { level, queries, stride, rows, memory, causal, out: out.as_mut_ptr() };
-    if rows * memory.length * width < SHARED_MIN || team::threads() == 1 {
+    let out = out.as_mut_ptr();
+    let pass = &Pass { level, queries, stride, rows, memory, causal, out, scratch };
+    let (count, work) = (memory.heads * pass.blocks(), 2 * rows * memory.length * width);
+    if work < SHARED_MIN || team::threads() == 1 {
         // SAFETY: every row has its place.
-        return (0..memory.heads).for_each(|head| unsafe { pass.head(head, scratch) });
+        return unsafe { pass.part(0..count) };
     }
-    // SAFETY: as above, and no two pieces write the same head.
-    team::each(memory.heads, &|head| unsafe { pass.head(head, &mut Scratch::default()) });
+    // SAFETY: as above, and no two pieces write the same rows of a head.
+    team::share(count, 1, work, &|own| unsafe { pass.part(own) });
 }
 
-/// One call, whose heads several threads may do.
+/// One call. Several threads may do it, each some blocks of rows of some heads.
 struct Pass<'a> {
     level: Level,
     queries: &'a [f32],
@@ -227,9 +280,10 @@ struct Pass<'a> {
     causal: Option<usize>,
     /// rows × heads × depth.
     out: *mut f32,
+    scratch: &'a Scratch,
 }
 
-// SAFETY: what it points to is written at the columns of each thread's own heads.
+// SAFETY: what it points to is written at the rows and columns of each thread's own blocks.
 unsafe impl Sync for Pass<'_> {}
 
 impl Pass<'_> {
@@ -238,33 +292,57 @@ impl Pass<'_> {
         self.causal.map_or(self.memory.length, |first| first + row)
     }
 
+    /// Rows whose scores are kept at once.
+    fn block(&self) -> usize {
+        let line = self.memory.length.next_multiple_of(WIDTH);
+        (SCORES_BYTES / 4 / line).max(1).next_multiple_of(12).min(self.rows)
+    }
+
+    /// Blocks of rows, the last of which may be shorter.
+    fn blocks(&self) -> usize {
+        self.rows.div_ceil(self.block())
+    }
+
+    /// Some blocks, counted over the first head's, then the second's.
+    ///
     /// # Safety
-    /// `out` must have room for all rows, and nobody else may use this head's columns of it.
-    unsafe fn head(&self, head: usize, scratch: &mut Scratch) {
-        let &Self { level, queries, stride, rows, memory, out, .. } = self;
+    /// `out` must have room for all rows, and nobody else may use these blocks of it.
+    unsafe fn part(&self, own: Range<usize>) {
+        let mut room = self.scratch.pop();
+        let (block, blocks) = (self.block(), self.blocks());
+        for place in own {
+            let start = place % blocks * block;
+            let rows = start..(start + block).min(self.rows);
+            // SAFETY: the caller's.
+            unsafe { self.mix(place / blocks, rows, &mut room) };
+        }
+        self.scratch.push(room);
+    }
+
+    /// Some rows of a head.
+    ///
+    /// # Safety
+    /// As [`Pass::part`].
+    unsafe fn mix(&self, head: usize, rows: Range<usize>, room: &mut Room) {
+        let &Self { level, queries, stride, memory, out, .. } = self;
         let (depth, width) = (memory.depth, memory.heads * memory.depth);
         let line = memory.length.next_multiple_of(WIDTH);
-        let block = (SCORES_BYTES / 4 / line).max(1).next_multiple_of(12).min(rows);
-        scratch.scores.resize(block * line);
-        for start in (0..rows).step_by(block.max(1)) {
-            let count = block.min(rows - start);
-            let most = self.seen(start + count - 1);
-            let from = queries[start * stride + head * depth..].as_ptr();
-            let keys = Part { panels: memory.key_panels(head, most), from, stride, count };
-            // SAFETY: `count` queries from `start` on are there, and the scores have a line for each.
-            unsafe { keys.times(level, scratch.scores.as_mut_ptr(), line) };
-            weigh(level, scratch, line, (0..count).map(|row| self.seen(start + row)), depth);
-            let from = scratch.scores.as_ptr();
-            let values =
-                Part { panels: memory.value_panels(head, most), from, stride: line, count };
-            // SAFETY: a line a row of `most` scores, and `count` rows of this head from `start` on.
-            unsafe {
-                let to = out.add(start * width + head * depth);
-                values.times(level, to, width);
-                for (row, &total) in scratch.totals.iter().enumerate() {
-                    let row = std::slice::from_raw_parts_mut(to.add(row * width), depth);
-                    scale_row(level, row, 1.0 / total);
-                }
+        let (start, count, most) = (rows.start, rows.len(), self.seen(rows.end - 1));
+        room.scores.resize(count * line);
+        let from = queries[start * stride + head * depth..].as_ptr();
+        let keys = Rows { panels: memory.key_panels(head, most), from, stride, count };
+        // SAFETY: `count` queries from `start` on are there, and the scores have a line for each.
+        unsafe { keys.times(level, room.scores.as_mut_ptr(), line) };
+        weigh(level, room, line, rows.map(|row| self.seen(row)), depth);
+        let from = room.scores.as_ptr();
+        let values = Rows { panels: memory.value_panels(head, most), from, stride: line, count };
+        // SAFETY: a line a row of `most` scores, and `count` rows of this head from `start` on.
+        unsafe {
+            let to = out.add(start * width + head * depth);
+            values.times(level, to, width);
+            for (row, &total) in room.totals.iter().enumerate() {
+                let row = std::slice::from_raw_parts_mut(to.add(row * width), depth);
+                scale_row(level, row, 1.0 / total);
             }
         }
     }
@@ -273,30 +351,30 @@ impl Pass<'_> {
 /// Scores to weights that are still to be divided by their total. What a row does not see gets 0.
 fn weigh(
     level: Level,
-    scratch: &mut Scratch,
+    room: &mut Room,
     line: usize,
     seen: impl Iterator<Item = usize>,
     depth: usize,
 ) {
     #[expect(clippy::cast_precision_loss, reason = "a head's depth is small")]
     let scale = 1.0 / (depth as f32).sqrt();
-    scratch.totals.clear();
-    for (scores, seen) in scratch.scores.chunks_exact_mut(line).zip(seen) {
+    room.totals.clear();
+    for (scores, seen) in room.scores.chunks_exact_mut(line).zip(seen) {
         let (visible, hidden) = scores.split_at_mut(seen);
-        scratch.totals.push(exp_row(level, visible, scale));
+        room.totals.push(exp_row(level, visible, scale));
         hidden.fill(0.0);
     }
 }
 
 /// Some rows against the panels of one head.
-struct Part {
+struct Rows {
     panels: Panels,
     from: *const f32,
     stride: usize,
     count: usize,
 }
 
-impl Part {
+impl Rows {
     /// # Safety
     /// `count` rows of the panels' k floats must lie at `from`, `stride` apart, and there must be room
     /// for as many of their n floats at `out`, `out_stride` apart.

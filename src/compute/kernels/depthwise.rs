@@ -82,7 +82,7 @@ impl Depthwise {
             // SAFETY: as asserted; `dispatch` runs only what the processor has.
             return unsafe { dispatch!(level, filters(pass: &Pass<'_>)) };
         }
-        team::share(to.blocks(), 1, &|own| {
+        team::share(to.blocks(), 1, work, &|own| {
             let pass = &Pass { blocks: own, ..*shared.pass() };
             // SAFETY: as above; no two pieces write the same block.
             unsafe { dispatch!(level, filters(pass: &Pass<'_>)) };

@@ -4,6 +4,7 @@ use super::Level;
 use super::activation::{Activation, exp};
 use super::dispatch;
 use super::lanes::{Lanes, WIDTH};
+use super::team;
 
 /// Turns a row of scores into probabilities. At least one score must be finite.
 pub fn softmax_row(level: Level, row: &mut [f32]) {
@@ -27,6 +28,9 @@ pub(super) fn scale_row(level: Level, row: &mut [f32], scale: f32) {
     unsafe { dispatch!(level, multiples(all: &mut Powers<'_>)) };
 }
 
+/// How often a row is walked over to be normalised.
+const PASSES: usize = 3;
+
 /// Normalises rows to mean 0 and variance 1, then scales and shifts them (Ba et al. 2016).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Norm {
@@ -44,9 +48,15 @@ impl Norm {
         let width = self.scale.len();
         assert!(from.len() == to.len() && from.len().is_multiple_of(width), "whole rows");
         assert!(self.shift.len() == width, "a shift for each scale");
-        let pass = &mut Normalise { norm: self, from, to };
-        // SAFETY: lengths as asserted; `dispatch` runs only what the processor has.
-        unsafe { dispatch!(level, normalise(pass: &mut Normalise<'_>)) };
+        team::share_rows(to, width, PASSES * from.len(), &|rows, to| {
+            let pass = &mut Normalise {
+                norm: self,
+                from: &from[rows.start * width..rows.end * width],
+                to,
+            };
+            // SAFETY: lengths as asserted; `dispatch` runs only what the processor has.
+            unsafe { dispatch!(level, normalise(pass: &mut Normalise<'_>)) };
+        });
     }
 }
 
@@ -56,6 +66,9 @@ pub fn activate(level: Level, values: &mut [f32], activation: Activation) {
     // SAFETY: the slice is valid; `dispatch` runs only what the processor has.
     unsafe { dispatch!(level, elements(all: &mut Elements<'_>)) };
 }
+
+/// Blocks of sixteen whose powers are made together.
+const TOGETHER: usize = 2;
 
 struct Powers<'a> {
     row: &'a mut [f32],
@@ -89,10 +102,27 @@ unsafe fn powers<V: Lanes, const ROWS: usize, const PAIR: usize>(row: &mut Power
         let scale = V::splat(row.scale);
         let largest = V::splat(maximum::<V>(row.row) * row.scale);
         let mut sums = V::splat(0.0);
-        for (place, part) in blocks(count) {
+        let mut place = 0;
+        // A power is one long chain of operations: those of several overlap.
+        while place + TOGETHER * WIDTH <= count {
+            let mut values = [V::splat(0.0); TOGETHER];
+            for (i, value) in values.iter_mut().enumerate() {
+                let score = V::load(at.add(place + i * WIDTH));
+                *value = exp(score.mul(scale).sub(largest));
+            }
+            for (i, value) in values.into_iter().enumerate() {
+                value.store(at.add(place + i * WIDTH));
+                sums = sums.add(value);
+            }
+            place += TOGETHER * WIDTH;
+        }
+        while place < count {
+            let part = (count - place).min(WIDTH);
             let value = V::load_part(at.add(place), part);
             exp(value.mul(scale).sub(largest)).store_part(at.add(place), part);
+            // What lies beyond the row does not count.
             sums = sums.add(V::load_part(at.add(place), part));
+            place += WIDTH;
         }
         row.total = sums.sum();
     }

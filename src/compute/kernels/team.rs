@@ -135,16 +135,60 @@ pub(super) fn each(pieces: usize, f: &(dyn Fn(usize) + Sync)) {
     });
 }
 
-/// Pieces of shared work for each thread: some more than one, as none waits for another.
+/// Pieces of shared work for each thread: some more than one, as none waits for another; and more where a piece
+/// lasts, since a core that others use too may be a third slower than the next for a while.
 const PIECES: usize = 3;
+const PIECES_MOST: usize = 8;
+
+/// Multiply-adds that a further piece is worth, some ten microseconds.
+const PIECE_WORK: usize = 1 << 20;
 
 /// Calls `f` with ranges that are all of `0..count` together, each but the last a multiple of `unit` and
-/// about as long as the others: see [`each`].
-pub(super) fn share(count: usize, unit: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
+/// about as long as the others: see [`each`]. `work` is how many multiply-adds they are together.
+pub(super) fn share(count: usize, unit: usize, work: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
     let (units, threads) = (count.div_ceil(unit), threads());
-    let pieces = units.min(threads * PIECES.min(PIECES_MAX / threads));
+    let most = PIECES_MAX / threads;
+    let each_of = (work / PIECE_WORK / threads).clamp(PIECES.min(most), PIECES_MOST.min(most));
+    let pieces = units.min(threads * each_of);
     let start = |piece: usize| (units * piece / pieces * unit).min(count);
     each(pieces, &|piece| f(start(piece)..start(piece + 1)));
+}
+
+/// Multiply-adds, or floats that are moved, that are worth a second thread.
+const SHARED_MIN: usize = 1 << 18;
+
+/// Calls `f` with rows of `out`, `width` floats each, and their numbers: all of them together, shared as by
+/// [`share`] where that is worth it.
+pub(super) fn share_rows(
+    out: &mut [f32],
+    width: usize,
+    work: usize,
+    f: &(dyn Fn(Range<usize>, &mut [f32]) + Sync),
+) {
+    let count = out.len() / width.max(1);
+    if work < SHARED_MIN || threads() == 1 {
+        return f(0..count, &mut out[..count * width]);
+    }
+    let out = &Rows(out.as_mut_ptr());
+    share(count, 1, work, &|own| {
+        // SAFETY: the rows are within the slice, which is borrowed until all pieces are done, and no two pieces have
+        // one in common.
+        let rows =
+            unsafe { std::slice::from_raw_parts_mut(out.at(own.start * width), own.len() * width) };
+        f(own, rows);
+    });
+}
+
+/// Where rows lie that threads write, each its own.
+struct Rows(*mut f32);
+
+// SAFETY: see `share_rows`, which alone makes one.
+unsafe impl Sync for Rows {}
+
+impl Rows {
+    fn at(&self, offset: usize) -> *mut f32 {
+        self.0.wrapping_add(offset)
+    }
 }
 
 impl Shared {

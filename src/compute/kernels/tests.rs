@@ -100,6 +100,17 @@ fn extreme_values_saturate_and_never_become_nan() {
     }
 }
 
+#[test]
+fn gelu_ends_in_nothing_and_in_its_input_and_keeps_what_is_no_number() {
+    for level in levels() {
+        let mut got = [f32::NEG_INFINITY, -1e30, -6.0, 6.0, 1e30, f32::INFINITY, f32::NAN];
+        activate(level, &mut got, Activation::Gelu);
+        near(&got[..4], &[0.0, 0.0, 0.0, 6.0], 1e-6);
+        assert_eq!(&got[4..6], [1e30, f32::INFINITY], "{level:?}");
+        assert!(got[6].is_nan(), "{level:?}");
+    }
+}
+
 struct Case {
     m: usize,
     n: usize,
@@ -256,7 +267,7 @@ proptest! {
             values(positions * width, seed + 2),
         );
         for level in levels() {
-            let mut scratch = Scratch::default();
+            let scratch = Scratch::default();
             // Room for fewer than come, in two parts.
             let mut memory = KeyValues::new(heads, depth, 1);
             let cut = first.min(positions) * width;
@@ -279,7 +290,7 @@ proptest! {
                     queries: &q, stride: width, rows: positions, memory: &memory, causal,
                     out: &mut out,
                 };
-                attend(level, all, &mut scratch);
+                attend(level, all, &scratch);
                 for row in [0, positions / 2, positions - 1] {
                     let at = row * width..(row + 1) * width;
                     let seen = causal.map_or(positions, |first| first + row);
@@ -292,7 +303,7 @@ proptest! {
                         queries: &q[at.clone()], stride: width, rows: 1, memory: &own,
                         causal: None, out: &mut alone,
                     };
-                    attend(level, one, &mut scratch);
+                    attend(level, one, &scratch);
                     prop_assert_eq!(&alone[..], &out[at]);
                 }
             }
@@ -336,7 +347,7 @@ fn large(level: Level) -> Vec<f32> {
         causal: Some(1),
         out: &mut mixed,
     };
-    attend(level, attention, &mut Scratch::default());
+    attend(level, attention, &Scratch::default());
     out.extend(mixed);
     out
 }

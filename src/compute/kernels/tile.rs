@@ -93,7 +93,8 @@ pub(super) unsafe fn walk(level: Level, walk: &Walk<'_>) {
     let panels = walk.panels.n.div_ceil(WIDTH);
     let threads = team::threads();
     let worth = if walk.m == 1 { SHARED_MIN_OF_ONE } else { SHARED_MIN };
-    if threads == 1 || walk.m * walk.panels.k * walk.panels.n < worth {
+    let work = walk.m * walk.panels.k * walk.panels.n;
+    if threads == 1 || work < worth {
         // SAFETY: the caller's; `dispatch` runs only what the processor has.
         return unsafe { part(level, &Part { walk, rows: 0..walk.m, panels: 0..panels }) };
     }
@@ -105,7 +106,7 @@ pub(super) unsafe fn walk(level: Level, walk: &Walk<'_>) {
         false if walk.m == 1 => (panels, 4),
         false => (panels, 2),
     };
-    team::share(count, unit, &|own| {
+    team::share(count, unit, work, &|own| {
         let walk = shared.walk();
         let own = if by_rows {
             Part { walk, rows: own, panels: 0..panels }
@@ -179,41 +180,61 @@ unsafe fn block_rows<V: Lanes, const ROWS: usize, const NV: usize>(
 ) {
     let mut place = Place { line: start / walk.width, pixel: start % walk.width };
     let mut row = start;
-    // While these panels are used, the next ones come from memory, a part during each tile.
+    // While these panels are used the next ones come from memory, evenly during the first tiles.
     let mut ahead = walk.panels.data.wrapping_add((panel + NV) * walk.panels.stride);
-    let share = (NV * walk.panels.k * ROWS).div_ceil(end - start) * WIDTH;
-    // Pixels of a block of channels: their distance is known to the compiler.
-    let blocks = walk.from.pixel == WIDTH && walk.to.strides.pixel == WIDTH;
+    let lines = if (end - start) / ROWS < UNROLLED * NV { UNROLLED } else { 1 };
+    let mut fetching = UNROLLED * NV / lines;
     // SAFETY: each tile stays within start..end.
     unsafe {
         while row + ROWS <= end {
             let at = At { place, panel, ahead };
-            if place.pixel + ROWS > walk.width {
-                tile::<V, ROWS, NV, ANYWHERE>(walk, at);
-            } else if blocks {
-                tile::<V, ROWS, NV, WIDTH>(walk, at);
-            } else {
-                tile::<V, ROWS, NV, EVEN>(walk, at);
+            match lines {
+                _ if fetching == 0 => largest::<V, ROWS, NV, 0>(walk, at),
+                1 => largest::<V, ROWS, NV, 1>(walk, at),
+                _ => tile::<V, ROWS, NV, ANYWHERE, UNROLLED>(walk, at),
+            }
+            if fetching > 0 {
+                fetching -= 1;
+                ahead = ahead.wrapping_add(walk.panels.k / UNROLLED * lines * WIDTH);
             }
             place = place.after(ROWS, walk.width);
             row += ROWS;
-            ahead = ahead.wrapping_add(share);
         }
         // What is left in tiles of 4, 2 and 1: eight sums at once are enough.
         while ROWS > 4 && row + 4 <= end {
-            tile::<V, 4, NV, ANYWHERE>(walk, At { place, panel, ahead });
+            tile::<V, 4, NV, ANYWHERE, 0>(walk, At { place, panel, ahead });
             place = place.after(4, walk.width);
             row += 4;
         }
         while ROWS > 2 && row + 2 <= end {
-            tile::<V, 2, NV, ANYWHERE>(walk, At { place, panel, ahead });
+            tile::<V, 2, NV, ANYWHERE, 0>(walk, At { place, panel, ahead });
             place = place.after(2, walk.width);
             row += 2;
         }
         while row < end {
-            tile::<V, 1, NV, EVEN>(walk, At { place, panel, ahead });
+            tile::<V, 1, NV, EVEN, 0>(walk, At { place, panel, ahead });
             place = place.after(1, walk.width);
             row += 1;
+        }
+    }
+}
+
+/// A tile of as many rows as fit the registers.
+#[inline(always)]
+unsafe fn largest<V: Lanes, const ROWS: usize, const NV: usize, const FETCH: usize>(
+    walk: &Walk<'_>,
+    at: At,
+) {
+    // Pixels of a block of channels: their distance is known to the compiler.
+    let blocks = walk.from.pixel == WIDTH && walk.to.strides.pixel == WIDTH;
+    // SAFETY: the caller's.
+    unsafe {
+        if at.place.pixel + ROWS > walk.width {
+            tile::<V, ROWS, NV, ANYWHERE, FETCH>(walk, at);
+        } else if blocks {
+            tile::<V, ROWS, NV, WIDTH, FETCH>(walk, at);
+        } else {
+            tile::<V, ROWS, NV, EVEN, FETCH>(walk, at);
         }
     }
 }
@@ -270,7 +291,8 @@ impl Place {
     }
 }
 
-/// Where a tile is: its first row and panel, and what is to be fetched while it is computed.
+/// Where a tile is: its first row and panel, and from where on lines of sixteen floats are fetched, `FETCH` of them
+/// at each turn of its loop.
 #[derive(Clone, Copy)]
 struct At {
     place: Place,
@@ -279,7 +301,7 @@ struct At {
 }
 
 #[inline(always)]
-unsafe fn tile<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
+unsafe fn tile<V: Lanes, const R: usize, const NV: usize, const STEP: usize, const FETCH: usize>(
     walk: &Walk<'_>,
     At { place, panel, mut ahead }: At,
 ) {
@@ -301,13 +323,14 @@ unsafe fn tile<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
             } else {
                 std::array::from_fn(|r| first.add(rows[r]))
             };
-            // Several steps a turn, or counting them would be a sixth of the instructions. Small tiles are done before
-            // what was asked for has come.
+            // Several steps a turn, or counting them would be a sixth of the instructions.
             let mut depth = 0;
             while R > 4 && depth + UNROLLED <= run.count {
+                for line in 0..FETCH {
+                    V::prefetch(ahead.wrapping_add(line * WIDTH));
+                }
+                ahead = ahead.wrapping_add(FETCH * WIDTH);
                 for step in depth..depth + UNROLLED {
-                    V::prefetch(ahead);
-                    ahead = ahead.wrapping_add(WIDTH);
                     step_of::<V, R, NV>(&a, &b, step, &mut sums);
                 }
                 depth += UNROLLED;
@@ -355,9 +378,8 @@ unsafe fn finish<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
     panel: usize,
     mut sums: [[V; NV]; R],
 ) {
-    let Target { data, strides, panel: apart, whole } = walk.to;
     let part = |v: usize| {
-        if whole { WIDTH } else { (walk.panels.n - (panel + v) * WIDTH).min(WIDTH) }
+        if walk.to.whole { WIDTH } else { (walk.panels.n - (panel + v) * WIDTH).min(WIDTH) }
     };
     // SAFETY: the rows and the panels exist; loads and stores beyond n are masked.
     unsafe {
@@ -373,7 +395,30 @@ unsafe fn finish<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
                 }
             }
         }
-        sums = walk.activation.apply_all(sums);
+        // Only where there is none do the sums stay in their registers on the way.
+        if walk.activation == Activation::None {
+            put::<V, R, NV, STEP>(walk, place, panel, sums);
+        } else {
+            sums = walk.activation.apply_all(sums);
+            put::<V, R, NV, STEP>(walk, place, panel, sums);
+        }
+    }
+}
+
+/// Stores a tile.
+#[inline(always)]
+unsafe fn put<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
+    walk: &Walk<'_>,
+    place: Place,
+    panel: usize,
+    sums: [[V; NV]; R],
+) {
+    let Target { data, strides, panel: apart, whole } = walk.to;
+    let part = |v: usize| {
+        if whole { WIDTH } else { (walk.panels.n - (panel + v) * WIDTH).min(WIDTH) }
+    };
+    // SAFETY: as [`finish`].
+    unsafe {
         let rows: [usize; R] = place.offsets::<R, STEP>(strides, walk.width);
         for v in 0..NV {
             let to = data.add((panel + v) * apart);

@@ -28,19 +28,23 @@ fn shares_are_whole_units_and_leave_nothing_out() {
         let team = Team::new(threads);
         for (count, unit) in [(0, 4), (1, 4), (4, 4), (5, 4), (12, 2), (63, 4), (196, 12), (200, 1)]
         {
-            let done: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
-            let longest = AtomicUsize::new(0);
-            team.install(|| {
-                team::share(count, unit, &|own| {
-                    assert!(!own.is_empty() && own.start % unit == 0, "{own:?}");
-                    assert!(own.end % unit == 0 || own.end == count, "{own:?}");
-                    longest.fetch_max(own.len(), Ordering::Relaxed);
-                    own.for_each(|at| _ = done[at].fetch_add(1, Ordering::Relaxed));
+            // Little work and much of it.
+            for (work, pieces) in [(0, 3), (usize::MAX, 8)] {
+                let done: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                let longest = AtomicUsize::new(0);
+                team.install(|| {
+                    team::share(count, unit, work, &|own| {
+                        assert!(!own.is_empty() && own.start % unit == 0, "{own:?}");
+                        assert!(own.end % unit == 0 || own.end == count, "{own:?}");
+                        longest.fetch_max(own.len(), Ordering::Relaxed);
+                        own.for_each(|at| _ = done[at].fetch_add(1, Ordering::Relaxed));
+                    });
                 });
-            });
-            assert!(done.iter().all(|times| times.load(Ordering::Relaxed) == 1), "{count} {unit}");
-            let even = count.div_ceil(unit).div_ceil(threads * 3) * unit;
-            assert!(longest.into_inner() <= even, "{count} by {unit} among {threads}");
+                let once = done.iter().all(|times| times.load(Ordering::Relaxed) == 1);
+                assert!(once, "{count} by {unit}");
+                let even = count.div_ceil(unit).div_ceil(threads * pieces) * unit;
+                assert!(longest.into_inner() <= even, "{count} by {unit} among {threads}");
+            }
         }
     }
 }

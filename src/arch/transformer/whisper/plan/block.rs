@@ -110,11 +110,8 @@ impl CrossAttention {
     }
 
     /// Keys and values [positions, 2 · width] of encoded positions.
-    pub fn key_values(&self, level: Level, encoded: &[f32]) -> Vec<f32> {
-        let weights = &self.key_value;
-        let mut made = vec![0.0; encoded.len() / weights.k() * weights.n()];
-        gemm(level, weights, Product::rows(weights, encoded, &mut made));
-        made
+    pub fn key_values(&self, level: Level, encoded: &[f32], made: &mut [f32]) {
+        gemm(level, &self.key_value, Product::rows(&self.key_value, encoded, made));
     }
 
     /// Attends by `mix`, which is given the queries [rows, width] and fills the mixed rows.

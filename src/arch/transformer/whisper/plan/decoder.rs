@@ -55,8 +55,9 @@ impl Decoder {
     /// Keys and values of what is heard, by layer.
     pub fn hear(&self, level: Level, encoded: &[f32]) -> Vec<KeyValues> {
         let rows = encoded.len() / self.width;
+        let mut made = vec![0.0; rows * 2 * self.width];
         let layer = |block: &Block| {
-            let made = block.cross.key_values(level, encoded);
+            block.cross.key_values(level, encoded, &mut made);
             let mut memory = KeyValues::new(self.heads, self.width / self.heads, rows);
             memory.push(&made, &made[self.width..], 2 * self.width, rows);
             memory
@@ -87,7 +88,7 @@ impl Decoder {
         &self,
         level: Level,
         rows: &mut [Row<'_, State>],
-        scratch: &mut Scratch,
+        scratch: &Scratch,
         logits: &mut Vec<f32>,
     ) {
         let x = self.read(level, rows, scratch, |_, _| {});
@@ -100,7 +101,7 @@ impl Decoder {
         &self,
         level: Level,
         rows: &mut [Row<'_, State>],
-        scratch: &mut Scratch,
+        scratch: &Scratch,
         mut see: impl FnMut(usize, &[f32]),
     ) -> Vec<f32> {
         let mut room = Room::new(self.embed(rows));
@@ -138,7 +139,7 @@ impl Decoder {
         layer: usize,
         rows: &mut [Row<'_, State>],
         (qkv, out): (&[f32], &mut [f32]),
-        scratch: &mut Scratch,
+        scratch: &Scratch,
     ) {
         let (width, stride) = (self.width, 3 * self.width);
         let mut at = 0;
@@ -161,7 +162,7 @@ impl Decoder {
         layer: usize,
         rows: &[Row<'_, State>],
         (queries, out): (&[f32], &mut [f32]),
-        scratch: &mut Scratch,
+        scratch: &Scratch,
     ) {
         let stride = self.width;
         let mut at = 0;

@@ -1,5 +1,7 @@
 //! Sound to positions.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use candle_core::Result;
 
 use crate::arch::transformer::whisper::config::Config;
@@ -23,6 +25,19 @@ pub struct Encoder {
     positions: Vec<f32>,
     blocks: Vec<(SelfAttention, Feed)>,
     norm: Norm,
+    /// One a thread that has run it.
+    idle: Mutex<Vec<Work>>,
+}
+
+/// What a window needs on its way: tens of megabytes, whose pages the system would have to clear each time.
+struct Work {
+    /// The window and what the first convolution makes of it, [frames + 2, channels]: a frame of zeros before and
+    /// after it.
+    heard: Vec<f32>,
+    middle: Vec<f32>,
+    room: Room,
+    memory: KeyValues,
+    scratch: Scratch,
 }
 
 impl Encoder {
@@ -40,7 +55,23 @@ impl Encoder {
             positions: from.positions.flatten_all()?.to_vec1()?,
             blocks: from.blocks.iter().map(block).collect::<Result<_>>()?,
             norm: from.norm.kernel()?,
+            idle: Mutex::default(),
         })
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Work>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) -> Work {
+        let padded = |channels: usize| vec![0.0; (self.frames + 2) * channels];
+        Work {
+            heard: padded(self.mels),
+            middle: padded(self.width),
+            room: Room::default(),
+            memory: KeyValues::new(self.heads, self.width / self.heads, self.frames / 2),
+            scratch: Scratch::default(),
+        }
     }
 
     /// [`audio_positions`, width] of one window.
@@ -52,37 +83,35 @@ impl Encoder {
         if window.data.len() != self.frames * self.mels {
             return Err(RunError("a window does not fit the network".to_owned()));
         }
-        let mut room = Room::new(self.listen(level, &window.data));
-        let (rows, depth) = (self.frames / 2, self.width / self.heads);
-        let scratch = &mut Scratch::default();
+        let idle = self.idle().pop();
+        let mut work = idle.unwrap_or_else(|| self.work());
+        self.listen(level, &window.data, &mut work);
+        let Work { room, memory, scratch, .. } = &mut work;
+        let (rows, stride) = (self.frames / 2, 3 * self.width);
         for (attention, feed) in &self.blocks {
-            attention.run(level, &mut room, |qkv, out| {
-                let mut memory = KeyValues::new(self.heads, depth, rows);
-                let stride = 3 * self.width;
+            attention.run(level, room, |qkv, out| {
+                memory.clear();
                 memory.push(&qkv[self.width..], &qkv[2 * self.width..], stride, rows);
-                let memory = &memory;
                 let all = Attention { queries: qkv, stride, rows, memory, causal: None, out };
                 attend(level, all, scratch);
             });
-            feed.run(level, &mut room);
+            feed.run(level, room);
         }
         let mut encoded = vec![0.0; room.x.len()];
         self.norm.rows(level, &room.x, &mut encoded);
+        self.idle().push(work);
         Ok(encoded)
     }
 
     /// The two convolutions, and where each position lies.
-    fn listen(&self, level: Level, window: &[f32]) -> Vec<f32> {
-        let padded = |channels: usize| vec![0.0; (self.frames + 2) * channels];
-        let mut input = padded(self.mels);
-        input[self.mels..][..window.len()].copy_from_slice(window);
-        let mut middle = padded(self.width);
+    fn listen(&self, level: Level, window: &[f32], work: &mut Work) {
+        let Work { heard, middle, room, .. } = work;
+        heard[self.mels..][..window.len()].copy_from_slice(window);
         let inside = &mut middle[self.width..][..self.frames * self.width];
-        convolve(level, &self.conv1, &input, 1, inside);
-        let mut x = vec![0.0; self.positions.len()];
-        convolve(level, &self.conv2, &middle, 2, &mut x);
-        x.iter_mut().zip(&self.positions).for_each(|(value, position)| *value += position);
-        x
+        convolve(level, &self.conv1, heard, 1, inside);
+        room.x.resize(self.positions.len(), 0.0);
+        convolve(level, &self.conv2, middle, 2, &mut room.x);
+        room.x.iter_mut().zip(&self.positions).for_each(|(value, position)| *value += position);
     }
 }
 

@@ -73,7 +73,7 @@ impl Speech for Plan {
         let state = &mut self.begin(audio);
         let row = Row { state, tokens, want_logits: false };
         self.decoder.check(&row)?;
-        self.decoder.read(self.level, &mut [row], &mut Scratch::default(), |layer, queries| {
+        self.decoder.read(self.level, &mut [row], &Scratch::default(), |layer, queries| {
             for &Head(_, at) in heads.iter().filter(|head| head.0 == layer) {
                 show(&audio.layers[layer].scores(at, queries));
             }
@@ -97,7 +97,7 @@ impl Stepwise for Plan {
         logits: &mut Vec<f32>,
     ) -> std::result::Result<(), RunError> {
         rows.iter().try_for_each(|row| self.decoder.check(row))?;
-        self.decoder.step(self.level, rows, &mut Scratch::default(), logits);
+        self.decoder.step(self.level, rows, &Scratch::default(), logits);
         Ok(())
     }
 }
