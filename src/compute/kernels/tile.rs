@@ -186,7 +186,8 @@ unsafe fn block_rows<V: Lanes, const ROWS: usize, const NV: usize>(
     let mut fetching = UNROLLED * NV / lines;
     // SAFETY: each tile stays within start..end.
     unsafe {
-        while row + ROWS <= end {
+        // Eight rows are two tiles of four: in one of two, half of the multipliers wait for the other half.
+        while row + ROWS <= end && !(ROWS == 6 && end - row == 8) {
             let at = At { place, panel, ahead };
             match lines {
                 _ if fetching == 0 => largest::<V, ROWS, NV, 0>(walk, at),
