@@ -102,7 +102,7 @@ fn attention(criterion: &mut Criterion) {
         let all = values(positions * width);
         memory.push(&all, &all, width, positions);
         let (queries, mut out) = (values(rows * width), vec![0.0; rows * width]);
-        let mut scratch = Scratch::default();
+        let scratch = Scratch::default();
         group.throughput(work(2 * rows * positions * width));
         for level in levels() {
             let name = format!("{rows}x{positions} {heads} heads of {depth}");
@@ -111,7 +111,7 @@ fn attention(criterion: &mut Criterion) {
                     let (queries, memory, out) = (&queries, &memory, &mut out);
                     let call =
                         Attention { queries, stride: width, rows, memory, causal: None, out };
-                    attend(level, call, &mut scratch);
+                    attend(level, call, &scratch);
                 });
             });
         }

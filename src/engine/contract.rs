@@ -173,8 +173,8 @@ pub trait Language: Send + Sync + 'static {
     /// the rest has come.
     fn text(&self, tokens: &[TokenId]) -> String;
 
-    /// The character that a token is, whatever stands beside it; `None` where a token is more or less than one, or
-    /// depends on its neighbours.
+    /// The character that a token adds to every run of tokens, whatever stands before it; `None` where it adds more,
+    /// less, or what depends on its neighbours.
     fn character(&self, _: TokenId) -> Option<char> {
         None
     }

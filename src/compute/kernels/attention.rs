@@ -9,7 +9,7 @@ use super::buffer::Buffer;
 use super::lanes::WIDTH;
 use super::rows::{exp_row, scale_row};
 use super::team;
-use super::tile::{Panels, Run, Strides, Target, Walk, walk};
+use super::tile::{Panels, Run, SHARED_ROWS, Strides, Target, Walk, walk};
 
 /// Keys and values of one sequence, in the panels that attention multiplies by. Positions are added at
 /// the end; a clone is a fork.
@@ -66,16 +66,16 @@ impl KeyValues {
             self.grow(self.length + rows);
         }
         let &mut Self { depth, length, capacity, .. } = self;
-        let part = |rows, head: usize| Part { rows, stride, first: head * depth, depth };
+        let columns = |from, head: usize| Columns { from, stride, first: head * depth, depth };
         let (of_keys, of_values) = (capacity * depth, capacity * depth.next_multiple_of(WIDTH));
         team::share_rows(&mut self.keys, of_keys, rows * width, &|heads, regions| {
             for (head, region) in heads.zip(regions.chunks_exact_mut(of_keys)) {
-                put_keys(region, length, &part(keys, head), rows);
+                put_keys(region, length, &columns(keys, head), rows);
             }
         });
         team::share_rows(&mut self.values, of_values, rows * width, &|heads, regions| {
             for (head, region) in heads.zip(regions.chunks_exact_mut(of_values)) {
-                put_values(region, length, &part(values, head), rows);
+                put_values(region, length, &columns(values, head), rows);
             }
         });
         self.length += rows;
@@ -150,21 +150,21 @@ impl KeyValues {
 }
 
 /// The columns of one head in rows that are added.
-struct Part<'a> {
-    rows: &'a [f32],
+struct Columns<'a> {
+    from: &'a [f32],
     stride: usize,
     first: usize,
     depth: usize,
 }
 
-impl Part<'_> {
+impl Columns<'_> {
     fn row(&self, row: usize) -> &[f32] {
-        &self.rows[row * self.stride + self.first..][..self.depth]
+        &self.from[row * self.stride + self.first..][..self.depth]
     }
 }
 
 /// Keys from the position `first` on, into a head's panels `[position / 16][depth][16]`.
-fn put_keys(region: &mut [f32], first: usize, keys: &Part<'_>, count: usize) {
+fn put_keys(region: &mut [f32], first: usize, keys: &Columns<'_>, count: usize) {
     let mut row = 0;
     while row < count {
         let (panel, lane) = ((first + row) / WIDTH, (first + row) % WIDTH);
@@ -188,7 +188,7 @@ fn put_keys(region: &mut [f32], first: usize, keys: &Part<'_>, count: usize) {
 }
 
 /// Values from the position `first` on, into a head's panels `[depth / 16][position][16]`.
-fn put_values(region: &mut [f32], first: usize, values: &Part<'_>, count: usize) {
+fn put_values(region: &mut [f32], first: usize, values: &Columns<'_>, count: usize) {
     let panel = region.len() / values.depth.div_ceil(WIDTH);
     for (index, panel) in region.chunks_exact_mut(panel).enumerate() {
         let columns = index * WIDTH..((index + 1) * WIDTH).min(values.depth);
@@ -237,9 +237,6 @@ impl Scratch {
 /// Scores that are kept at once, in bytes: they stay in the cache between the two products.
 const SCORES_BYTES: usize = 256 << 10;
 
-/// Multiply-adds that are worth a second thread: some microseconds.
-const SHARED_MIN: usize = 1 << 20;
-
 /// `softmax(q · kᵀ / √depth) · v`, head by head. A row's bits do not depend on the others.
 ///
 /// # Panics
@@ -262,7 +259,8 @@ pub fn attend(level: Level, attention: Attention<'_>, scratch: &Scratch) {
     let out = out.as_mut_ptr();
     let pass = &Pass { level, queries, stride, rows, memory, causal, out, scratch };
     let (count, work) = (memory.heads * pass.blocks(), 2 * rows * memory.length * width);
-    if work < SHARED_MIN || team::threads() == 1 {
+    // Small products with a softmax between them: to share them pays later.
+    if work < 4 * team::SHARED_MIN || team::threads() == 1 {
         // SAFETY: every row has its place.
         return unsafe { pass.part(0..count) };
     }
@@ -295,7 +293,7 @@ impl Pass<'_> {
     /// Rows whose scores are kept at once.
     fn block(&self) -> usize {
         let line = self.memory.length.next_multiple_of(WIDTH);
-        (SCORES_BYTES / 4 / line).max(1).next_multiple_of(12).min(self.rows)
+        (SCORES_BYTES / 4 / line).max(1).next_multiple_of(SHARED_ROWS).min(self.rows)
     }
 
     /// Blocks of rows, the last of which may be shorter.
@@ -328,7 +326,7 @@ impl Pass<'_> {
         let (depth, width) = (memory.depth, memory.heads * memory.depth);
         let line = memory.length.next_multiple_of(WIDTH);
         let (start, count, most) = (rows.start, rows.len(), self.seen(rows.end - 1));
-        room.scores.resize(count * line);
+        room.scores.resize(self.block() * line);
         let from = queries[start * stride + head * depth..].as_ptr();
         let keys = Rows { panels: memory.key_panels(head, most), from, stride, count };
         // SAFETY: `count` queries from `start` on are there, and the scores have a line for each.

@@ -77,7 +77,7 @@ impl Depthwise {
             out: out[to.at(band.to.cast_signed(), 0)..].as_mut_ptr(),
         });
         let work = to.channels * band.lines * to.size[1] * self.taps.len() / to.blocks() / WIDTH;
-        if work < SHARED_MIN || team::threads() == 1 {
+        if work < team::SHARED_MIN || team::threads() == 1 {
             let pass = shared.pass();
             // SAFETY: as asserted; `dispatch` runs only what the processor has.
             return unsafe { dispatch!(level, filters(pass: &Pass<'_>)) };
@@ -89,9 +89,6 @@ impl Depthwise {
         });
     }
 }
-
-/// Multiply-adds that are worth a second thread: some microseconds.
-const SHARED_MIN: usize = 1 << 18;
 
 /// A pass that several threads do parts of.
 struct Shared<'a>(Pass<'a>);

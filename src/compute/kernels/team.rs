@@ -135,12 +135,16 @@ pub(super) fn each(pieces: usize, f: &(dyn Fn(usize) + Sync)) {
     });
 }
 
-/// Pieces of shared work for each thread: some more than one, as none waits for another; and more where a piece
-/// lasts, since a core that others use too may be a third slower than the next for a while.
+/// Multiply-adds, or floats that are moved, that are worth a second thread: some microseconds.
+pub(super) const SHARED_MIN: usize = 1 << 18;
+
+/// Pieces of shared work for each thread: some more than one, as none waits for another.
 const PIECES: usize = 3;
+
+/// As many where work lasts: a core that others use too may be a third slower than the next for a while.
 const PIECES_MOST: usize = 8;
 
-/// Multiply-adds that a further piece is worth, some ten microseconds.
+/// Multiply-adds that a piece beyond the first ones is worth, twenty or thirty microseconds.
 const PIECE_WORK: usize = 1 << 20;
 
 /// Calls `f` with ranges that are all of `0..count` together, each but the last a multiple of `unit` and
@@ -154,9 +158,6 @@ pub(super) fn share(count: usize, unit: usize, work: usize, f: &(dyn Fn(Range<us
     each(pieces, &|piece| f(start(piece)..start(piece + 1)));
 }
 
-/// Multiply-adds, or floats that are moved, that are worth a second thread.
-const SHARED_MIN: usize = 1 << 18;
-
 /// Calls `f` with rows of `out`, `width` floats each, and their numbers: all of them together, shared as by
 /// [`share`] where that is worth it.
 pub(super) fn share_rows(
@@ -169,7 +170,7 @@ pub(super) fn share_rows(
     if work < SHARED_MIN || threads() == 1 {
         return f(0..count, &mut out[..count * width]);
     }
-    let out = &Rows(out.as_mut_ptr());
+    let out = &Place(out.as_mut_ptr());
     share(count, 1, work, &|own| {
         // SAFETY: the rows are within the slice, which is borrowed until all pieces are done, and no two pieces have
         // one in common.
@@ -180,12 +181,12 @@ pub(super) fn share_rows(
 }
 
 /// Where rows lie that threads write, each its own.
-struct Rows(*mut f32);
+struct Place(*mut f32);
 
 // SAFETY: see `share_rows`, which alone makes one.
-unsafe impl Sync for Rows {}
+unsafe impl Sync for Place {}
 
-impl Rows {
+impl Place {
     fn at(&self, offset: usize) -> *mut f32 {
         self.0.wrapping_add(offset)
     }

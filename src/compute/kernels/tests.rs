@@ -311,18 +311,9 @@ proptest! {
     }
 }
 
-/// A product, a depthwise convolution and an attention large enough to be shared.
+/// What is large enough to be shared, and to be done in several blocks.
 fn large(level: Level) -> Vec<f32> {
-    let (m, n, k) = (100, 130, 64);
-    let packed = Packed::new(&values(n * k, 1), None, n, k);
-    let mut out = vec![POISON; m * n + n];
-    let (many, one) = out.split_at_mut(m * n);
-    gemm(level, &packed, Product::rows(&packed, &values(m * k, 2), many));
-    // One row of a wide matrix is shared by its columns.
-    let wide = Packed::new(&values(1040 * 600, 1), None, 1040, 600);
-    let mut row = vec![POISON; 1040];
-    gemm(level, &wide, Product::rows(&wide, &values(600, 2), &mut row));
-    one.copy_from_slice(&row[..n]);
+    let mut out = products(level);
 
     let frame = Frame { channels: 70, size: [40, 40], before: [1, 1], after: [1, 1] };
     let to = Frame::bare(70, [40, 40]);
@@ -334,22 +325,79 @@ fn large(level: Level) -> Vec<f32> {
     depthwise.run(level, Band::whole(&geometry, &to), &values(frame.len(), 5), &mut made);
     out.extend(made);
 
-    let (rows, width) = (100, 96);
+    // Blocks of 228 rows.
+    let (rows, width) = (300, 3 * 32);
     let mut memory = KeyValues::new(3, 32, rows);
     memory.push(&values(rows * width, 6), &values(rows * width, 7), width, rows);
-    let mut mixed = vec![POISON; rows * width];
-    let queries = &values(rows * width, 8);
+    out.extend(causal(level, &memory, width, &values(rows * width, 8)));
+
+    // Enough to be moved by several threads.
+    let (rows, width) = (700, 12 * 33);
+    let mut memory = KeyValues::new(12, 33, rows);
+    memory.push(&values(rows * width, 9), &values(rows * width, 10), width, rows);
+    out.extend(causal(level, &memory, width, &values(50 * width, 11)));
+
+    let norm = Norm { scale: values(width, 12), shift: values(width, 13), epsilon: 1e-5 };
+    let mut normal = vec![POISON; rows * width];
+    norm.rows(level, &values(rows * width, 14), &mut normal);
+    out.extend(normal);
+    out
+}
+
+/// Of many rows, whose last ones are a part of a tile, and of one row of a wide matrix, which is shared by its columns.
+fn products(level: Level) -> Vec<f32> {
+    let (m, n, k) = (142, 130, 64);
+    let packed = Packed::new(&values(n * k, 1), None, n, k);
+    let mut out = vec![POISON; m * n];
+    gemm(level, &packed, Product::rows(&packed, &values(m * k, 2), &mut out));
+    let wide = Packed::new(&values(1040 * 600, 1), None, 1040, 600);
+    let mut row = vec![POISON; 1040];
+    gemm(level, &wide, Product::rows(&wide, &values(600, 2), &mut row));
+    out.extend(row);
+    out
+}
+
+/// The first query sees one position, each next one more.
+fn causal(level: Level, memory: &KeyValues, width: usize, queries: &[f32]) -> Vec<f32> {
+    let mut mixed = vec![POISON; queries.len()];
     let attention = Attention {
         queries,
         stride: width,
-        rows,
-        memory: &memory,
+        rows: queries.len() / width,
+        memory,
         causal: Some(1),
         out: &mut mixed,
     };
     attend(level, attention, &Scratch::default());
-    out.extend(mixed);
-    out
+    mixed
+}
+
+#[test]
+fn a_row_of_a_later_block_has_the_bits_that_it_has_alone() {
+    let (rows, width) = (300, 3 * 32);
+    let (q, k, v) = (values(rows * width, 1), values(rows * width, 2), values(rows * width, 3));
+    for level in levels() {
+        let mut memory = KeyValues::new(3, 32, rows);
+        memory.push(&k, &v, width, rows);
+        let all = causal(level, &memory, width, &q);
+        for row in [0, 227, 228, 299] {
+            let seen = row + 1;
+            let mut own = KeyValues::new(3, 32, seen);
+            own.push(&k[..seen * width], &v[..seen * width], width, seen);
+            let query = &q[row * width..seen * width];
+            let mut alone = vec![POISON; width];
+            let one = Attention {
+                queries: query,
+                stride: width,
+                rows: 1,
+                memory: &own,
+                causal: None,
+                out: &mut alone,
+            };
+            attend(level, one, &Scratch::default());
+            assert_eq!(alone, &all[row * width..seen * width], "{level:?} {row}");
+        }
+    }
 }
 
 #[test]

@@ -76,23 +76,29 @@ pub(super) struct Walk<'a> {
     pub activation: Activation,
 }
 
+impl Walk<'_> {
+    /// Columns of a panel that are written.
+    #[inline(always)]
+    fn columns(&self, panel: usize) -> usize {
+        if self.to.whole { WIDTH } else { (self.panels.n - panel * WIDTH).min(WIDTH) }
+    }
+}
+
 /// Bytes of input that are walked over for every panel before the next rows come: half of a small L2.
 const BLOCK_BYTES: usize = 256 << 10;
 
-/// Multiply-adds that are worth a second thread, some microseconds: of many rows, and of one, which is bound
-/// by reading the weights.
-const SHARED_MIN: usize = 1 << 18;
+/// Multiply-adds of one row that are worth a second thread: it is bound by reading the weights.
 const SHARED_MIN_OF_ONE: usize = 1 << 17;
 
 /// What the rows of a shared piece are a multiple of: the largest tile's.
-const SHARED_ROWS: usize = 12;
+pub(super) const SHARED_ROWS: usize = 12;
 
 /// # Safety
 /// The walk's pointers must reach all that its rows, runs and strides name.
 pub(super) unsafe fn walk(level: Level, walk: &Walk<'_>) {
     let panels = walk.panels.n.div_ceil(WIDTH);
     let threads = team::threads();
-    let worth = if walk.m == 1 { SHARED_MIN_OF_ONE } else { SHARED_MIN };
+    let worth = if walk.m == 1 { SHARED_MIN_OF_ONE } else { team::SHARED_MIN };
     let work = walk.m * walk.panels.k * walk.panels.n;
     if threads == 1 || work < worth {
         // SAFETY: the caller's; `dispatch` runs only what the processor has.
@@ -180,30 +186,40 @@ unsafe fn block_rows<V: Lanes, const ROWS: usize, const NV: usize>(
 ) {
     let mut place = Place { line: start / walk.width, pixel: start % walk.width };
     let mut row = start;
-    // While these panels are used the next ones come from memory, evenly during the first tiles.
+    // While these panels are used the next ones come from memory, evenly during the first tiles, or, where those are
+    // few, all during the first ones. Tiles of less than four rows are done before what they ask for has come.
     let mut ahead = walk.panels.data.wrapping_add((panel + NV) * walk.panels.stride);
-    let lines = if (end - start) / ROWS < UNROLLED * NV { UNROLLED } else { 1 };
-    let mut fetching = UNROLLED * NV / lines;
+    let per_turn = if (end - start) / ROWS < UNROLLED * NV { UNROLLED } else { 1 };
+    let mut fetching_tiles = UNROLLED * NV / per_turn;
+    let fetched = walk.panels.k / UNROLLED * per_turn * WIDTH;
     // SAFETY: each tile stays within start..end.
     unsafe {
-        // Eight rows are two tiles of four: in one of two, half of the multipliers wait for the other half.
+        // Eight rows are two tiles of four: one of two has too few sums for AVX2's multipliers.
         while row + ROWS <= end && !(ROWS == 6 && end - row == 8) {
             let at = At { place, panel, ahead };
-            match lines {
-                _ if fetching == 0 => largest::<V, ROWS, NV, 0>(walk, at),
+            match per_turn {
+                _ if fetching_tiles == 0 => largest::<V, ROWS, NV, 0>(walk, at),
                 1 => largest::<V, ROWS, NV, 1>(walk, at),
+                // Few tiles: one form for all places is fast enough.
                 _ => tile::<V, ROWS, NV, ANYWHERE, UNROLLED>(walk, at),
             }
-            if fetching > 0 {
-                fetching -= 1;
-                ahead = ahead.wrapping_add(walk.panels.k / UNROLLED * lines * WIDTH);
+            if fetching_tiles > 0 {
+                fetching_tiles -= 1;
+                ahead = ahead.wrapping_add(fetched);
             }
             place = place.after(ROWS, walk.width);
             row += ROWS;
         }
-        // What is left in tiles of 4, 2 and 1: eight sums at once are enough.
+        // What is left in tiles of 4, 2 and 1: eight registers of sums are enough.
         while ROWS > 4 && row + 4 <= end {
-            tile::<V, 4, NV, ANYWHERE, 0>(walk, At { place, panel, ahead });
+            let at = At { place, panel, ahead };
+            if fetching_tiles > 0 && per_turn > 1 {
+                fetching_tiles -= 1;
+                ahead = ahead.wrapping_add(fetched);
+                tile::<V, 4, NV, ANYWHERE, UNROLLED>(walk, at);
+            } else {
+                tile::<V, 4, NV, ANYWHERE, 0>(walk, at);
+            }
             place = place.after(4, walk.width);
             row += 4;
         }
@@ -326,7 +342,7 @@ unsafe fn tile<V: Lanes, const R: usize, const NV: usize, const STEP: usize, con
             };
             // Several steps a turn, or counting them would be a sixth of the instructions.
             let mut depth = 0;
-            while R > 4 && depth + UNROLLED <= run.count {
+            while R >= 4 && depth + UNROLLED <= run.count {
                 for line in 0..FETCH {
                     V::prefetch(ahead.wrapping_add(line * WIDTH));
                 }
@@ -379,9 +395,7 @@ unsafe fn finish<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
     panel: usize,
     mut sums: [[V; NV]; R],
 ) {
-    let part = |v: usize| {
-        if walk.to.whole { WIDTH } else { (walk.panels.n - (panel + v) * WIDTH).min(WIDTH) }
-    };
+    let part = |v: usize| walk.columns(panel + v);
     // SAFETY: the rows and the panels exist; loads and stores beyond n are masked.
     unsafe {
         if let Some(add) = walk.residual {
@@ -414,10 +428,8 @@ unsafe fn put<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
     panel: usize,
     sums: [[V; NV]; R],
 ) {
-    let Target { data, strides, panel: apart, whole } = walk.to;
-    let part = |v: usize| {
-        if whole { WIDTH } else { (walk.panels.n - (panel + v) * WIDTH).min(WIDTH) }
-    };
+    let Target { data, strides, panel: apart, .. } = walk.to;
+    let part = |v: usize| walk.columns(panel + v);
     // SAFETY: as [`finish`].
     unsafe {
         let rows: [usize; R] = place.offsets::<R, STEP>(strides, walk.width);

@@ -35,15 +35,14 @@ impl TextStream {
     pub fn push(&mut self, token: TokenId, language: &dyn Language, text: &mut String) -> bool {
         self.tokens.push(token);
         self.decode(language, false);
-        let stop = self.stop.iter().filter_map(|stop| self.held.find(stop)).min();
-        if let Some(at) = stop {
-            self.held.truncate(at);
+        if let Some(at) = self.stop.iter().filter_map(|stop| self.held.find(stop)).min() {
+            text.push_str(&self.held[..at]);
+            self.held.clear();
+            return true;
         }
         let keep = self.stop.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
-        let shown = if stop.is_some() { self.held.len() } else { self.held.len() - keep };
-        text.push_str(&self.held[..shown]);
-        self.held.drain(..shown);
-        stop.is_some()
+        text.extend(self.held.drain(..self.held.len() - keep));
+        false
     }
 
     /// Adds the text that is still held when the sequence ends for another reason.
@@ -53,7 +52,8 @@ impl TextStream {
         self.held.clear();
     }
 
-    /// Decodes what is new behind a little context: a token's text can depend on the one before it.
+    /// Decodes what is new: a character as it is, all else behind a little context, since a token's text can depend on
+    /// the one before it.
     fn decode(&mut self, language: &dyn Language, last: bool) {
         if let [token] = self.tokens[self.read..]
             && let Some(character) = language.character(token)
@@ -145,6 +145,63 @@ mod tests {
         fn end(&self) -> Option<TokenId> {
             None
         }
+    }
+
+    /// Ids are letters, and none of them is a token of its own where `whole` is not.
+    struct Letters {
+        whole: bool,
+    }
+
+    impl Language for Letters {
+        fn prompts(&self, _: Payload) -> Result<Vec<Vec<TokenId>>, Problem> {
+            Ok(Vec::new())
+        }
+        fn text(&self, tokens: &[TokenId]) -> String {
+            tokens.iter().filter_map(|&token| char::from_u32(token)).collect()
+        }
+        fn character(&self, token: TokenId) -> Option<char> {
+            // An id without a text is no character either.
+            char::from_u32(token).filter(|_| self.whole)
+        }
+        fn size(&self) -> usize {
+            256
+        }
+        fn end(&self) -> Option<TokenId> {
+            None
+        }
+    }
+
+    #[test]
+    fn characters_alone_give_what_they_give_among_others() {
+        let no_text = 0xD800;
+        for stop in [&[][..], &["end."], &["é", "zz"]] {
+            for text in ["the ene end. more", "aéb", "ezzz", "zez"] {
+                let [fast, slow] = [true, false].map(|whole| {
+                    let mut stream =
+                        TextStream::new(stop.iter().map(ToString::to_string).collect());
+                    let (mut shown, mut lengths) = (String::new(), Vec::new());
+                    let tokens = text.chars().map(u32::from).chain([no_text, 97]);
+                    let language = &Letters { whole };
+                    let stopped = tokens.into_iter().any(|token| {
+                        let stopped = stream.push(token, language, &mut shown);
+                        lengths.push(shown.len());
+                        stopped
+                    });
+                    if !stopped {
+                        stream.finish(language, &mut shown);
+                    }
+                    (shown, lengths, stopped)
+                });
+                assert_eq!(fast, slow, "{text} {stop:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_replacement_character_of_the_vocabulary_is_shown_at_once() {
+        let (mut stream, mut shown) = (TextStream::new(Vec::new()), String::new());
+        stream.push(0xFFFD, &Letters { whole: true }, &mut shown);
+        assert_eq!(shown, "\u{FFFD}");
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl CrossAttention {
         })
     }
 
-    /// Keys and values [positions, 2 · width] of encoded positions.
+    /// Keys and values of encoded positions, into `made`: [positions, 2 · width].
     pub fn key_values(&self, level: Level, encoded: &[f32], made: &mut [f32]) {
         gemm(level, &self.key_value, Product::rows(&self.key_value, encoded, made));
     }

@@ -25,7 +25,7 @@ pub struct Encoder {
     positions: Vec<f32>,
     blocks: Vec<(SelfAttention, Feed)>,
     norm: Norm,
-    /// One a thread that has run it.
+    /// As many as have run at once.
     idle: Mutex<Vec<Work>>,
 }
 
