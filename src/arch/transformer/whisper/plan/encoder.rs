@@ -1,7 +1,5 @@
 //! Sound to positions.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use candle_core::Result;
 
 use crate::arch::transformer::whisper::config::Config;
@@ -25,11 +23,10 @@ pub struct Encoder {
     positions: Vec<f32>,
     blocks: Vec<(SelfAttention, Feed)>,
     norm: Norm,
-    /// As many as have run at once.
-    idle: Mutex<Vec<Work>>,
 }
 
-/// What a window needs on its way: tens of megabytes, whose pages the system would have to clear each time.
+/// What a window needs on its way, one set for all layers: tens of megabytes, whose pages the system has to clear. Kept
+/// between windows they would be a fifth of what a small network's weights take.
 struct Work {
     /// The window and what the first convolution makes of it, [frames + 2, channels]: a frame of zeros before and
     /// after it.
@@ -55,12 +52,7 @@ impl Encoder {
             positions: from.positions.flatten_all()?.to_vec1()?,
             blocks: from.blocks.iter().map(block).collect::<Result<_>>()?,
             norm: from.norm.kernel()?,
-            idle: Mutex::default(),
         })
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Work>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn work(&self) -> Work {
@@ -83,8 +75,7 @@ impl Encoder {
         if window.data.len() != self.frames * self.mels {
             return Err(RunError("a window does not fit the network".to_owned()));
         }
-        let idle = self.idle().pop();
-        let mut work = idle.unwrap_or_else(|| self.work());
+        let mut work = self.work();
         self.listen(level, &window.data, &mut work);
         let Work { room, memory, scratch, .. } = &mut work;
         let (rows, stride) = (self.frames / 2, 3 * self.width);
@@ -99,7 +90,6 @@ impl Encoder {
         }
         let mut encoded = vec![0.0; room.x.len()];
         self.norm.rows(level, &room.x, &mut encoded);
-        self.idle().push(work);
         Ok(encoded)
     }
 
