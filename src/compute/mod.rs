@@ -6,6 +6,7 @@ pub mod fit;
 pub mod kernels;
 pub mod layers;
 mod loader;
+pub mod memory;
 mod ops;
 mod parameters;
 mod values;

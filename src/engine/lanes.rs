@@ -239,7 +239,7 @@ impl Traffic {
 impl Flow {
     /// Asks for a turn as soon as a thread is free, and not before that time where one is given.
     pub fn ask(&self, not_before: Option<Instant>) {
-        self.shared.ask(&self.member, not_before);
+        self.shared.ask(&self.member, not_before, None);
     }
 
     /// Does a turn on this thread, if it is so short that waking another would take longer and nobody waits for
@@ -292,7 +292,8 @@ impl Shared {
         [&self.short, &self.long].into_iter().flat_map(|lane| lane.seats.iter().chain(&lane.guests))
     }
 
-    fn ask(&self, member: &Arc<Member>, not_before: Option<Instant>) {
+    /// `looking` is the lane where the thread that asks looks next.
+    fn ask(&self, member: &Arc<Member>, not_before: Option<Instant>, looking: Option<&Lane>) {
         let predicted = member.job.predicted();
         let lane = self.lane_of(predicted);
         let predicted = predicted.unwrap_or(SHORT_MAX);
@@ -303,9 +304,10 @@ impl Shared {
             return;
         }
         state.queue.push(claim, Arc::clone(member));
-        let asleep = state.asleep > 0;
+        // A text's next step is taken by the thread that took the last: a wake would cost more than the step.
+        let wakes = state.asleep > 0 && looking.is_none_or(|own| !std::ptr::eq(own, lane));
         drop(state);
-        if asleep {
+        if wakes {
             lane.wake.notify_one();
         }
     }
@@ -316,14 +318,14 @@ impl Shared {
             // Other work may have come before what the turn was asked for.
             if !std::ptr::eq(self.lane_of(member.job.predicted()), lane) {
                 lane.state().queue.correct(claim, Duration::ZERO);
-                self.ask(&member, None);
+                self.ask(&member, None, Some(lane));
                 continue;
             }
             seat.busy_since.store(self.now(), Ordering::Relaxed);
             let alone = claim.predicted >= ALONE_MIN && self.is_quiet();
             let (again, took) = seat.turn(&member, alone);
             lane.state().queue.correct(claim, took);
-            self.go_on(&member, again);
+            self.go_on(&member, again, Some(lane));
         }
     }
 
@@ -335,15 +337,15 @@ impl Shared {
         let now = self.now();
         let Some(seat) = lane.guests.iter().find(|seat| seat.claim(now)) else { return false };
         let (again, _) = seat.turn(member, false);
-        self.go_on(member, again);
+        self.go_on(member, again, None);
         true
     }
 
-    fn go_on(&self, member: &Arc<Member>, again: Again) {
+    fn go_on(&self, member: &Arc<Member>, again: Again, looking: Option<&Lane>) {
         match again {
             Again::No => {}
-            Again::Now => self.ask(member, None),
-            Again::At(time) => self.ask(member, Some(time)),
+            Again::Now => self.ask(member, None, looking),
+            Again::At(time) => self.ask(member, Some(time), looking),
         }
     }
 

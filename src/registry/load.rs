@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::arch::{self, OpenContext};
-use crate::compute::{device, kernels};
+use crate::compute::{device, kernels, memory};
 use crate::domain::{Card, CpuChoice, DeviceChoice, MediaLimits, State, Status};
 use crate::engine::{Endpoint, Engine, Limits};
 use crate::package::{Package, Store, StoreEntry, WEIGHTS_FILE};
@@ -47,6 +47,7 @@ impl Registry {
         let opened = catch_unwind(AssertUnwindSafe(|| {
             open(store, entry, placement, engine, &mut card, began)
         }));
+        memory::give_back();
         let reason = match opened {
             Ok(Ok(model)) => {
                 tracing::info!(

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::compute::memory;
 use crate::domain::{Kind, ModelName, Problem, State, Status, Version};
 use crate::engine::Engine;
 use crate::package::{PackageError, Store, StoreEntry, entries_of};
@@ -120,6 +121,7 @@ impl Repository {
             registry.put(gone);
             tracing::info!(model = %slot.name, version = %slot.version, "unloaded");
         }
+        memory::give_back();
         Ok(())
     }
 }

@@ -61,7 +61,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("ttf_parser", &["plot/"]),
     ("feature = \"cuda\"", &["compute/device.rs"]),
     ("std::env", &["config/"]),
-    ("unsafe", &["compute/kernels/", "config/threads.rs"]),
+    ("unsafe", &["compute/kernels/", "compute/memory.rs", "config/threads.rs"]),
 ];
 
 /// Words that these places never say.

@@ -36,6 +36,40 @@ fn a_job_gets_as_many_turns_as_it_asks_for_in_the_lane_of_its_length() {
     assert!(lanes.traffic().busy() > Duration::ZERO);
 }
 
+/// Says on which threads its turns were.
+struct Where {
+    threads: Mutex<Vec<std::thread::ThreadId>>,
+    turns: usize,
+    done: mpsc::Sender<Vec<std::thread::ThreadId>>,
+}
+
+impl Job for Where {
+    fn predicted(&self) -> Option<Duration> {
+        Some(Duration::from_micros(10))
+    }
+
+    fn turn(&self) -> Again {
+        let mut threads = self.threads.lock().unwrap();
+        threads.push(std::thread::current().id());
+        if threads.len() < self.turns {
+            return Again::Now;
+        }
+        self.done.send(std::mem::take(&mut threads)).unwrap();
+        Again::No
+    }
+}
+
+#[test]
+fn a_job_that_goes_on_wakes_no_other_thread() {
+    let lanes = Lanes::start(4).unwrap();
+    let (done, finished) = mpsc::channel();
+    let job = Where { threads: Mutex::default(), turns: 1000, done };
+    let flow = lanes.traffic().flow(0, Arc::new(job), 1, None);
+    flow.ask(None);
+    let threads = finished.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(threads.iter().all(|thread| *thread == threads[0]), "{threads:?}");
+}
+
 #[test]
 fn a_turn_of_some_microseconds_is_done_by_whoever_asks_where_nobody_waits() {
     let lanes = Lanes::start(1).unwrap();

@@ -59,7 +59,9 @@ pub fn open(
     package: &mut Package,
     context: &OpenContext<'_>,
 ) -> Result<Box<dyn Endpoint>, OpenError> {
-    let (graph, preprocessing) = load(package, context.device)?;
+    let weights = package.take(WEIGHTS_FILE)?.into_words();
+    let loader = Loader::owning(weights, context.device)?;
+    let (graph, preprocessing) = build(package, loader, context.device)?;
     let config = graph.config.clone();
     if !context.device.is_cpu() {
         return serve(package, context, config, &preprocessing, graph);
@@ -86,13 +88,20 @@ pub fn measure(
 }
 
 fn load(package: &Package, device: &Device) -> Result<(Graph, Preprocessing), OpenError> {
+    build(package, Loader::new(package.file(WEIGHTS_FILE)?, device)?, device)
+}
+
+fn build(
+    package: &Package,
+    mut loader: Loader<'_>,
+    device: &Device,
+) -> Result<(Graph, Preprocessing), OpenError> {
     let manifest = &package.manifest;
     let config: Config = section("architecture.config", &manifest.architecture.config)?;
     config.check()?;
     check_manifest(manifest, TASK, &signature())?;
     let preprocessing: Preprocessing = section("preprocessing", &manifest.preprocessing)?;
     preprocessing.check(&config)?;
-    let mut loader = Loader::new(package.file(WEIGHTS_FILE)?, device)?;
     let weights = Weights::new(&mut loader, &config)?;
     loader.finish()?;
     Ok((Graph { config, weights, device: device.clone() }, preprocessing))
