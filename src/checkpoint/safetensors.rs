@@ -15,6 +15,7 @@ pub fn is(bytes: &Bytes) -> bool {
 
 /// The types that are read.
 const DTYPES: &[(Theirs, Dtype)] = &[
+    (Theirs::C64, Dtype::C64),
     (Theirs::F64, Dtype::F64),
     (Theirs::F32, Dtype::F32),
     (Theirs::F16, Dtype::F16),
@@ -35,7 +36,11 @@ pub fn read(source: Source<'_>) -> Result<Checkpoint, CheckpointError> {
     for (name, view) in file.iter() {
         let dtype = DTYPES.iter().find(|(theirs, _)| *theirs == view.dtype());
         let (_, dtype) = dtype.ok_or_else(|| {
-            source.tensor(name, "F64 to F16, BF16, I64 to I8, U8 or BOOL", view.dtype().to_string())
+            source.tensor(
+                name,
+                "C64, F64 to F16, BF16, I64 to I8, U8 or BOOL",
+                view.dtype().to_string(),
+            )
         })?;
         let data = source.bytes.slice_ref(view.data());
         let tensor = Tensor::new(*dtype, view.shape().to_vec(), data).ok_or_else(|| {

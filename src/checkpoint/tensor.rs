@@ -12,6 +12,8 @@ pub const RANK_MAX: usize = 8;
 /// tensor of theirs can be named, and left out or refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dtype {
+    C128,
+    C64,
     F64,
     F32,
     F16,
@@ -29,7 +31,8 @@ impl Dtype {
     #[must_use]
     pub fn size(self) -> usize {
         match self {
-            Self::F64 | Self::I64 => 8,
+            Self::C128 => 16,
+            Self::C64 | Self::F64 | Self::I64 => 8,
             Self::F32 | Self::I32 => 4,
             Self::F16 | Self::BF16 | Self::I16 => 2,
             Self::I8 | Self::U8 | Self::Bool => 1,

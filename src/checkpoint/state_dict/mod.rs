@@ -61,7 +61,8 @@ fn tensors(
             return Err(source.format("names of tensors", pickle.value(key).kind()));
         };
         let Value::Tensor(view) = pickle.value(value) else {
-            return Err(source.tensor(name, "a tensor", pickle.value(value).kind()));
+            let expected = "a tensor (of a checkpoint, save what is inside alone)";
+            return Err(source.tensor(name, expected, pickle.value(value).kind()));
         };
         let data = storages.get(&view.storage.key).cloned().unwrap_or_default();
         let tensor = gathered

@@ -80,6 +80,8 @@ const GLOBALS: &[(&str, &str, Global)] = &[
     ("collections", "OrderedDict", Global::OrderedDict),
     ("torch._utils", "_rebuild_tensor_v2", Global::RebuildTensor),
     ("torch._utils", "_rebuild_parameter", Global::RebuildParameter),
+    ("torch", "ComplexDoubleStorage", Global::Storage(Dtype::C128)),
+    ("torch", "ComplexFloatStorage", Global::Storage(Dtype::C64)),
     ("torch", "DoubleStorage", Global::Storage(Dtype::F64)),
     ("torch", "FloatStorage", Global::Storage(Dtype::F32)),
     ("torch", "HalfStorage", Global::Storage(Dtype::F16)),
@@ -144,6 +146,12 @@ pub fn read(cursor: &mut Cursor<'_>) -> Result<Pickle, Refusal> {
         }
     }
     refuse(format!("a pickle of at most {STEPS_MAX} opcodes"), "more")
+}
+
+/// Whether it is PyTorch's name of some kind of tensor or of what one is made of.
+fn is_of_tensors(module: &str, name: &str) -> bool {
+    let torch = module == "torch" || module.starts_with("torch.");
+    torch && (name.ends_with("Storage") || name.starts_with("_rebuild_"))
 }
 
 #[derive(Default)]
@@ -279,8 +287,12 @@ impl Machine {
         let known = GLOBALS.iter().find(|global| (global.0, global.1) == (module, name));
         let Some((.., global)) = known else {
             let shown: String = format!("{module}.{name}").chars().take(NAME_SHOWN).collect();
-            let expected = "a state dict, which names only tensors and what they are made of (save one \
-                            with torch.save(model.state_dict(), path))";
+            let expected = if is_of_tensors(module, name) {
+                "dense tensors of 16 to 128 bits a number, whole numbers of 8 to 64, or bools"
+            } else {
+                "a state dict, which names only tensors and what they are made of (save one \
+                 with torch.save(model.state_dict(), path))"
+            };
             return refuse(expected, format!("{shown}, which is not called"));
         };
         self.push(Value::Global(*global));

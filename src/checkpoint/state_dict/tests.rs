@@ -81,9 +81,13 @@ fn a_byte_that_was_changed_makes_no_other_harm_than_a_refusal() {
 
 /// A zip archive with `pickle` and one storage, `0`, of four bytes.
 fn archive(pickle: &[u8]) -> Vec<u8> {
+    archive_of(pickle, &[0, 0, 128, 63])
+}
+
+fn archive_of(pickle: &[u8], storage: &[u8]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-    for (name, bytes) in [("m/data.pkl", pickle), ("m/data/0", &[0, 0, 128, 63])] {
+    for (name, bytes) in [("m/data.pkl", pickle), ("m/data/0", storage)] {
         zip.start_file(name, stored).unwrap();
         zip.write_all(bytes).unwrap();
     }
@@ -138,6 +142,36 @@ fn a_pickle_that_calls_is_refused_by_what_it_calls() {
     assert!(refused(&dict(b"(ios\nsystem\n")).contains("INST"));
     assert!(refused(&dict(b"ccollections\nOrderedDict\n)\x81")).contains("NEWOBJ"));
     assert!(refused(b"\xfe").contains("0xfe"));
+}
+
+/// [`tensor`], of another storage.
+fn tensor_of(storage: &str) -> Vec<u8> {
+    let before = b"FloatStorage";
+    let mut pickle = tensor(1, 0, &[1], &[1]);
+    let at = pickle.windows(before.len()).position(|part| part == before).unwrap();
+    pickle.splice(at..at + before.len(), storage.bytes());
+    pickle
+}
+
+#[test]
+fn numbers_that_are_no_weights_are_read_by_name_and_other_tensors_refused_by_theirs() {
+    for (storage, dtype, bytes) in [
+        ("ComplexFloatStorage", Dtype::C64, 8),
+        ("ComplexDoubleStorage", Dtype::C128, 16),
+        ("BoolStorage", Dtype::Bool, 1),
+    ] {
+        let file = archive_of(&dict(&tensor_of(storage)), &vec![0; bytes]);
+        let checkpoint = open(&file).unwrap();
+        let read = checkpoint.get("w").unwrap();
+        assert_eq!((read.dtype(), read.dtype().is_weight()), (dtype, false));
+    }
+    for name in ["torch\nQInt8Storage", "torch._utils\n_rebuild_qtensor"] {
+        let refusal = refused(&dict(&[b"c", name.as_bytes(), b"\n)R"].concat()));
+        let called = format!("{}, which is not called", name.replace('\n', "."));
+        assert!(refusal.contains("dense tensors") && refusal.contains(&called), "{refusal}");
+    }
+    let nested = dict(b"}");
+    assert!(refused(&nested).contains("save what is inside alone"), "{}", refused(&nested));
 }
 
 #[test]
