@@ -170,8 +170,6 @@ fn numbers_that_are_no_weights_are_read_by_name_and_other_tensors_refused_by_the
         let called = format!("{}, which is not called", name.replace('\n', "."));
         assert!(refusal.contains("dense tensors") && refusal.contains(&called), "{refusal}");
     }
-    let nested = dict(b"}");
-    assert!(refused(&nested).contains("save what is inside alone"), "{}", refused(&nested));
 }
 
 #[test]
@@ -189,8 +187,8 @@ fn a_known_name_is_applied_to_its_own_arguments_only() {
 fn what_is_no_dict_of_tensors_is_refused() {
     for (pickle, words) in [
         (b"\x80\x02K\x01.".to_vec(), "a dict of tensors, got an int"),
-        (dict(b"K\x01"), "tensor \"w\": expected a tensor, got an int"),
-        (dict(b"}"), "got a dict"),
+        (dict(b"K\x01"), "tensor \"w\": expected a tensor (of a checkpoint"),
+        (dict(b"}"), "save what is inside alone), got a dict"),
         (b"}K\x01K\x02s.".to_vec(), "names of tensors, got an int"),
         (b".".to_vec(), "a value on the stack"),
         (b"}a.".to_vec(), "value on the stack"),
