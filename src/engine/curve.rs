@@ -39,21 +39,22 @@ impl Point {
 }
 
 impl Curve {
-    /// Rows that make a good batch: the fewest that are nearly as cheap by the row as any, or more where
-    /// they take no time that anybody would notice.
+    /// A good batch: the fewest rows that are nearly as cheap by the row as any, or more where they take no time
+    /// that anybody would notice.
     #[must_use]
-    pub fn rows(&self) -> Option<usize> {
+    pub fn good(&self) -> Option<Point> {
         let best = self.points.iter().map(|point| point.per_row()).min_by(f64::total_cmp)?;
         let good = self.points.iter().find(|point| point.per_row() <= best * GOOD_ENOUGH)?;
         let harmless = self.points.iter().rev().find(|point| point.time() <= HARMLESS);
-        Some(good.rows.max(harmless.map_or(1, |point| point.rows)))
+        [Some(good), harmless].into_iter().flatten().max_by_key(|point| point.rows).copied()
     }
 
     /// How long a row may wait for others while a batch runs: what a good batch saves it.
     #[must_use]
     pub fn delay(&self) -> Duration {
-        let good = self.rows().and_then(|rows| self.points.iter().find(|p| p.rows == rows));
-        let (Some(alone), Some(good)) = (self.points.first(), good) else { return Duration::ZERO };
+        let (Some(alone), Some(good)) = (self.points.first(), self.good()) else {
+            return Duration::ZERO;
+        };
         let saved = (alone.per_row() - good.per_row()).max(0.0);
         Duration::from_secs_f64(saved / 1e9)
     }
@@ -68,27 +69,31 @@ mod tests {
         Curve { points: micros.iter().map(point).collect() }
     }
 
+    fn rows(curve: &Curve) -> Option<usize> {
+        curve.good().map(|point| point.rows)
+    }
+
     #[test]
     fn a_batch_is_no_larger_than_it_needs_to_be() {
         // A picture network whose rows cost the same in any batch.
         let flat = curve(&[(1, 9061), (2, 18000), (8, 71_592), (32, 278_014)]);
-        assert_eq!(flat.rows(), Some(1));
+        assert_eq!(rows(&flat), Some(1));
         assert_eq!(flat.delay(), Duration::ZERO);
         // One that reads its weights once a batch.
         let steep = curve(&[(1, 3964), (2, 7000), (4, 13_400), (8, 26_230), (16, 52_000)]);
-        assert_eq!(steep.rows(), Some(4));
+        assert_eq!(rows(&steep), Some(4));
         assert_eq!(steep.delay(), Duration::from_micros(614));
     }
 
     #[test]
     fn batches_that_take_no_time_are_large() {
         let tiny = curve(&[(1, 20), (8, 147), (32, 586), (64, 1170), (128, 2340)]);
-        assert_eq!(tiny.rows(), Some(64));
+        assert_eq!(rows(&tiny), Some(64));
     }
 
     #[test]
     fn nothing_measured_says_nothing() {
         let none = curve(&[]);
-        assert_eq!((none.rows(), none.delay()), (None, Duration::ZERO));
+        assert_eq!((rows(&none), none.delay()), (None, Duration::ZERO));
     }
 }

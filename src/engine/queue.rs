@@ -42,7 +42,8 @@ pub struct Queue<N: Network> {
 
 /// How large a batch is and how long it may wait to fill.
 struct Tuning {
-    rows: AtomicUsize,
+    /// In cost, not in rows: a long text leaves less to be won by the next one than a short one does.
+    cost: AtomicUsize,
     delay_nanos: AtomicU64,
 }
 
@@ -51,7 +52,7 @@ impl<N: Network> Queue<N> {
         let limits = &control.limits;
         let delay = if limits.batch_auto { Duration::ZERO } else { limits.batch_delay_max };
         let tuning = Tuning {
-            rows: AtomicUsize::new(limits.batch_rows_max),
+            cost: AtomicUsize::new(limits.batch_cost_max),
             delay_nanos: nanos(delay).into(),
         };
         Self {
@@ -72,8 +73,8 @@ impl<N: Network> Queue<N> {
             self.pace.learn(point.cost, point.time());
         }
         let limits = &self.control.limits;
-        if let (true, Some(rows)) = (limits.batch_auto, curve.rows()) {
-            self.tuning.rows.store(rows.min(limits.batch_rows_max), Ordering::Relaxed);
+        if let (true, Some(good)) = (limits.batch_auto, curve.good()) {
+            self.tuning.cost.store(good.cost.min(limits.batch_cost_max), Ordering::Relaxed);
             let delay = curve.delay().min(limits.batch_delay_max);
             self.tuning.delay_nanos.store(nanos(delay), Ordering::Relaxed);
         }
@@ -106,23 +107,35 @@ impl<N: Network> Queue<N> {
             request: Arc::clone(request),
         }));
         self.count(&waiting);
-        let rows = waiting.len();
+        let (whole, all) = self.batches(&waiting);
         let oldest = waiting.front().map(|entry| entry.request.admitted());
         drop(waiting);
-        self.wake(rows, oldest, flow);
+        self.wake(whole, all, oldest, flow);
         Ok(())
+    }
+
+    /// How many batches wait: whole ones, and all. More than there are turns for need not be counted.
+    fn batches(&self, waiting: &VecDeque<Entry<N>>) -> (usize, usize) {
+        let rows_max = self.control.limits.batch_rows_max.max(1);
+        let cost_max = self.tuning.cost.load(Ordering::Relaxed).max(1);
+        let costs = waiting.iter().take(rows_max * self.instances).map(|entry| entry.cost);
+        let (rows, cost) = costs.fold((0, 0_usize), |(rows, sum), cost| {
+            // One that is more than a batch is one all the same.
+            (rows + 1, sum.saturating_add(cost.clamp(1, cost_max)))
+        });
+        let whole = (rows / rows_max).max(cost / cost_max);
+        (whole, rows.div_ceil(rows_max).max(cost.div_ceil(cost_max)))
     }
 
     /// Asks for as many turns as there are batches. A batch that is not full may wait while another runs,
     /// counted from its oldest row; where nothing runs, nobody waits.
-    fn wake(&self, rows: usize, oldest: Option<Instant>, flow: &Flow) {
-        let full = self.tuning.rows.load(Ordering::Relaxed).max(1);
+    fn wake(&self, whole: usize, all: usize, oldest: Option<Instant>, flow: &Flow) {
         let delay = Duration::from_nanos(self.tuning.delay_nanos.load(Ordering::Relaxed));
         let running = self.running.load(Ordering::Relaxed);
         let may_wait = !delay.is_zero() && running > 0;
         // Those that run take none of the rows that wait.
-        let wanted = (running + rows.div_ceil(full)).min(self.instances);
-        let not_before = oldest.filter(|_| may_wait && rows < full).map(|oldest| oldest + delay);
+        let wanted = (running + all).min(self.instances);
+        let not_before = oldest.filter(|_| may_wait && whole == 0).map(|oldest| oldest + delay);
         while self.claim_turn(wanted) {
             // A turn that is done here asks for what it leaves by itself.
             if not_before.is_none() && flow.here() {
@@ -130,7 +143,7 @@ impl<N: Network> Queue<N> {
             }
             flow.ask(not_before);
         }
-        if may_wait && rows >= full {
+        if may_wait && whole > 0 {
             flow.hurry();
         }
     }
@@ -144,9 +157,9 @@ impl<N: Network> Queue<N> {
     /// A batch that would be short work stays so.
     fn bounds(&self, head: usize) -> Bounds {
         let short = self.pace.predict(head).is_some_and(|time| time <= SHORT_MAX);
-        let cost_max = self.control.limits.batch_cost_max;
+        let cost_max = self.tuning.cost.load(Ordering::Relaxed);
         Bounds {
-            rows_max: self.tuning.rows.load(Ordering::Relaxed).max(1),
+            rows_max: self.control.limits.batch_rows_max.max(1),
             cost_max: if short { cost_max.min(self.pace.fitting(SHORT_MAX)) } else { cost_max },
             pads: self.network.pads(),
         }

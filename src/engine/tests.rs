@@ -25,8 +25,9 @@ impl Network for Doubler {
     type Sample = u32;
     type Output = u32;
 
-    fn cost(&self, _: &u32) -> usize {
-        1
+    /// Of a number from a hundred on, its hundreds.
+    fn cost(&self, number: &u32) -> usize {
+        (*number as usize / 100).max(1)
     }
 
     fn pads(&self) -> bool {
@@ -251,6 +252,24 @@ async fn a_batch_waits_to_fill_while_another_runs() {
     let mut batches = bench.batches();
     batches.sort();
     assert_eq!(batches, [vec![1], vec![2, 3]]);
+}
+
+#[tokio::test]
+async fn a_good_batch_is_as_large_by_its_cost_as_the_one_that_was_measured() {
+    let mut bench = bench(Limits::default());
+    let point = |rows, nanos| Point { rows, cost: rows, nanos };
+    let curve = Curve { points: vec![point(1, 1_000_000), point(4, 1_400_000)] };
+    bench.endpoint.batches().unwrap().adopt(&curve);
+    let mut answers = vec![bench.occupied().await];
+    for (waiting, text) in ["300", "2", "3", "4", "5", "6", "900"].into_iter().enumerate() {
+        answers.push(bench.send(&[text]));
+        bench.queued(waiting + 1).await;
+    }
+    for answer in answers {
+        bench.go.send(()).unwrap();
+        answer.await.unwrap().unwrap();
+    }
+    assert_eq!(bench.batches(), [vec![1], vec![300, 2], vec![3, 4, 5, 6], vec![900]]);
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ fn keep(model: &Model, state: &Arc<Database>) -> Measured {
         tracing::info!(
             model = %card.name,
             version = %card.version,
-            batch_rows = curve.rows(),
+            batch_cost = curve.good().map(|batch| batch.cost),
             delay_us = curve.delay().as_micros(),
             "measured"
         );
