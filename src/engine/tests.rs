@@ -256,7 +256,7 @@ async fn a_batch_waits_to_fill_while_another_runs() {
 
 #[tokio::test]
 async fn a_good_batch_is_as_large_by_its_cost_as_the_one_that_was_measured() {
-    let mut bench = bench(Limits::default());
+    let mut bench = bench(Limits { batch_auto: true, ..Limits::default() });
     let point = |rows, nanos| Point { rows, cost: rows, nanos };
     let curve = Curve { points: vec![point(1, 1_000_000), point(4, 1_400_000)] };
     bench.endpoint.batches().unwrap().adopt(&curve);

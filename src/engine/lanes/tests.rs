@@ -65,6 +65,10 @@ fn a_job_that_goes_on_wakes_no_other_thread() {
     let (done, finished) = mpsc::channel();
     let job = Where { threads: Mutex::default(), turns: 1000, done };
     let flow = lanes.traffic().flow(0, Arc::new(job), 1, None);
+    // One that has only just begun looks for work once.
+    while lanes.shared.short.state().asleep < 4 {
+        std::thread::yield_now();
+    }
     flow.ask(None);
     let threads = finished.recv_timeout(Duration::from_secs(10)).unwrap();
     assert!(threads.iter().all(|thread| *thread == threads[0]), "{threads:?}");
