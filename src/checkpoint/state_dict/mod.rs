@@ -61,7 +61,7 @@ fn tensors(
             return Err(source.format("names of tensors", pickle.value(key).kind()));
         };
         let Value::Tensor(view) = pickle.value(value) else {
-            let expected = "a tensor (of a checkpoint, save what is inside alone)";
+            let expected = "a tensor (a checkpoint's state dict must be saved alone)";
             return Err(source.tensor(name, expected, pickle.value(value).kind()));
         };
         let data = storages.get(&view.storage.key).cloned().unwrap_or_default();

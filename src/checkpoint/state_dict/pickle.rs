@@ -288,7 +288,7 @@ impl Machine {
         let Some((.., global)) = known else {
             let shown: String = format!("{module}.{name}").chars().take(NAME_SHOWN).collect();
             let expected = if is_of_tensors(module, name) {
-                "dense tensors of 16 to 128 bits a number, whole numbers of 8 to 64, or bools"
+                "dense tensors of floats from 16 bits on, complex or whole numbers, or bools"
             } else {
                 "a state dict, which names only tensors and what they are made of (save one \
                  with torch.save(model.state_dict(), path))"

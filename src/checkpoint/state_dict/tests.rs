@@ -187,8 +187,8 @@ fn a_known_name_is_applied_to_its_own_arguments_only() {
 fn what_is_no_dict_of_tensors_is_refused() {
     for (pickle, words) in [
         (b"\x80\x02K\x01.".to_vec(), "a dict of tensors, got an int"),
-        (dict(b"K\x01"), "tensor \"w\": expected a tensor (of a checkpoint"),
-        (dict(b"}"), "save what is inside alone), got a dict"),
+        (dict(b"K\x01"), "tensor \"w\": expected a tensor (a checkpoint's state dict"),
+        (dict(b"}"), "must be saved alone), got a dict"),
         (b"}K\x01K\x02s.".to_vec(), "names of tensors, got an int"),
         (b".".to_vec(), "a value on the stack"),
         (b"}a.".to_vec(), "value on the stack"),
