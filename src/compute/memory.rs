@@ -4,7 +4,7 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Takes memory in pages of 4 KiB from now on. In huge ones, which the allocator asks for, a network is loaded a fifth
+/// Takes memory in pages of 4 KiB from now on. In huge ones, which the allocator asks for, a network is loaded a quarter
 /// sooner, but a small server takes twice as much, and none was faster: docs/performance.md.
 pub fn use_small_pages() {
     // A system that refuses has no huge pages.
@@ -13,7 +13,7 @@ pub fn use_small_pages() {
 }
 
 /// Gives what was freed back to the system at once: the file of a network that has been loaded, or all of one that is
-/// gone. Left alone, the allocator does that when it is next asked for memory, which may be never. Takes milliseconds.
+/// gone. Left alone, the allocator does that when it is next asked for memory, which may be never.
 #[expect(unsafe_code, reason = "the allocator is written in C")]
 pub fn give_back() {
     // SAFETY: it may be called at any time, on any thread.

@@ -106,7 +106,7 @@ pub struct EngineSettings {
     pub workers: usize,
     /// Of one forward pass, which shares its operations among them; 0 shares them while nothing else runs.
     pub intra_op_threads: usize,
-    /// Whether what was measured chooses rows and delay, within their limits.
+    /// Whether what was measured chooses size and delay, within their limits.
     pub batch_auto: bool,
     pub batch_rows_max: usize,
     /// Rows times the largest cost among them: seconds of sound are not equal rows.

@@ -198,7 +198,7 @@ pub const KEYS: &[Key<Settings>] = &[
     switch!(
         "engine.batch_auto",
         engine.batch_auto,
-        "Let what was measured on this machine choose rows and delay, up to the limits below."
+        "Let what was measured on this machine choose size and delay, up to the limits below."
     ),
     number!(
         "engine.batch_rows_max",
@@ -255,7 +255,7 @@ pub const MODEL_KEYS: &[Key<ModelSettings>] = &[
     ),
     number!("instances", instances, 0..=1024, "Batches that run at once; 0 takes what there is."),
     number!("weight", weight, 1..=1000, "Its share of the threads beside models of weight 1."),
-    switch!("batch_auto", batch_auto, "Whether what was measured chooses rows and delay."),
+    switch!("batch_auto", batch_auto, "Whether what was measured chooses size and delay."),
     number!("batch_rows_max", batch_rows_max, 1..=COUNT, "Most rows in one forward pass."),
     number!("batch_delay_us_max", batch_delay_max, 0..=10_000_000, "Longest wait for other rows."),
     number!("queue_rows_max", queue_rows_max, 1..=COUNT, "Most rows that may wait."),
