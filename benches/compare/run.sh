@@ -4,10 +4,11 @@
 #
 #   benches/compare/run.sh STORE [MODEL ...]     # a store of scripts/pretrained.sh; NAME/VERSION, all that there are if none
 #
-# Needs Python 3.11 or newer and cargo. The other engines come from PyPI (4 GB), into target/compare; so do networks with
-# fresh weights. ROUNDS=3 has every engine take three turns on a row, of which its fastest counts: others that use the
-# machine show less then. Rows are added to target/compare/lines.jsonl, and those that are there are not measured again: a run that
-# was cut off goes on, and one from the start begins with its removal. All rows take about twenty minutes.
+# Needs Python 3.11 or newer, cargo and Debian's package dataset-fashion-mnist. The other engines come from PyPI (4 GB),
+# into target/compare; networks with fresh weights are made there. ROUNDS=3 has every engine take three turns on a row, of
+# which its fastest counts: others that use the machine show less then. Rows are added to target/compare/lines.jsonl, and
+# those that are there are not measured again: a run that was cut off goes on, and one from the start begins with its
+# removal. All rows take about twenty minutes.
 set -eu
 
 [ $# -ge 1 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2; }

@@ -208,26 +208,35 @@ class Overload:
         # What grows to its size once, it does in the first minute.
         asyncio.run(self.together(requests, rates, 60))
         memory, files = self.server.memory(), self.server.files()
-        tallies = asyncio.run(self.together(requests, rates, self.said.minutes * 60))
+        tallies = asyncio.run(self.together(requests, rates, self.said.minutes * 60, memories := []))
         for name, tally in tallies.items():
             statuses = ", ".join(f"{status}: {n}" for status, n in tally.statuses.items())
             said = f"{statuses}; p99 {tally.percentile(99):.0f} ms"
             what = f"{name}, {rates[name]:.1f} requests/s, {self.said.minutes:g} min"
             self.table.line(what, said, "200", set(tally.statuses) == {"200"})
+        self.table.line("memory, a tenth of the time apart", ", ".join(f"{size >> 20}" for size in memories) + " MiB")
         self.grown(memory, self.server.memory())
         more = self.server.files() - files
         self.table.line("open files, more than before", more, "0", more <= 0)
 
-    async def together(self, requests, rates, seconds):
+    async def together(self, requests, rates, seconds, memories=None):
+        """Asks them all for so long; the server's memory after each tenth of it goes into `memories`."""
         clients = {name: Client(self.server.port) for name in requests}
         messages = {name: self.server.messages(request) for name, request in requests.items()}
         loops = [client.open_loop(messages[name], rates[name], seconds) for name, client in clients.items()]
+        watch = asyncio.create_task(self.watch(seconds / 10, memories if memories is not None else []))
         tallies = await asyncio.gather(*loops)
+        watch.cancel()
         for client in clients.values():
             client.close()
         # The server has seen that they are closed.
         await asyncio.sleep(1)
         return dict(zip(requests, tallies))
+
+    async def watch(self, pause, memories):
+        while True:
+            await asyncio.sleep(pause)
+            memories.append(self.server.memory())
 
     def grown(self, before, after):
         allowed, more = max(GROWTH_BYTES, before * GROWTH_PART), after - before

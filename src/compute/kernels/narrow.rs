@@ -165,13 +165,15 @@ unsafe fn pixels<V: Lanes, const C: usize, const NV: usize>(
             }
         }
     }
+    // Channels that there are not become 0: whoever had this place before may have left anything.
+    made[to.channels..].fill([[0.0; WIDTH]; NV]);
     let place = to.at(row.cast_signed(), column.cast_signed());
     let count = (to.size[1] - column).min(NV * WIDTH);
     for (pixel, out) in pass.out[place..][..count * WIDTH].chunks_exact_mut(WIDTH).enumerate() {
-        // Channels that there are not become 0: whoever had this place before may have left anything.
-        for (channel, out) in out.iter_mut().enumerate() {
-            let made = made.get(channel).filter(|_| channel < to.channels);
-            *out = made.map_or(0.0, |made| made[pixel / WIDTH][pixel % WIDTH]);
+        // SAFETY: sixteen floats.
+        unsafe { V::splat(0.0).store(out.as_mut_ptr()) };
+        for (out, made) in out.iter_mut().zip(&made) {
+            *out = made[pixel / WIDTH][pixel % WIDTH];
         }
     }
 }
