@@ -22,7 +22,7 @@ HEALTH_PER_S, LENET_PER_S = 10, 100
 CROWDS, GONE, GONE_AT_ONCE, BUSY = 8, 1000, 50, 64
 # How long a client that has sent all waits before it leaves: its row waits in the queue by then.
 LINGER_S = 0.02
-SETTLE_S = 2
+SETTLE_S, REST_S = 2, 15
 GROWTH_BYTES, GROWTH_PART = 16 << 20, 0.02
 MODELS = ("lenet-json", "efficientnet-json", "gru-256", "minilm-22", "whisper")
 
@@ -229,8 +229,8 @@ class Overload:
         watch.cancel()
         for client in clients.values():
             client.close()
-        # The server has seen that they are closed.
-        await asyncio.sleep(1)
+        # The server has seen that they are closed, its pool's threads have ended, and free memory has been given back.
+        await asyncio.sleep(REST_S)
         return dict(zip(requests, tallies))
 
     async def watch(self, pause, memories):

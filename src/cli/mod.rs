@@ -11,6 +11,7 @@ mod import;
 mod key;
 mod predict;
 mod progress;
+mod rest;
 mod serve;
 mod settings;
 mod train;

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::access::{Access, admin_key};
 use crate::cli::settings::{SettingsArgs, keys, placement};
-use crate::cli::{Failure, Outcome};
+use crate::cli::{Failure, Outcome, rest};
 use crate::config::{DrainSettings, Settings};
 use crate::domain::ModelName;
 use crate::engine::Engine;
@@ -95,6 +95,7 @@ async fn serve(settings: &Settings, start: Start) -> Outcome {
         placement: Box::new(move |name| placement(&of_models, Some(name))),
     }));
     load(settings, &repository)?;
+    tokio::spawn(rest::give_back(engine.traffic()));
     let (stage, watched) = watch::channel(Stage::Serving);
     let app = Arc::new(App::new(Parts {
         registry,

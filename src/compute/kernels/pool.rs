@@ -1,5 +1,7 @@
 //! Pools over a picture in blocks.
 
+use std::ops::Range;
+
 use super::Level;
 use super::convolve::Geometry;
 use super::dispatch;
@@ -59,20 +61,15 @@ struct Mean<'a> {
 
 #[inline(always)]
 unsafe fn windows<V: Lanes, const ROWS: usize, const PAIR: usize>(pass: &mut Pass<'_>) {
-    let Pooling { kind, geometry, from, to } = pass.pooling;
+    let Pooling { geometry, from, to, .. } = pass.pooling;
     for y in 0..to.size[0] {
-        let rows = Taps::inside(geometry, 0, y, from.size[0]);
+        let rows = inside(geometry, 0, y, from.size[0]);
         for x in 0..to.size[1] {
-            let columns = Taps::inside(geometry, 1, x, from.size[1]);
+            let columns = inside(geometry, 1, x, from.size[1]);
             let place = to.at(y.cast_signed(), x.cast_signed());
             for block in 0..to.blocks() {
                 // SAFETY: the features are there.
-                let value: V = unsafe {
-                    match kind {
-                        Pool::Maximum => window::<V, true>(pass, block, rows, columns),
-                        Pool::Average => window::<V, false>(pass, block, rows, columns),
-                    }
-                };
+                let value: V = unsafe { window(pass, block, &rows, &columns) };
                 let out = &mut pass.out[block * to.plane() + place..][..WIDTH];
                 // SAFETY: sixteen floats.
                 unsafe { value.store(out.as_mut_ptr()) };
@@ -82,55 +79,47 @@ unsafe fn windows<V: Lanes, const ROWS: usize, const PAIR: usize>(pass: &mut Pas
 }
 
 /// The places of a window along an axis that lie within the picture, one dilation apart.
-#[derive(Clone, Copy)]
-struct Taps {
-    first: usize,
-    count: usize,
-}
-
-impl Taps {
-    /// Most windows lie inside: they are spared the divisions, which take longer than the rest.
-    #[inline(always)]
-    fn inside(geometry: &Geometry, axis: usize, at: usize, size: usize) -> Self {
-        let (start, dilation) = (at * geometry.stride[axis], geometry.dilation[axis]);
-        let (before, kernel) = (geometry.padding[axis], geometry.kernel[axis]);
-        let skipped = if start < before { (before - start).div_ceil(dilation) } else { 0 };
-        let first = start + skipped * dilation - before;
-        let count = kernel.saturating_sub(skipped);
-        let reach = first + count.saturating_sub(1) * dilation;
-        let count =
-            if reach < size { count } else { size.saturating_sub(first).div_ceil(dilation) };
-        Self { first, count }
-    }
+#[inline(always)]
+fn inside(geometry: &Geometry, axis: usize, at: usize, size: usize) -> Range<usize> {
+    let (first, dilation) = (at * geometry.stride[axis], geometry.dilation[axis]);
+    let before = geometry.padding[axis];
+    // Taps before the picture are skipped, whole steps of the dilation at a time.
+    let skipped = before.saturating_sub(first).div_ceil(dilation);
+    let start = first + skipped * dilation - before;
+    let taps = geometry.kernel[axis] - skipped.min(geometry.kernel[axis]);
+    start..size.min(start + taps.saturating_sub(1) * dilation + 1).max(start)
 }
 
 #[inline(always)]
-unsafe fn window<V: Lanes, const MAXIMUM: bool>(
+unsafe fn window<V: Lanes>(
     pass: &Pass<'_>,
     block: usize,
-    rows: Taps,
-    columns: Taps,
+    rows: &Range<usize>,
+    columns: &Range<usize>,
 ) -> V {
-    let Pooling { geometry, from, .. } = pass.pooling;
+    let Pooling { kind, geometry, from, .. } = pass.pooling;
     let plane = &pass.input[block * from.plane()..][..from.plane()];
-    let first = from.at(rows.first.cast_signed(), columns.first.cast_signed());
-    let [down, right] = [geometry.dilation[0] * from.line(), geometry.dilation[1] * WIDTH];
+    let start = if *kind == Pool::Maximum { f32::NEG_INFINITY } else { 0.0 };
+    let mut count = 0_usize;
     // SAFETY: sixteen floats of a pixel within the plane.
     unsafe {
-        let mut value = V::splat(if MAXIMUM { f32::NEG_INFINITY } else { 0.0 });
-        for row in 0..rows.count {
-            let line = first + row * down;
-            for column in 0..columns.count {
-                let next = V::load(plane[line + column * right..][..WIDTH].as_ptr());
-                value = if MAXIMUM { value.max(next) } else { value.add(next) };
+        let mut value = V::splat(start);
+        for row in rows.clone().step_by(geometry.dilation[0]) {
+            for column in columns.clone().step_by(geometry.dilation[1]) {
+                let at = from.at(row.cast_signed(), column.cast_signed());
+                let next = V::load(plane[at..at + WIDTH].as_ptr());
+                value = match kind {
+                    Pool::Maximum => value.max(next),
+                    Pool::Average => value.add(next),
+                };
+                count += 1;
             }
         }
-        if MAXIMUM {
-            return value;
+        match kind {
+            Pool::Maximum => value,
+            #[expect(clippy::cast_precision_loss, reason = "a mean needs no more digits")]
+            Pool::Average => value.mul(V::splat(1.0 / count.max(1) as f32)),
         }
-        #[expect(clippy::cast_precision_loss, reason = "a mean needs no more digits")]
-        let count = (rows.count * columns.count).max(1) as f32;
-        value.mul(V::splat(1.0 / count))
     }
 }
 
