@@ -120,7 +120,7 @@ class Subject:
 
     def clip(self):
         """The recording of the package's first golden sample."""
-        samples = json.loads((self.package() / "golden/samples.json").read_text())
+        samples = json.loads((self.package() / "golden/samples.json").read_text(encoding="utf-8"))
         return self.package() / samples[0]["input"]
 
 
@@ -198,7 +198,7 @@ def clips(said, subject, threads):
 
 
 def kind_of(package):
-    architecture = tomllib.loads((package / "manifest.toml").read_text())["architecture"]
+    architecture = tomllib.loads((package / "manifest.toml").read_text(encoding="utf-8"))["architecture"]
     return architecture["config"].get("kind", architecture["name"])
 
 
@@ -225,7 +225,7 @@ def main():
     said = arguments()
     torch.set_grad_enabled(False)
     said.lines.touch()
-    known = {tuple(json.loads(line)["row"]) for line in said.lines.read_text().splitlines()}
+    known = {tuple(json.loads(line)["row"]) for line in said.lines.read_text(encoding="utf-8").splitlines()}
     for package in said.models:
         store, model = package.parent.parent, f"{package.parent.name}/{package.name}"
         for part, batches in PARTS[kind_of(package)]:

@@ -12,7 +12,7 @@ CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
 
 
 def cache_bytes():
-    text = CACHE.read_text().strip() if CACHE.exists() else "32768K"
+    text = CACHE.read_text(encoding="utf-8").strip() if CACHE.exists() else "32768K"
     return int(text.rstrip("KM")) * (1 << (20 if text.endswith("M") else 10))
 
 

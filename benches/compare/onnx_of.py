@@ -307,7 +307,7 @@ def whisper(manifest, weights, part):
 def onnx_of(package, part=None):
     """The ONNX model of the package in a directory; of Whisper its `encoder` or a `step` of its decoder."""
     package = Path(package)
-    manifest = tomllib.loads((package / "manifest.toml").read_text())
+    manifest = tomllib.loads((package / "manifest.toml").read_text(encoding="utf-8"))
     weights = load_file(package / "weights.safetensors")
     architecture = manifest["architecture"]
     kind = architecture["config"].get("kind", architecture["name"])

@@ -219,7 +219,7 @@ def whisper(manifest, weights, part):
 def torch_of(package, part=None):
     """A function of the inputs, as tensors by name."""
     package = Path(package)
-    manifest = tomllib.loads((package / "manifest.toml").read_text())
+    manifest = tomllib.loads((package / "manifest.toml").read_text(encoding="utf-8"))
     architecture = manifest["architecture"]
     kind = architecture["config"].get("kind", architecture["name"])
     kinds = {"cnn": cnn, "bert": bert, "gru": gru, "whisper": whisper}

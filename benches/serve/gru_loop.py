@@ -78,7 +78,7 @@ class Generator(Gru):
 def gru_loop(package, count):
     """The ONNX model: `prompt` [batch, time] of token ids to `tokens` [count, batch]."""
     package = Path(package)
-    config = tomllib.loads((package / "manifest.toml").read_text())["architecture"]["config"]
+    config = tomllib.loads((package / "manifest.toml").read_text(encoding="utf-8"))["architecture"]["config"]
     if config["cell"] != "gru" or config.get("layers", 1) != 1:
         sys.exit(f"{package}: expected a network of one layer of cell gru")
     graph = Generator(load_file(package / "weights.safetensors"), config["hidden"])

@@ -35,7 +35,7 @@ class Server:
 
     def memory(self):
         """Resident bytes."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) << 10
 
     def files(self):

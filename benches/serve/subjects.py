@@ -32,7 +32,7 @@ def describe(row, store):
     package = (store / row.package / "1").resolve()
     if not package.exists():
         sys.exit(f"{store}: expected a package {row.package}/1")
-    given, gives = sides(row.kind, tomllib.loads((package / "manifest.toml").read_text()))
+    given, gives = sides(row.kind, tomllib.loads((package / "manifest.toml").read_text(encoding="utf-8")))
     return {"name": row.package, "kind": row.kind, "package": str(package), "input": given, "output": gives}
 
 

@@ -24,7 +24,7 @@ from networks import open_network
 HEADER = "inference-header-content-length"
 AT_ONCE_S = 1e-3
 
-subject = json.loads(Path(os.environ["SUBJECT"]).read_text())
+subject = json.loads(Path(os.environ["SUBJECT"]).read_text(encoding="utf-8"))
 NUMBERS = subject["input"]["datatype"] == "FP32"
 
 

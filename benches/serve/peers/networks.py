@@ -62,7 +62,7 @@ class Generation:
 
     def __init__(self, subject):
         self.session = session(subject["onnx"])
-        self.characters = json.loads((Path(subject["package"]) / "vocabulary.json").read_text())
+        self.characters = json.loads((Path(subject["package"]) / "vocabulary.json").read_text(encoding="utf-8"))
         self.ids = {character: index for index, character in enumerate(self.characters)}
 
     def run(self, prompts):
