@@ -1,5 +1,5 @@
-//! How fast a model answers while requests wait, by the clock. What a request takes of a thread says less: threads that
-//! share a crowded processor each take longer.
+//! How fast a model has answered, by the clock. What a request takes of a thread says less where threads share a crowded
+//! processor: each takes longer then.
 
 use std::time::{Duration, Instant};
 
