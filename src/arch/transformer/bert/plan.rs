@@ -207,9 +207,10 @@ mod tests {
             for level in Level::ALL.into_iter().filter(|&level| is_available(level)) {
                 let got = Plan::new(&encoder, level).unwrap().embed(&slices(&rows)).unwrap();
                 for (expected, got) in expected.iter().zip(&got) {
-                    let largest = expected.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
+                    // Normalised rows of a size about 1 are pooled: their sum may be next to nothing, its error is not.
+                    let largest = expected.iter().fold(0.1_f32, |most, v| most.max(v.abs()));
                     for (e, g) in expected.iter().zip(got) {
-                        prop_assert!((e - g).abs() <= 1e-5 * largest.max(1e-3), "{level:?} {e} {g}");
+                        prop_assert!((e - g).abs() <= 1e-5 * largest, "{level:?} {e} {g}");
                     }
                 }
             }
