@@ -2,11 +2,10 @@
 //! should take, by its deadline, and by how long the model has been asked for more than it can do.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::domain::{Kind, Priority, Problem};
-use crate::engine::answers::Answers;
 use crate::engine::lanes::SHORT_MAX;
 use crate::engine::pace::{Least, Mean, nanos};
 use crate::engine::pressure::Pressure;
@@ -58,7 +57,8 @@ pub struct Admission {
     service: Mean,
     /// The same of a small request: what a caller who is in a hurry may hope for.
     least: Least,
-    answers: Mutex<Answers>,
+    /// When a request was answered last.
+    last: Mutex<Option<Instant>>,
     pressure: Mutex<Pressure>,
 }
 
@@ -168,7 +168,7 @@ impl Admission {
             least: Least::default(),
             work: Mean::default(),
             service: Mean::default(),
-            answers: Mutex::default(),
+            last: Mutex::default(),
             pressure: Mutex::default(),
         }
     }
@@ -185,9 +185,6 @@ impl Admission {
         stats: &ModelStats,
     ) -> Result<Place, Problem> {
         let now = Instant::now();
-        if self.load.ahead(None) == 0 {
-            self.answers().begin(now);
-        }
         let wait = self.wait(priority);
         let prospect = Prospect {
             wait,
@@ -230,7 +227,7 @@ impl Admission {
         self.work.learn(work);
         self.service.learn(service);
         self.least.learn(service);
-        self.answers().came(Instant::now());
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// A turn took so long: it tells the lane that the model runs in.
@@ -240,24 +237,8 @@ impl Admission {
 
     /// Whether what is known of services may refuse anybody for ever: only those who are let in teach it more.
     fn knows(&self, now: Instant) -> bool {
-        let last = self.answers().last();
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.is_some_and(|last| now.saturating_duration_since(last) < KNOWN_FOR)
-    }
-
-    /// When a caller who would wait so long may come again. Answers that came faster than threads were thought to work
-    /// show that it takes less; slower ones may only have been asked for later.
-    fn again_after(&self, wait: Duration, now: Instant) -> Duration {
-        let work = self.work.get();
-        match self.answers().apart(now) {
-            Some(apart) if !work.is_zero() => {
-                wait.min(apart.mul_f64(self.work_within(wait).div_duration_f64(work)))
-            }
-            _ => wait,
-        }
-    }
-
-    fn answers(&self) -> MutexGuard<'_, Answers> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The longest wait that is allowed to those who are in the queue already, while there is pressure.
@@ -310,7 +291,7 @@ impl Admission {
                 self.pressure.lock().unwrap_or_else(PoisonError::into_inner).refused(now);
                 stats.refused(Cause::Full);
                 let detail = format!("too much waits for this model: {} ms of work", millis(wait));
-                Problem::new(Kind::Overloaded, detail).retry_after(self.again_after(wait, now))
+                Problem::new(Kind::Overloaded, detail).retry_after(wait)
             }
             Refusal::Late { wait, over } => {
                 stats.refused(Cause::Deadline);
@@ -428,15 +409,6 @@ mod tests {
         assert_eq!(problem.kind, Kind::Overloaded);
         assert_eq!(problem.retry_after, Some(25 * MS));
         assert_eq!(stats.refusals(Cause::Full), 1);
-        // Five wait, and on a crowded processor a thread takes long for what is done soon.
-        let now = Instant::now();
-        let again = |apart: u32| {
-            let began = now.checked_sub(16 * apart * MS).unwrap();
-            admission.answers().begin(began);
-            (1..=16).for_each(|answer| admission.answers().came(began + answer * apart * MS));
-            admission.again_after(25 * MS, now)
-        };
-        assert_eq!([4, 10].map(again), [20 * MS, 25 * MS]);
         let urgent = Priority::new(1).unwrap();
         admission.enter(urgent, soon(), &stats).expect("others do not go before an urgent one");
     }
@@ -455,7 +427,7 @@ mod tests {
         assert_eq!(stats.refusals(Cause::Deadline), 2);
         // What was learned once does not lock out those who could teach otherwise.
         let (idle, stats) = door(Duration::ZERO);
-        *idle.answers.lock().unwrap() = Answers::default();
+        *idle.last.lock().unwrap() = Instant::now().checked_sub(KNOWN_FOR);
         idle.enter(Priority::default(), soon(3), &stats).unwrap();
         idle.check(10 * MS, soon(3), &stats).unwrap();
     }

@@ -4,7 +4,6 @@
 //! a batch ([`batch`]) when its model's turn has come (`fair`), and `gather` joins what they gave.
 
 mod admission;
-mod answers;
 pub mod batch;
 mod breaker;
 mod calibration;
