@@ -28,10 +28,10 @@ fn products(criterion: &mut Criterion) {
     for (m, k, n) in
         [(1, 128, 384), (32, 128, 384), (128, 384, 1536), (1, 384, 51_864), (1500, 384, 384)]
     {
-        let weights = Packed::new(&values(n * k), None, n, k);
         let (a, mut out) = (values(m * k), vec![0.0; m * n]);
         group.throughput(work(m * k * n));
         for level in levels() {
+            let weights = Packed::new(&values(n * k), None, n, k).at(level);
             group.bench_function(BenchmarkId::new(format!("{m}x{k}x{n}"), level), |b| {
                 b.iter(|| gemm(level, &weights, Product::rows(&weights, &a, &mut out)));
             });
@@ -58,10 +58,10 @@ fn convolutions(criterion: &mut Criterion) {
         let (weights, bias) = (values(input * output * kernel * kernel), values(output));
         let filters = Filters { weights: &weights, scale: &bias, bias: &bias };
         let geometry = window(kernel);
-        let layer = Convolution::new(filters, &geometry, frames, Activation::Relu6);
         let (from, mut to) = (Buffer::zeros(frames.0.len()), Buffer::zeros(frames.1.len()));
         group.throughput(work(size * size * input * output * kernel * kernel));
         for level in levels() {
+            let layer = Convolution::new(filters, &geometry, frames, Activation::Relu6).at(level);
             let name = format!("{size}x{size}x{input}-{output} {kernel}x{kernel}");
             group.bench_function(BenchmarkId::new(name, level), |b| {
                 let band = Band::whole(&geometry, &frames.1);
@@ -105,6 +105,8 @@ fn attention(criterion: &mut Criterion) {
         let scratch = Scratch::default();
         group.throughput(work(2 * rows * positions * width));
         for level in levels() {
+            // The last level is the one that settles.
+            memory.settle(level);
             let name = format!("{rows}x{positions} {heads} heads of {depth}");
             group.bench_function(BenchmarkId::new(name, level), |b| {
                 b.iter(|| {

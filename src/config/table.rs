@@ -117,7 +117,7 @@ pub const KEYS: &[Key<Settings>] = &[
     text!(
         "cpu",
         cpu,
-        "Instructions on a CPU: auto (the widest it has), portable, avx2, avx512 or neon."
+        "Instructions on a CPU: auto (the widest it has), portable, avx2, avx512, amx or neon."
     ),
     text!("compat", compat, "Routes of another server to add: none or torchserve."),
     text!("metrics_compat", metrics_compat, "Metrics of another server to add: none or triton."),

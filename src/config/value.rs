@@ -73,7 +73,7 @@ impl Text for Option<PathBuf> {
 }
 
 impl Text for CpuChoice {
-    const EXPECTED: &str = "auto, portable, avx2, avx512 or neon";
+    const EXPECTED: &str = "auto, portable, avx2, avx512, amx or neon";
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()

@@ -16,10 +16,12 @@ pub enum CpuLevel {
     Avx2,
     /// 16 floats a register.
     Avx512,
+    /// As that, and tiles of bytes for the products of large networks.
+    Amx,
 }
 
 impl CpuLevel {
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 5] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Amx];
 
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -28,6 +30,7 @@ impl CpuLevel {
             Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Amx => "amx",
         }
     }
 }
@@ -58,7 +61,7 @@ impl FromStr for CpuChoice {
             .into_iter()
             .find(|level| level.name() == text)
             .map(Self::Level)
-            .ok_or_else(|| IdError::new("auto, portable, neon, avx2 or avx512", text))
+            .ok_or_else(|| IdError::new("auto, portable, neon, avx2, avx512 or amx", text))
     }
 }
 

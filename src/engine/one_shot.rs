@@ -50,7 +50,7 @@ where
         let began = Instant::now();
         let codec = Arc::clone(&self.codec);
         let at = Where::decode(&payload, |item| codec.is_light(item));
-        let decode = move || timed(|| codec.decode(payload, &params));
+        let decode = move || timed(at, || codec.decode(payload, &params));
         let ((samples, ask), decoding) = self.places.cpu.run(at, decode).await?;
         let pre = began.elapsed();
 
@@ -60,19 +60,20 @@ where
         let beside = control.limits.instances(self.places.traffic.threads()).min(samples.len());
         let soonest = predicted / u32::try_from(beside).unwrap_or(u32::MAX).max(1);
         control.admission.check(soonest, deadline, self.stats())?;
-        place.takes(decoding + predicted);
+        // It is decoded by now.
+        place.takes(predicted);
         let gathered = self.infer(samples, Urgency { priority, deadline }).await?;
         let Gathered { outputs, queue, infer, work, batch_rows } = gathered;
 
         let began = Instant::now();
         let codec = Arc::clone(&self.codec);
         let at = at.encode(outputs.len());
-        let encode = move || timed(|| codec.encode(outputs, &ask));
+        let encode = move || timed(at, || codec.encode(outputs, &ask));
         let (outcomes, encoding) = self.places.cpu.run(at, encode).await?;
         let post = began.elapsed();
         // Without what it waited for the pool: under load that would make every service look long.
-        let service = decoding + infer + encoding;
-        self.places.control.admission.served(decoding + work + encoding, service);
+        let service = decoding.elapsed + infer + encoding.elapsed;
+        self.places.control.admission.served(decoding.work + work + encoding.work, service);
         let timings = Timings { pre, queue, infer, post, tokens: None };
         Ok(Reply::Whole(Answer { outcomes, timings, batch_rows }))
     }
@@ -100,11 +101,34 @@ where
     }
 }
 
+/// What something took.
+struct Spent {
+    elapsed: Duration,
+    /// Of a thread: where more threads would run than there are cores, each takes longer and does no more.
+    work: Duration,
+}
+
 /// What some work gave, and what it took.
-fn timed<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<(T, Duration), Problem> {
-    let began = Instant::now();
+fn timed<T>(
+    place: Where,
+    work: impl FnOnce() -> Result<T, Problem>,
+) -> Result<(T, Spent), Problem> {
+    // What is light is over sooner than the system tells.
+    let thread = || (place == Where::Pool).then(thread_time).flatten();
+    let (began, worked) = (Instant::now(), thread());
     let done = work()?;
-    Ok((done, began.elapsed()))
+    let elapsed = began.elapsed();
+    let work = worked.zip(thread()).map_or(elapsed, |(from, to)| to.saturating_sub(from));
+    Ok((done, Spent { elapsed, work }))
+}
+
+/// How long this thread has run, where the system says so.
+fn thread_time() -> Option<Duration> {
+    #[cfg(target_os = "linux")]
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).try_into().ok();
+    #[cfg(not(target_os = "linux"))]
+    let now = None;
+    now
 }
 
 impl<N, C> Endpoint for OneShot<N, C>

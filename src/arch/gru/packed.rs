@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor};
 
 use crate::arch::gru::net::{RecurrentModel, recurrent_chunk};
 use crate::compute::kernels::{Buffer, Level, Packed, Product, gemm};
-use crate::compute::layers::{PackedLayer, RecurrentLayer};
+use crate::compute::layers::PackedLayer;
 use crate::engine::{Generator, Row, RunError, Stepwise, TokenId};
 
 /// A [`RecurrentModel`] for the kernels. A row's numbers do not depend on the rows beside it.
@@ -40,7 +40,7 @@ impl PackedModel {
     /// # Errors
     /// When the parameters cannot be copied.
     pub fn new(model: &RecurrentModel, level: Level) -> Result<Self> {
-        let layers = model.layers().iter().map(RecurrentLayer::pack).collect::<Result<_>>()?;
+        let layers = model.layers().iter().map(|layer| layer.pack(level)).collect::<Result<_>>()?;
         let table = match model.layers().first() {
             Some(first) => first.project(model.embedding())?,
             None => model.embedding().clone(),
@@ -52,7 +52,7 @@ impl PackedModel {
             level,
             table: values(&table)?,
             layers,
-            head: Packed::new(&values(weight)?, Some(&values(bias)?), rows, columns),
+            head: Packed::new(&values(weight)?, Some(&values(bias)?), rows, columns).at(level),
             idle: Mutex::default(),
         })
     }

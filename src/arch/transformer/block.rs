@@ -69,15 +69,15 @@ impl Buffers {
 impl Block {
     /// # Errors
     /// When the parameters cannot be copied from their device.
-    pub fn new(layers: &Layers<'_>, place: NormPlace) -> Result<Self> {
+    pub fn new(layers: &Layers<'_>, place: NormPlace, level: Level) -> Result<Self> {
         Ok(Self {
             place,
-            qkv: layers.attention.qkv().pack()?,
-            out: layers.attention.out().pack()?,
+            qkv: layers.attention.qkv().pack(level)?,
+            out: layers.attention.out().pack(level)?,
             attention_norm: layers.attention_norm.kernel()?,
-            up: layers.up.pack()?,
+            up: layers.up.pack(level)?,
             activation: layers.activation,
-            down: layers.down.pack()?,
+            down: layers.down.pack(level)?,
             norm: layers.norm.kernel()?,
         })
     }

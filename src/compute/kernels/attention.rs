@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use super::Level;
 use super::activation::Activation;
 use super::buffer::Buffer;
+use super::digits::Digits;
+use super::gemm::is_worth_digits;
 use super::lanes::WIDTH;
 use super::rows::{exp_row, scale_row};
 use super::team;
@@ -24,6 +26,15 @@ pub struct KeyValues {
     keys: Buffer,
     /// `[head][depth / 16][position][16]`.
     values: Buffer,
+    /// Both once more, where [`KeyValues::settle`] made them.
+    digits: Option<Settled>,
+}
+
+/// Keys and values as digits, in the same order.
+#[derive(Debug, Clone)]
+struct Settled {
+    keys: Digits,
+    values: Digits,
 }
 
 impl KeyValues {
@@ -34,12 +45,31 @@ impl KeyValues {
         let capacity = positions.next_multiple_of(WIDTH).max(WIDTH);
         let keys = Buffer::zeros(heads * capacity * depth);
         let values = Buffer::zeros(heads * capacity * depth.next_multiple_of(WIDTH));
-        Self { heads, depth, length: 0, capacity, keys, values }
+        Self { heads, depth, length: 0, capacity, keys, values, digits: None }
     }
 
     /// Forgets every position, and keeps the room.
     pub fn clear(&mut self) {
         self.length = 0;
+        self.digits = None;
+    }
+
+    /// All positions are there, and many queries will be put to them: from now on in the form in which this level is
+    /// fastest. Another position undoes it.
+    pub fn settle(&mut self, level: Level) {
+        if level == Level::Amx && is_worth_digits(self.length, self.depth) {
+            self.digits = self.as_digits();
+        }
+    }
+
+    fn as_digits(&mut self) -> Option<Settled> {
+        let (length, capacity) = (self.length, self.capacity);
+        // What was there before would count when a column is scaled.
+        for panel in self.values.chunks_exact_mut(capacity * WIDTH) {
+            panel[length * WIDTH..].fill(0.0);
+        }
+        let keys = Digits::new(&self.keys, self.depth)?;
+        Some(Settled { keys, values: Digits::new(&self.values, capacity)? })
     }
 
     /// Positions that are kept.
@@ -62,6 +92,7 @@ impl KeyValues {
         let width = self.heads * self.depth;
         let reach = rows.checked_sub(1).map_or(0, |last| last * stride + width);
         assert!(keys.len() >= reach && values.len() >= reach, "rows of heads × depth values");
+        self.digits = None;
         if self.length + rows > self.capacity {
             self.grow(self.length + rows);
         }
@@ -128,21 +159,29 @@ impl KeyValues {
     }
 
     fn key_panels(&self, head: usize, seen: usize) -> Panels {
+        if let Some(digits) = &self.digits {
+            return digits.keys.panels((head, self.heads), (seen, self.depth));
+        }
         Panels {
             data: self.keys[head * self.capacity * self.depth..].as_ptr(),
             stride: self.depth * WIDTH,
             bias: None,
+            digits: None,
             k: self.depth,
             n: seen,
         }
     }
 
     fn value_panels(&self, head: usize, seen: usize) -> Panels {
+        if let Some(digits) = &self.digits {
+            return digits.values.panels((head, self.heads), (self.depth, seen));
+        }
         let panels = self.depth.div_ceil(WIDTH);
         Panels {
             data: self.values[head * panels * self.capacity * WIDTH..].as_ptr(),
             stride: self.capacity * WIDTH,
             bias: None,
+            digits: None,
             k: seen,
             n: self.depth,
         }

@@ -169,6 +169,18 @@ impl Convolution {
         }
     }
 
+    /// With digits for weights, whatever its size.
+    #[cfg(test)]
+    pub(super) fn into_digits(self) -> Self {
+        Self { weights: self.weights.into_digits(), ..self }
+    }
+
+    /// With its weights in the form in which this level is fastest.
+    #[must_use]
+    pub fn at(self, level: Level) -> Self {
+        Self { weights: self.weights.at(level), ..self }
+    }
+
     #[must_use]
     pub fn to(&self) -> &Frame {
         &self.to

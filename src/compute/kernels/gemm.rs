@@ -9,16 +9,20 @@ use super::Level;
 use super::activation::Activation;
 use super::buffer::{Buffer, Lines};
 use super::convolve::Filters;
+use super::digits::Digits;
 use super::lanes::WIDTH;
 use super::tile::{Addend, Panels, Run, Strides, Target, Walk, walk};
 
-/// Weights `[n, k]` as panels of 16 columns: `[n / 16][k][16]`, zero-padded, with their bias.
+/// Weights `[n, k]` as panels of 16 columns: `[n / 16][k][16]`, zero-padded, with their bias. Made for a level
+/// that multiplies bytes, they may be digits.
 #[derive(Debug, Clone)]
 pub struct Packed {
     k: usize,
     n: usize,
     panels: Buffer,
     bias: Buffer,
+    /// Instead of the floats, which then are gone.
+    digits: Option<Digits>,
 }
 
 impl Packed {
@@ -63,7 +67,29 @@ impl Packed {
         }
         let mut bias = Buffer::zeros(n.next_multiple_of(WIDTH));
         bias[..n].copy_from_slice(filters.bias);
-        Self { k, n, panels: panels.into(), bias }
+        Self { k, n, panels: panels.into(), bias, digits: None }
+    }
+
+    /// The form in which this level is fastest. One form is used for all products with these weights: a row's bits
+    /// do not depend on how many rows there are.
+    #[must_use]
+    pub fn at(self, level: Level) -> Self {
+        if level == Level::Amx && is_worth_digits(self.n, self.k) {
+            self.into_digits()
+        } else {
+            self
+        }
+    }
+
+    /// As digits, where this processor multiplies them.
+    #[must_use]
+    pub(super) fn into_digits(self) -> Self {
+        match Digits::new(&self.panels, self.k) {
+            Some(digits) if self.digits.is_none() => {
+                Self { panels: Buffer::default(), digits: Some(digits), ..self }
+            }
+            _ => self,
+        }
     }
 
     #[must_use]
@@ -83,18 +109,39 @@ impl Packed {
     pub fn weights_of(&self, output: usize) -> impl Iterator<Item = f32> + '_ {
         assert!(output < self.n, "one of n outputs");
         let first = output / WIDTH * self.k * WIDTH + output % WIDTH;
-        self.panels[first..].iter().step_by(WIDTH).take(self.k).copied()
+        (0..self.k).map(move |depth| match &self.digits {
+            Some(digits) => digits.value(depth, output),
+            None => self.panels[first + depth * WIDTH],
+        })
     }
 
     pub(super) fn panels(&self) -> Panels {
+        let bias = Some(self.bias.as_ptr());
+        if let Some(digits) = &self.digits {
+            return Panels { bias, ..digits.panels((0, 1), (self.n, self.k)) };
+        }
         Panels {
             data: self.panels.as_ptr(),
             stride: self.k * WIDTH,
-            bias: Some(self.bias.as_ptr()),
+            bias,
+            digits: None,
             k: self.k,
             n: self.n,
         }
     }
+}
+
+/// Whether products with digits of `[n, k]` weights are faster, by what each takes for one of many rows.
+pub(super) fn is_worth_digits(n: usize, k: usize) -> bool {
+    // Measured, in cycles of a processor with two multipliers of sixteen floats: to make the digits of 64 values, and to
+    // multiply them by a panel's and write the sums.
+    const SPLIT: usize = 28;
+    const MULTIPLY: usize = 7;
+    const WRITE: usize = 4;
+    let (panels, blocks) = (n.div_ceil(WIDTH), k.div_ceil(4 * WIDTH));
+    let floats = panels * k / 2;
+    let digits = blocks * (SPLIT + MULTIPLY * panels) + WRITE * panels;
+    4 * digits <= 3 * floats
 }
 
 /// One product. Strides are floats from one row to the next.

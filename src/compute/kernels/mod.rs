@@ -6,11 +6,14 @@
 )]
 
 mod activation;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 mod attention;
 mod bottleneck;
 mod buffer;
 mod convolve;
 mod depthwise;
+mod digits;
 mod frame;
 mod gemm;
 mod gradients;
@@ -62,8 +65,10 @@ macro_rules! dispatch {
         }
         match $level {
             #[cfg(target_arch = "x86_64")]
-            level @ $crate::compute::kernels::Level::Avx512
-                if $crate::compute::kernels::is_available(level) =>
+            $crate::compute::kernels::Level::Avx512 | $crate::compute::kernels::Level::Amx
+                if $crate::compute::kernels::is_available(
+                    $crate::compute::kernels::Level::Avx512,
+                ) =>
             {
                 avx512($argument)
             }

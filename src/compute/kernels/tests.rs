@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod digits;
 mod learning;
 mod pictures;
 mod team;
@@ -111,6 +112,11 @@ fn gelu_ends_in_nothing_and_in_its_input_and_keeps_what_is_no_number() {
     }
 }
 
+/// Weights of any size in a level's own form.
+fn formed(level: Level, packed: Packed) -> Packed {
+    if level == Level::Amx { packed.into_digits() } else { packed }
+}
+
 struct Case {
     m: usize,
     n: usize,
@@ -122,7 +128,7 @@ fn product(level: Level, case: &Case, rows: std::ops::Range<usize>) -> Vec<f32> 
     let &Case { m, n, k, seed } = case;
     let (a, w, bias) = (values(m * k, seed), values(n * k, seed + 1), values(n, seed + 2));
     let residual = values(m * n, seed + 3);
-    let packed = Packed::new(&w, Some(&bias), n, k);
+    let packed = formed(level, Packed::new(&w, Some(&bias), n, k));
     let mut out = vec![POISON; rows.len() * n];
     let product = Product {
         a: &a[rows.start * k..rows.end * k],
@@ -347,10 +353,10 @@ fn large(level: Level) -> Vec<f32> {
 /// Of many rows, whose last ones are a part of a tile, and of one row of a wide matrix, which is shared by its columns.
 fn products(level: Level) -> Vec<f32> {
     let (m, n, k) = (142, 130, 64);
-    let packed = Packed::new(&values(n * k, 1), None, n, k);
+    let packed = formed(level, Packed::new(&values(n * k, 1), None, n, k));
     let mut out = vec![POISON; m * n];
     gemm(level, &packed, Product::rows(&packed, &values(m * k, 2), &mut out));
-    let wide = Packed::new(&values(1040 * 600, 1), None, 1040, 600);
+    let wide = formed(level, Packed::new(&values(1040 * 600, 1), None, 1040, 600));
     let mut row = vec![POISON; 1040];
     gemm(level, &wide, Product::rows(&wide, &values(600, 2), &mut row));
     out.extend(row);

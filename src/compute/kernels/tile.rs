@@ -9,13 +9,15 @@ use super::dispatch;
 use super::lanes::{Lanes, WIDTH};
 use super::team;
 
-/// Columns in panels of sixteen: `[panel][k][16]`, panels `stride` floats apart.
+/// Columns in panels of sixteen, `stride` floats apart: `[panel][k][16]`, or digits.
 #[derive(Clone, Copy)]
 pub(super) struct Panels {
     pub data: *const f32,
     pub stride: usize,
     /// What each column's sum begins with, padded to whole panels; without it, 0.
     pub bias: Option<*const f32>,
+    /// Where the panels are tiles of digits: what each column is scaled back by.
+    pub digits: Option<*const f32>,
     pub k: usize,
     pub n: usize,
 }
@@ -99,7 +101,9 @@ pub(super) unsafe fn walk(level: Level, walk: &Walk<'_>) {
     let panels = walk.panels.n.div_ceil(WIDTH);
     let threads = team::threads();
     let worth = if walk.m == 1 { SHARED_MIN_OF_ONE } else { team::SHARED_MIN };
-    let work = walk.m * walk.panels.k * walk.panels.n;
+    let products = walk.m * walk.panels.k * walk.panels.n;
+    // Those of digits are done so many times sooner.
+    let work = if walk.panels.digits.is_some() { products / 4 } else { products };
     if threads == 1 || work < worth {
         // SAFETY: the caller's; `dispatch` runs only what the processor has.
         return unsafe { part(level, &Part { walk, rows: 0..walk.m, panels: 0..panels }) };
@@ -137,13 +141,18 @@ impl Shared<'_> {
 }
 
 /// Some rows against some panels.
-struct Part<'a> {
-    walk: &'a Walk<'a>,
-    rows: Range<usize>,
-    panels: Range<usize>,
+pub(super) struct Part<'a> {
+    pub walk: &'a Walk<'a>,
+    pub rows: Range<usize>,
+    pub panels: Range<usize>,
 }
 
 unsafe fn part(level: Level, part: &Part<'_>) {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if let Some(columns) = part.walk.panels.digits {
+        // SAFETY: the caller's; digits are made only where they can be multiplied.
+        return unsafe { super::amx::part(part, columns) };
+    }
     // SAFETY: the caller's.
     unsafe { dispatch!(level, blocks(part: &Part<'_>)) };
 }
@@ -184,7 +193,7 @@ unsafe fn block_rows<V: Lanes, const ROWS: usize, const NV: usize>(
     end: usize,
     panel: usize,
 ) {
-    let mut place = Place { line: start / walk.width, pixel: start % walk.width };
+    let mut place = Place::of(start, walk.width);
     let mut row = start;
     // While these panels are used the next ones come from memory, evenly during the first tiles, or, where those are
     // few, all during the first ones. Tiles of less than four rows are done before what they ask for has come.
@@ -260,26 +269,31 @@ unsafe fn largest<V: Lanes, const ROWS: usize, const NV: usize, const FETCH: usi
 const UNROLLED: usize = 4;
 
 /// How far apart the rows of a tile lie, where it is not a constant: as its strides say, on one line.
-const EVEN: usize = 1;
+pub(super) const EVEN: usize = 1;
 /// The rows of a tile lie on several lines.
-const ANYWHERE: usize = 0;
+pub(super) const ANYWHERE: usize = 0;
 
 /// A row as a pixel in a line.
 #[derive(Clone, Copy)]
-struct Place {
-    line: usize,
-    pixel: usize,
+pub(super) struct Place {
+    pub line: usize,
+    pub pixel: usize,
 }
 
 impl Place {
     #[inline(always)]
-    fn offset(self, strides: Strides) -> usize {
+    pub fn of(row: usize, width: usize) -> Self {
+        Self { line: row / width, pixel: row % width }
+    }
+
+    #[inline(always)]
+    pub fn offset(self, strides: Strides) -> usize {
         self.line * strides.line + self.pixel * strides.pixel
     }
 
     /// `rows` further, over the ends of lines.
     #[inline(always)]
-    fn after(self, rows: usize, width: usize) -> Self {
+    pub fn after(self, rows: usize, width: usize) -> Self {
         let mut place = Self { pixel: self.pixel + rows, ..self };
         while place.pixel >= width {
             place = Self { line: place.line + 1, pixel: place.pixel - width };
@@ -389,7 +403,7 @@ unsafe fn step_of<V: Lanes, const R: usize, const NV: usize>(
 
 /// Adds, activates and stores a tile.
 #[inline(always)]
-unsafe fn finish<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
+pub(super) unsafe fn finish<V: Lanes, const R: usize, const NV: usize, const STEP: usize>(
     walk: &Walk<'_>,
     place: Place,
     panel: usize,

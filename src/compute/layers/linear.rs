@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::compute::kernels::Packed;
+use crate::compute::kernels::{Level, Packed};
 use crate::compute::ops;
 use crate::compute::{Init, Parameters, Values, WeightError};
 
@@ -61,14 +61,14 @@ impl Linear {
         self.bias.as_ref()
     }
 
-    /// Weights and bias for the kernels.
+    /// Weights and bias for the kernels of a level.
     ///
     /// # Errors
     /// When the parameters cannot be copied from their device.
-    pub fn pack(&self) -> Result<Packed> {
+    pub fn pack(&self, level: Level) -> Result<Packed> {
         let (output, input) = self.weight.dims2()?;
         let bias = self.bias.as_ref().map(Values::of).transpose()?;
-        Ok(Packed::new(&Values::of(&self.weight)?, bias.as_deref(), output, input))
+        Ok(Packed::new(&Values::of(&self.weight)?, bias.as_deref(), output, input).at(level))
     }
 
     /// [N, input] to [N, output].

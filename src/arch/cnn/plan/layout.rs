@@ -3,7 +3,7 @@
 use crate::arch::cnn::plan::sketch::{Op, OpKind, Sketch, Value};
 use crate::arch::cnn::plan::step::{Slot, Step, StepKind};
 use crate::compute::kernels::{
-    Bottleneck, Convolution, Depthwise, Frame, Geometry, LANES, Narrow, Pooling,
+    Bottleneck, Convolution, Depthwise, Frame, Geometry, LANES, Level, Narrow, Pooling,
 };
 
 /// Steps, and the frames of their slots. Slot 0 is the sample's.
@@ -38,7 +38,8 @@ impl Slots {
 }
 
 impl Layout {
-    pub fn new(sketch: &Sketch<'_>) -> Self {
+    /// Its products are in the form in which `level` is fastest.
+    pub fn new(sketch: &Sketch<'_>, level: Level) -> Self {
         let readers = |value| sketch.ops.iter().filter(move |op| op.reads(value));
         // A network's first convolution reads the few channels of a sample as they come.
         let planar = readers(0).all(|op| {
@@ -62,8 +63,8 @@ impl Layout {
             let to = slots.take(sketch.values[end.to]);
             slots.of_value[end.to] = Some(to);
             let kind = match ops {
-                [op] => single(op, sketch, planar),
-                _ => banded(ops, sketch),
+                [op] => single(op, sketch, planar, level),
+                _ => banded(ops, sketch, level),
             };
             let residual = end.residual.map(|value| slots.of(value));
             layout.steps.push(Step { kind, from: slots.of(ops[0].from), residual, to });
@@ -125,7 +126,7 @@ fn bottleneck(ops: &[Op<'_>], reads: &Reads) -> Option<usize> {
     (is && ops[0].from != 0).then_some(usize::from(expand) + 2)
 }
 
-fn single(op: &Op<'_>, sketch: &Sketch<'_>, planar: bool) -> StepKind {
+fn single(op: &Op<'_>, sketch: &Sketch<'_>, planar: bool, level: Level) -> StepKind {
     let frames = (sketch.values[op.from], sketch.values[op.to]);
     match &op.kind {
         OpKind::Convolution { filters, geometry }
@@ -139,7 +140,7 @@ fn single(op: &Op<'_>, sketch: &Sketch<'_>, planar: bool) -> StepKind {
         OpKind::Convolution { filters, geometry } => {
             let new = if planar && op.from == 0 { Convolution::planar } else { Convolution::new };
             StepKind::Convolution(
-                new(filters.filters(), geometry, frames, op.activation),
+                new(filters.filters(), geometry, frames, op.activation).at(level),
                 *geometry,
             )
         }
@@ -156,7 +157,7 @@ fn single(op: &Op<'_>, sketch: &Sketch<'_>, planar: bool) -> StepKind {
 }
 
 /// A bottleneck of two or three operations, whose wide pictures are bands.
-fn banded(ops: &[Op<'_>], sketch: &Sketch<'_>) -> StepKind {
+fn banded(ops: &[Op<'_>], sketch: &Sketch<'_>, level: Level) -> StepKind {
     let (expand, [depthwise, project]) = match ops {
         [expand, depthwise, project] => (Some(expand), [depthwise, project]),
         _ => (None, [&ops[0], &ops[1]]),
@@ -182,12 +183,10 @@ fn banded(ops: &[Op<'_>], sketch: &Sketch<'_>) -> StepKind {
     };
     let filtered = Frame { size: [lines, made.size[1]], ..made };
     let expand = expand.and_then(|op| match &op.kind {
-        OpKind::Convolution { filters, geometry } => Some(Convolution::new(
-            filters.filters(),
-            geometry,
-            (sketch.values[op.from], wide),
-            op.activation,
-        )),
+        OpKind::Convolution { filters, geometry } => {
+            let frames = (sketch.values[op.from], wide);
+            Some(Convolution::new(filters.filters(), geometry, frames, op.activation).at(level))
+        }
         _ => None,
     });
     let reads = if expand.is_some() { wide } else { read };
@@ -200,7 +199,8 @@ fn banded(ops: &[Op<'_>], sketch: &Sketch<'_>) -> StepKind {
             &Geometry::POINT,
             (filtered, sketch.values[project.to]),
             project.activation,
-        ),
+        )
+        .at(level),
         geometry: *geometry,
         lines,
         height: read.size[0],

@@ -48,12 +48,12 @@ impl Plan {
         if !sketch.is_bounded() {
             return None;
         }
-        let Layout { steps, frames, last, planar } = Layout::new(&sketch);
+        let Layout { steps, frames, last, planar } = Layout::new(&sketch, level);
         let dense = sketch.dense.iter().enumerate().map(|(i, layer)| {
             let reads_picture = i == 0 && sketch.reduction == Reduction::Flatten;
             let weights =
                 if reads_picture { layer.linear_over(&frames[last]) } else { layer.linear() };
-            Dense { weights, activation: layer.activation }
+            Dense { weights: weights.at(level), activation: layer.activation }
         });
         Some(Self {
             level,

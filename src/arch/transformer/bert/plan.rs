@@ -39,7 +39,11 @@ impl Plan {
             words: encoder.words.flatten_all()?.to_vec1()?,
             positions: encoder.positions.flatten_all()?.to_vec1()?,
             norm: encoder.norm.kernel()?,
-            blocks: encoder.blocks.iter().map(packed).collect::<Result<_>>()?,
+            blocks: encoder
+                .blocks
+                .iter()
+                .map(|block| packed(block, level))
+                .collect::<Result<_>>()?,
             idle: Mutex::default(),
         })
     }
@@ -145,10 +149,11 @@ fn fitting(rows: &[&[TokenId]]) -> usize {
     rows.iter().take_while(fits).count().max(1)
 }
 
-fn packed(block: &net::Block) -> Result<Block> {
+fn packed(block: &net::Block, level: Level) -> Result<Block> {
     let net::Block { attention, attention_norm, up, down, norm, activation } = block;
     let activation = activation.kernel();
-    Block::new(&Layers { attention, attention_norm, up, down, norm, activation }, NormPlace::Post)
+    let layers = &Layers { attention, attention_norm, up, down, norm, activation };
+    Block::new(layers, NormPlace::Post, level)
 }
 
 #[cfg(test)]

@@ -41,15 +41,15 @@ impl Plan {
                 norm: &block.norm2,
                 activation: config.activation.kernel(),
             };
-            Block::new(&layers, config.norm)
+            Block::new(&layers, config.norm, level)
         };
         Ok(Self {
             level,
-            input: graph.input.pack()?,
+            input: graph.input.pack(level)?,
             positions: graph.positions.flatten_all()?.to_vec1()?,
             blocks: graph.blocks.iter().map(packed).collect::<Result<_>>()?,
             norm: graph.norm.as_ref().map(LayerNorm::kernel).transpose()?,
-            output: graph.output.pack()?,
+            output: graph.output.pack(level)?,
             config,
             idle: Mutex::default(),
         })

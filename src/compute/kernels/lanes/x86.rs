@@ -16,6 +16,13 @@ use super::{Lanes, WIDTH};
 #[derive(Clone, Copy)]
 pub struct Avx512(__m512);
 
+impl Avx512 {
+    #[inline(always)]
+    pub fn of(floats: __m512) -> Self {
+        Self(floats)
+    }
+}
+
 #[inline(always)]
 fn mask(count: usize) -> __mmask16 {
     // `count` is at most 16.

@@ -119,6 +119,10 @@ fn convolutions(case: &Case, filters: usize) {
     }
     for level in levels() {
         for (convolution, input) in &ways {
+            let mut convolution = convolution.clone();
+            if level == Level::Amx {
+                convolution = convolution.into_digits();
+            }
             let mut out = vec![POISON; to.len()];
             for band in case.bands().into_iter().filter(|band| band.lines > 0) {
                 convolution.run(level, band, input, &mut out, Some((&to, &residual)));

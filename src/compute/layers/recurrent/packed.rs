@@ -16,15 +16,15 @@ pub struct PackedLayer {
 }
 
 impl RecurrentLayer {
-    /// Weights and biases for the kernels.
+    /// Weights and biases for the kernels of a level.
     ///
     /// # Errors
     /// When the parameters cannot be copied from their device.
-    pub fn pack(&self) -> Result<PackedLayer> {
+    pub fn pack(&self, level: Level) -> Result<PackedLayer> {
         let pack = |weight: &Tensor, bias: &Tensor| {
             let (rows, columns) = weight.dims2()?;
             let (weight, bias) = (Values::of(weight)?, Values::of(bias)?);
-            Ok::<_, candle_core::Error>(Packed::new(&weight, Some(&bias), rows, columns))
+            Ok::<_, candle_core::Error>(Packed::new(&weight, Some(&bias), rows, columns).at(level))
         };
         Ok(PackedLayer {
             cell: self.cell,

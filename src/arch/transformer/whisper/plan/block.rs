@@ -85,11 +85,11 @@ impl Room {
 }
 
 impl SelfAttention {
-    pub fn new(from: &weights::Attention) -> Result<Self> {
+    pub fn new(from: &weights::Attention, level: Level) -> Result<Self> {
         Ok(Self {
             norm: from.norm.kernel()?,
-            qkv: Linear::join(&[&from.query, &from.key, &from.value])?.pack()?,
-            out: from.out.pack()?,
+            qkv: Linear::join(&[&from.query, &from.key, &from.value])?.pack(level)?,
+            out: from.out.pack(level)?,
         })
     }
 
@@ -100,12 +100,12 @@ impl SelfAttention {
 }
 
 impl CrossAttention {
-    pub fn new(from: &weights::Attention) -> Result<Self> {
+    pub fn new(from: &weights::Attention, level: Level) -> Result<Self> {
         Ok(Self {
             norm: from.norm.kernel()?,
-            query: from.query.pack()?,
-            key_value: Linear::join(&[&from.key, &from.value])?.pack()?,
-            out: from.out.pack()?,
+            query: from.query.pack(level)?,
+            key_value: Linear::join(&[&from.key, &from.value])?.pack(level)?,
+            out: from.out.pack(level)?,
         })
     }
 
@@ -121,9 +121,9 @@ impl CrossAttention {
 }
 
 impl Feed {
-    pub fn new(from: &weights::Feed) -> Result<Self> {
+    pub fn new(from: &weights::Feed, level: Level) -> Result<Self> {
         let norm = from.norm.kernel()?;
-        Ok(Self { norm, up: from.up.pack()?, down: from.down.pack()? })
+        Ok(Self { norm, up: from.up.pack(level)?, down: from.down.pack(level)? })
     }
 
     pub fn run(&self, level: Level, room: &mut Room) {

@@ -33,19 +33,19 @@ struct Block {
 }
 
 impl Decoder {
-    pub fn new(from: &weights::Decoder, config: &Config) -> Result<Self> {
+    pub fn new(from: &weights::Decoder, config: &Config, level: Level) -> Result<Self> {
         let block = |block: &weights::DecoderBlock| {
             Ok(Block {
-                attention: SelfAttention::new(&block.attention)?,
-                cross: CrossAttention::new(&block.cross)?,
-                feed: Feed::new(&block.feed)?,
+                attention: SelfAttention::new(&block.attention, level)?,
+                cross: CrossAttention::new(&block.cross, level)?,
+                feed: Feed::new(&block.feed, level)?,
             })
         };
         let tokens: Vec<f32> = from.tokens.flatten_all()?.to_vec1()?;
         Ok(Self {
             width: config.width,
             heads: config.decoder_heads,
-            tokens: Packed::new(&tokens, None, config.vocabulary, config.width),
+            tokens: Packed::new(&tokens, None, config.vocabulary, config.width).at(level),
             positions: from.positions.flatten_all()?.to_vec1()?,
             blocks: from.blocks.iter().map(block).collect::<Result<_>>()?,
             norm: from.norm.kernel()?,

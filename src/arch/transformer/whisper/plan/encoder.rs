@@ -38,17 +38,17 @@ struct Work {
 }
 
 impl Encoder {
-    pub fn new(from: &weights::Encoder, config: &Config) -> Result<Self> {
+    pub fn new(from: &weights::Encoder, config: &Config, level: Level) -> Result<Self> {
         let block = |block: &weights::EncoderBlock| {
-            Ok((SelfAttention::new(&block.attention)?, Feed::new(&block.feed)?))
+            Ok((SelfAttention::new(&block.attention, level)?, Feed::new(&block.feed, level)?))
         };
         Ok(Self {
             mels: config.mels,
             width: config.width,
             heads: config.encoder_heads,
             frames: config.frames(),
-            conv1: pack(&from.conv1)?,
-            conv2: pack(&from.conv2)?,
+            conv1: pack(&from.conv1)?.at(level),
+            conv2: pack(&from.conv2)?.at(level),
             positions: from.positions.flatten_all()?.to_vec1()?,
             blocks: from.blocks.iter().map(block).collect::<Result<_>>()?,
             norm: from.norm.kernel()?,
@@ -83,6 +83,7 @@ impl Encoder {
             attention.run(level, room, |qkv, out| {
                 memory.clear();
                 memory.push(&qkv[self.width..], &qkv[2 * self.width..], stride, rows);
+                memory.settle(level);
                 let all = Attention { queries: qkv, stride, rows, memory, causal: None, out };
                 attend(level, all, scratch);
             });

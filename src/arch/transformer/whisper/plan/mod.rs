@@ -45,8 +45,8 @@ impl Plan {
         let Graph { config, weights, .. } = graph;
         Ok(Self {
             level,
-            encoder: Encoder::new(&weights.encoder, config)?,
-            decoder: Decoder::new(&weights.decoder, config)?,
+            encoder: Encoder::new(&weights.encoder, config, level)?,
+            decoder: Decoder::new(&weights.decoder, config, level)?,
         })
     }
 }

@@ -1,0 +1,234 @@
+//! Floats as whole numbers of three digits.
+//!
+//! A row of floats is scaled by a power of two until its largest is a whole number of 23 bits, and each number
+//! is written with three digits of 8 bits with a sign, base 256. A sum of products then is a few sums of
+//! products of bytes, which are exact. Of the nine pairs of digits the three smallest are left out (the scheme
+//! of Ozaki et al. 2012; with bytes, Ootomo, Ozaki and Yokota 2024). What is lost of a sum of k products is about
+//! √k · 10⁻⁷ of the largest product that there could be: as much as with floats.
+
+use std::arch::x86_64::{
+    __m512, __m512i, _mm512_add_epi32, _mm512_and_si512, _mm512_castps_si512, _mm512_cvtps_epi32,
+    _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_max_epu32, _mm512_mul_ps,
+    _mm512_reduce_max_epu32, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srli_epi32, _mm512_storeu_si512,
+    _mm512_ternarylogic_epi32, _mm512_xor_si512,
+};
+
+use crate::compute::kernels::buffer::Buffer;
+use crate::compute::kernels::lanes::WIDTH;
+
+/// Values that one pair of tiles multiplies: sixteen times four bytes.
+pub(super) const DEPTH: usize = 4 * WIDTH;
+/// Bytes of a tile: a digit of `DEPTH` values of sixteen rows, or of sixteen columns.
+pub(super) const TILE: usize = WIDTH * DEPTH;
+/// Bytes of a block: the tiles of three digits, the most significant one first.
+pub(super) const BLOCK: usize = 3 * TILE;
+
+/// The largest whole number that three digits with a sign hold.
+const LARGEST: f32 = 8_355_711.0;
+/// Half of the base in each digit. A number plus this has digits without a sign.
+const HALVES: i32 = 0x0080_8080;
+/// The bits of a float that are not its sign.
+const SIZE: i32 = 0x7FFF_FFFF;
+/// Those of its exponent: an infinity.
+const EXPONENT: u32 = 0x7F80_0000;
+
+/// Powers of two: what floats are multiplied by to become whole numbers, and 256 times what undoes it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Scale {
+    pub whole: f32,
+    pub back: f32,
+}
+
+impl Scale {
+    /// For floats of which the largest has these bits, without its sign. Where one is infinite or no number, what
+    /// comes back is no number.
+    pub fn of(largest: u32) -> Self {
+        /// Floats that are all smaller count as 0.
+        const LEAST: f32 = 1e-30;
+        /// 2²².
+        const WHOLE: f32 = 4_194_304.0;
+        if largest >= EXPONENT {
+            return Self { whole: 0.0, back: f32::NAN };
+        }
+        let largest = f32::from_bits(largest).max(LEAST);
+        let power = f32::from_bits(largest.to_bits() & EXPONENT);
+        let mut whole = WHOLE / power;
+        if largest * whole > LARGEST {
+            whole /= 2.0;
+        }
+        Self { whole, back: 256.0 / whole }
+    }
+}
+
+/// Panels `[n / 16][k][16]` as tiles, `[panel][block of 64 values][digit]`, and each column's [`Scale::back`].
+///
+/// # Safety
+/// The processor must have AVX-512F.
+pub(super) unsafe fn panels(panels: &[f32], k: usize) -> (Buffer, Buffer) {
+    let count = panels.len() / (k * WIDTH);
+    let each = k.div_ceil(DEPTH) * BLOCK / 4;
+    let mut tiles = Buffer::zeros(count * each);
+    let mut back = Buffer::zeros(count * WIDTH);
+    let columns = back.chunks_exact_mut(WIDTH).zip(tiles.chunks_exact_mut(each));
+    for (panel, (back, tiles)) in panels.chunks_exact(k * WIDTH).zip(columns) {
+        let mut largest = [0; WIDTH];
+        for line in panel.chunks_exact(WIDTH) {
+            for (largest, value) in largest.iter_mut().zip(line) {
+                *largest = value.abs().to_bits().max(*largest);
+            }
+        }
+        let scales = largest.map(Scale::of);
+        back.copy_from_slice(&scales.map(|scale| scale.back));
+        // SAFETY: the caller's.
+        unsafe { split_panel(panel, &scales.map(|scale| scale.whole), tiles) };
+    }
+    (tiles, back)
+}
+
+/// A value of a panel's column, which is scaled back by `back`.
+pub(super) fn value(panel: &[f32], depth: usize, lane: usize, back: f32) -> f32 {
+    let bytes: &[i8] = bytemuck::cast_slice(panel);
+    let (part, row) = (depth % DEPTH / WIDTH, depth % WIDTH);
+    let first = depth / DEPTH * BLOCK + row * DEPTH + 4 * lane + part;
+    let number = |so_far: f32, digit| so_far * 256.0 + f32::from(bytes[first + digit * TILE]);
+    (0..3).fold(0.0, number) * (back / 256.0)
+}
+
+/// The digits of one panel: of four lines, sixteen apart, the bytes of a column lie side by side.
+///
+/// # Safety
+/// The processor must have AVX-512F.
+#[target_feature(enable = "avx512f")]
+unsafe fn split_panel(panel: &[f32], whole: &[f32; WIDTH], tiles: &mut [f32]) {
+    let lines = panel.len() / WIDTH;
+    // SAFETY: the lines that are read exist, and a block has room for sixteen lines of each digit.
+    unsafe {
+        let whole = _mm512_loadu_ps(whole.as_ptr());
+        for (block, tiles) in tiles.chunks_exact_mut(BLOCK / 4).enumerate() {
+            for row in 0..WIDTH {
+                let mut values = [_mm512_setzero_ps(); 4];
+                for (part, value) in values.iter_mut().enumerate() {
+                    let line = block * DEPTH + part * WIDTH + row;
+                    if line < lines {
+                        *value = _mm512_loadu_ps(panel.as_ptr().add(line * WIDTH));
+                    }
+                }
+                let to = tiles.as_mut_ptr().cast::<u8>().add(row * DEPTH);
+                store(split(values, whole), to, TILE);
+            }
+        }
+    }
+}
+
+/// The digits of one row of `k` floats, as rows of tiles: one digit's begins `apart` bytes after the other's, the first
+/// at `to`. Returns the row's [`Scale::back`].
+///
+/// # Safety
+/// The floats must be there and the tiles have room; the caller must have AVX-512F enabled.
+#[inline(always)]
+pub(super) unsafe fn row(from: *const f32, k: usize, mut to: *mut u8, apart: usize) -> f32 {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut largest = [_mm512_setzero_si512(); 4];
+        let mut at = 0;
+        while at < k {
+            for (largest, value) in largest.iter_mut().zip(four(from.add(at), k - at)) {
+                let size = _mm512_and_si512(_mm512_castps_si512(value), _mm512_set1_epi32(SIZE));
+                *largest = _mm512_max_epu32(*largest, size);
+            }
+            at += DEPTH;
+        }
+        let [first, others @ ..] = largest;
+        let mut all = first;
+        for largest in others {
+            all = _mm512_max_epu32(all, largest);
+        }
+        let scale = Scale::of(_mm512_reduce_max_epu32(all));
+        let whole = _mm512_set1_ps(scale.whole);
+        at = 0;
+        while at < k {
+            store(split(four(from.add(at), k - at), whole), to, apart);
+            to = to.add(BLOCK);
+            at += DEPTH;
+        }
+        scale.back
+    }
+}
+
+/// Sixty-four floats, or the last ones and zeros.
+#[inline(always)]
+unsafe fn four(from: *const f32, left: usize) -> [__m512; 4] {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut values = [_mm512_setzero_ps(); 4];
+        for (part, value) in values.iter_mut().enumerate() {
+            let at = from.wrapping_add(part * WIDTH);
+            *value = if left >= DEPTH {
+                _mm512_loadu_ps(at)
+            } else {
+                let count = left.saturating_sub(part * WIDTH).min(WIDTH);
+                #[expect(clippy::cast_possible_truncation, reason = "16 bits are meant")]
+                _mm512_maskz_loadu_ps(((1_u32 << count) - 1) as u16, at)
+            };
+        }
+        values
+    }
+}
+
+/// The three digits of four vectors, times `whole`: the bytes of a lane are the same digit of the four.
+#[inline(always)]
+unsafe fn split(values: [__m512; 4], whole: __m512) -> [__m512i; 3] {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut numbers = [_mm512_setzero_si512(); 4];
+        for (number, value) in numbers.iter_mut().zip(values) {
+            let nearest = _mm512_cvtps_epi32(_mm512_mul_ps(value, whole));
+            *number = _mm512_add_epi32(nearest, _mm512_set1_epi32(HALVES));
+        }
+        let [a, b, c, d] = numbers;
+        let high = bytes([
+            _mm512_srli_epi32::<16>(a),
+            _mm512_srli_epi32::<8>(b),
+            c,
+            _mm512_slli_epi32::<8>(d),
+        ]);
+        let middle = bytes([
+            _mm512_srli_epi32::<8>(a),
+            b,
+            _mm512_slli_epi32::<8>(c),
+            _mm512_slli_epi32::<16>(d),
+        ]);
+        let low = bytes([
+            a,
+            _mm512_slli_epi32::<8>(b),
+            _mm512_slli_epi32::<16>(c),
+            _mm512_slli_epi32::<24>(d),
+        ]);
+        [high, middle, low]
+    }
+}
+
+/// The first byte of each lane of `a`, the second of `b`, and so on; less half of the base.
+#[inline(always)]
+unsafe fn bytes([a, b, c, d]: [__m512i; 4]) -> __m512i {
+    /// A bit of the first where the mask is set, of the second elsewhere.
+    const CHOOSE: i32 = 0xCA;
+    // SAFETY: the caller's.
+    unsafe {
+        let low = _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi32(0x0000_00FF), a, b);
+        let high = _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi32(0x00FF_0000), c, d);
+        let all = _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi32(0x0000_FFFF), low, high);
+        _mm512_xor_si512(all, _mm512_set1_epi32(0x8080_8080_u32.cast_signed()))
+    }
+}
+
+#[inline(always)]
+unsafe fn store([high, middle, low]: [__m512i; 3], to: *mut u8, apart: usize) {
+    // SAFETY: the caller's: there is room for three.
+    unsafe {
+        _mm512_storeu_si512(to.cast(), high);
+        _mm512_storeu_si512(to.add(apart).cast(), middle);
+        _mm512_storeu_si512(to.add(2 * apart).cast(), low);
+    }
+}
