@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+import uvloop
 from bodies import ROWS, Request, maas, plain, questions
 from client import Client
 from engines import Maas, ask, running
@@ -111,10 +112,10 @@ class Overload:
         request = self.request("efficientnet-json")
         most, messages = self.capacity(request, 10), self.server.messages(request)
         self.table.line("EfficientNet-Lite0, JPEG, capacity", f"{most:.0f} requests/s")
-        half = asyncio.run(self.beside(messages, most * HALF, self.said.seconds / 3))[0]
+        half = uvloop.run(self.beside(messages, most * HALF, self.said.seconds / 3))[0]
         self.table.line("p99 at half of it", f"{half.percentile(99):.0f} ms")
         busy, began = time.process_time(), time.perf_counter()
-        over, health = asyncio.run(self.beside(messages, most * OVER, self.said.seconds))
+        over, health = uvloop.run(self.beside(messages, most * OVER, self.said.seconds))
         busy = (time.process_time() - busy) / (time.perf_counter() - began)
         line = self.table.line
         share = over.goodput() / most
@@ -151,9 +152,9 @@ class Overload:
             noisy.close()
             return tallies
 
-        alone = asyncio.run(run(self.said.seconds / 3, False))[0]
+        alone = uvloop.run(run(self.said.seconds / 3, False))[0]
         self.table.line(f"LeNet, {LENET_PER_S} requests/s, p99 alone", f"{alone.percentile(99):.1f} ms")
-        tally, noise = asyncio.run(run(self.said.seconds / 2, True))
+        tally, noise = uvloop.run(run(self.said.seconds / 2, True))
         late, lost = tally.percentile(99), sum(tally.statuses.values()) - tally.statuses["200"]
         value, fine = f"{late:.1f} ms, {lost} not answered", late <= 20 and not lost
         self.table.line("p99 beside Whisper, 8 at once", value, "≤ 20 ms", fine)
@@ -169,7 +170,7 @@ class Overload:
             memory = []
             for _ in range(CROWDS):
                 before = self.server.settled(model)
-                answered = asyncio.run(self.leave(messages, part, linger))
+                answered = uvloop.run(self.leave(messages, part, linger))
                 run = self.server.settled(model) - before - answered
                 self.table.line(f"{GONE} clients that leave {name}: rows run", run, "0", run == 0)
                 memory.append(self.server.memory())
@@ -206,9 +207,9 @@ class Overload:
             speech = self.known[name].kind == "speech"
             rates[name] = self.capacity(request, *((30, 2) if speech else (5, 8))) * HALF / len(MODELS)
         # What grows to its size once, it does in the first minute.
-        asyncio.run(self.together(requests, rates, 60))
+        uvloop.run(self.together(requests, rates, 60))
         memory, files = self.server.memory(), self.server.files()
-        tallies = asyncio.run(self.together(requests, rates, self.said.minutes * 60, memories := []))
+        tallies = uvloop.run(self.together(requests, rates, self.said.minutes * 60, memories := []))
         for name, tally in tallies.items():
             statuses = ", ".join(f"{status}: {n}" for status, n in tally.statuses.items())
             said = f"{statuses}; p99 {tally.percentile(99):.0f} ms"

@@ -60,8 +60,7 @@ where
         let beside = control.limits.instances(self.places.traffic.threads()).min(samples.len());
         let soonest = predicted / u32::try_from(beside).unwrap_or(u32::MAX).max(1);
         control.admission.check(soonest, deadline, self.stats())?;
-        // It is decoded by now.
-        place.takes(predicted);
+        place.takes(decoding.work + predicted);
         let gathered = self.infer(samples, Urgency { priority, deadline }).await?;
         let Gathered { outputs, queue, infer, work, batch_rows } = gathered;
 
