@@ -60,6 +60,7 @@ where
         let beside = control.limits.instances(self.places.traffic.threads()).min(samples.len());
         let soonest = predicted / u32::try_from(beside).unwrap_or(u32::MAX).max(1);
         control.admission.check(soonest, deadline, self.stats())?;
+        // What was decoded counts on: as much is being decoded for others meanwhile.
         place.takes(decoding.work + predicted);
         let gathered = self.infer(samples, Urgency { priority, deadline }).await?;
         let Gathered { outputs, queue, infer, work, batch_rows } = gathered;
@@ -112,7 +113,7 @@ fn timed<T>(
     place: Where,
     work: impl FnOnce() -> Result<T, Problem>,
 ) -> Result<(T, Spent), Problem> {
-    // What is light is over sooner than the system tells.
+    // What is light takes hardly longer than to ask the system.
     let thread = || (place == Where::Pool).then(thread_time).flatten();
     let (began, worked) = (Instant::now(), thread());
     let done = work()?;

@@ -9,7 +9,7 @@ use super::buffer::Buffer;
 use super::digits::Digits;
 use super::gemm::is_worth_digits;
 use super::lanes::WIDTH;
-use super::rows::{exp_row, scale_row};
+use super::rows::{exp_row, exp_row_in_digits, scale_row};
 use super::team;
 use super::tile::{Panels, Run, SHARED_ROWS, Strides, Target, Walk, walk};
 
@@ -48,18 +48,24 @@ impl KeyValues {
         Self { heads, depth, length: 0, capacity, keys, values, digits: None }
     }
 
-    /// Forgets every position, and keeps the room.
+    /// Forgets every position, and keeps the room for more.
     pub fn clear(&mut self) {
         self.length = 0;
         self.digits = None;
     }
 
-    /// All positions are there, and many queries will be put to them: from now on in the form in which this level is
-    /// fastest. Another position undoes it.
+    /// All positions are there, and every query will see them all: from now on in the form in which this level is
+    /// fastest for many queries. Another position undoes it.
     pub fn settle(&mut self, level: Level) {
+        self.digits = None;
         if level == Level::Amx && is_worth_digits(self.length, self.depth) {
             self.digits = self.as_digits();
         }
+    }
+
+    /// Whether it was settled, and that made a difference.
+    pub(super) fn is_settled(&self) -> bool {
+        self.digits.is_some()
     }
 
     fn as_digits(&mut self) -> Option<Settled> {
@@ -68,8 +74,9 @@ impl KeyValues {
         for panel in self.values.chunks_exact_mut(capacity * WIDTH) {
             panel[length * WIDTH..].fill(0.0);
         }
-        let keys = Digits::new(&self.keys, self.depth)?;
-        Some(Settled { keys, values: Digits::new(&self.values, capacity)? })
+        // Values first: they may have too many positions.
+        let values = Digits::new(&self.values, capacity)?;
+        Some(Settled { keys: Digits::new(&self.keys, self.depth)?, values })
     }
 
     /// Positions that are kept.
@@ -166,7 +173,7 @@ impl KeyValues {
             data: self.keys[head * self.capacity * self.depth..].as_ptr(),
             stride: self.depth * WIDTH,
             bias: None,
-            digits: None,
+            back: None,
             k: self.depth,
             n: seen,
         }
@@ -181,7 +188,7 @@ impl KeyValues {
             data: self.values[head * panels * self.capacity * WIDTH..].as_ptr(),
             stride: self.capacity * WIDTH,
             bias: None,
-            digits: None,
+            back: None,
             k: seen,
             n: self.depth,
         }
@@ -279,7 +286,8 @@ const SCORES_BYTES: usize = 256 << 10;
 /// `softmax(q · kᵀ / √depth) · v`, head by head. A row's bits do not depend on the others.
 ///
 /// # Panics
-/// When a slice is too short, nothing is kept, or `causal` names positions that are not kept.
+/// When a slice is too short, nothing is kept, or `causal` names positions that are not kept or hides some that are
+/// settled.
 pub fn attend(level: Level, attention: Attention<'_>, scratch: &Scratch) {
     let Attention { queries, stride, rows, memory, causal, out } = attention;
     let width = memory.heads * memory.depth;
@@ -295,6 +303,7 @@ pub fn attend(level: Level, attention: Attention<'_>, scratch: &Scratch) {
     let first = causal.unwrap_or(memory.length);
     let last = causal.map_or(first, |first| first.saturating_add(rows - 1));
     assert!(first > 0 && last <= memory.length, "positions are kept");
+    assert!(causal.is_none() || !memory.is_settled(), "a query sees all of what is settled");
     let out = out.as_mut_ptr();
     let pass = &Pass { level, queries, stride, rows, memory, causal, out, scratch };
     let (count, work) = (memory.heads * pass.blocks(), 2 * rows * memory.length * width);
@@ -370,7 +379,8 @@ impl Pass<'_> {
         let keys = Rows { panels: memory.key_panels(head, most), from, stride, count };
         // SAFETY: `count` queries from `start` on are there, and the scores have a line for each.
         unsafe { keys.times(level, room.scores.as_mut_ptr(), line) };
-        weigh(level, room, line, rows.map(|row| self.seen(row)), depth);
+        let power = if memory.is_settled() { exp_row_in_digits } else { exp_row };
+        weigh(level, room, line, rows.map(|row| self.seen(row)), (depth, power));
         let from = room.scores.as_ptr();
         let values = Rows { panels: memory.value_panels(head, most), from, stride: line, count };
         // SAFETY: a line a row of `most` scores, and `count` rows of this head from `start` on.
@@ -385,20 +395,23 @@ impl Pass<'_> {
     }
 }
 
+/// [`exp_row`], or as digits keep it.
+type ExpRow = fn(Level, &mut [f32], f32) -> f32;
+
 /// Scores to weights that are still to be divided by their total. What a row does not see gets 0.
 fn weigh(
     level: Level,
     room: &mut Room,
     line: usize,
     seen: impl Iterator<Item = usize>,
-    depth: usize,
+    (depth, power): (usize, ExpRow),
 ) {
     #[expect(clippy::cast_precision_loss, reason = "a head's depth is small")]
     let scale = 1.0 / (depth as f32).sqrt();
     room.totals.clear();
     for (scores, seen) in room.scores.chunks_exact_mut(line).zip(seen) {
         let (visible, hidden) = scores.split_at_mut(seen);
-        room.totals.push(exp_row(level, visible, scale));
+        room.totals.push(power(level, visible, scale));
         hidden.fill(0.0);
     }
 }

@@ -1,5 +1,6 @@
 //! Panels for a level that multiplies bytes.
 
+use super::amx;
 use super::buffer::Buffer;
 use super::lanes::WIDTH;
 use super::tile::Panels;
@@ -9,7 +10,7 @@ use super::tile::Panels;
 #[derive(Debug, Clone)]
 pub(super) struct Digits {
     tiles: Buffer,
-    /// What each column is scaled back by.
+    /// What the sums of each column are scaled back by.
     back: Buffer,
 }
 
@@ -18,28 +19,19 @@ impl Digits {
     pub const LONGEST: usize = 1 << 15;
 
     /// `None` where this processor does not multiply bytes, and for columns that are empty or too long.
-    #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), expect(unused_variables))]
     pub fn new(panels: &[f32], k: usize) -> Option<Self> {
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        if (1..=Self::LONGEST).contains(&k) && super::is_available(super::Level::Amx) {
-            // SAFETY: it is there.
-            let (tiles, back) = unsafe { super::amx::split(panels, k) };
-            return Some(Self { tiles, back });
+        if !(1..=Self::LONGEST).contains(&k) {
+            return None;
         }
-        None
+        let (tiles, back) = amx::split(panels, k)?;
+        Some(Self { tiles, back })
     }
 
     /// One value of a column.
-    #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), expect(unused_variables))]
     pub fn value(&self, depth: usize, column: usize) -> f32 {
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        {
-            let blocks = self.tiles.len() / self.back.len();
-            let panel = &self.tiles[column / WIDTH * blocks * WIDTH..][..blocks * WIDTH];
-            super::amx::value(panel, depth, column % WIDTH, self.back[column])
-        }
-        #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-        unreachable!("digits are made where they can be multiplied")
+        let each = self.tiles.len() / (self.back.len() / WIDTH);
+        let panel = &self.tiles[column / WIDTH * each..][..each];
+        amx::value(panel, (depth, column % WIDTH), self.back[column])
     }
 
     /// All of them, or one of several equal parts: `k` values of `n` columns.
@@ -49,7 +41,7 @@ impl Digits {
             data: self.tiles[part * tiles..].as_ptr(),
             stride: tiles / (columns / WIDTH).max(1),
             bias: None,
-            digits: Some(self.back[part * columns..].as_ptr()),
+            back: Some(self.back[part * columns..].as_ptr()),
             k,
             n,
         }

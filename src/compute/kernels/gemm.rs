@@ -1,7 +1,7 @@
 //! Matrix product with weights packed once: `out[m, n] = activation(a[m, k] · w[n, k]ᵀ + bias + residual)`.
 //!
-//! A row of the result is one chain of multiply-adds over k, in order, whatever tile it falls in: its
-//! bits do not depend on how many rows there are.
+//! A row of the result is one chain of multiply-adds over k, in order, whatever tile it falls in, or of digits
+//! an exact sum: its bits do not depend on how many rows there are.
 
 use std::borrow::Cow;
 
@@ -84,11 +84,12 @@ impl Packed {
     /// As digits, where this processor multiplies them.
     #[must_use]
     pub(super) fn into_digits(self) -> Self {
+        if self.digits.is_some() {
+            return self;
+        }
         match Digits::new(&self.panels, self.k) {
-            Some(digits) if self.digits.is_none() => {
-                Self { panels: Buffer::default(), digits: Some(digits), ..self }
-            }
-            _ => self,
+            None => self,
+            digits => Self { panels: Buffer::default(), digits, ..self },
         }
     }
 
@@ -124,7 +125,7 @@ impl Packed {
             data: self.panels.as_ptr(),
             stride: self.k * WIDTH,
             bias,
-            digits: None,
+            back: None,
             k: self.k,
             n: self.n,
         }

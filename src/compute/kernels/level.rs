@@ -19,7 +19,6 @@ pub fn is_available(level: CpuLevel) -> bool {
         CpuLevel::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
         #[cfg(target_arch = "x86_64")]
         CpuLevel::Avx512 => is_available(CpuLevel::Avx2) && is_x86_feature_detected!("avx512f"),
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         CpuLevel::Amx => is_available(CpuLevel::Avx512) && super::amx::is_available(),
         _ => false,
     }

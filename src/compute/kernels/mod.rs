@@ -6,7 +6,6 @@
 )]
 
 mod activation;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
 mod attention;
 mod bottleneck;

@@ -15,7 +15,18 @@ pub fn softmax_row(level: Level, row: &mut [f32]) {
 /// Turns scores into `exp(scale · (score − largest))` and returns their sum: a softmax that is still to
 /// be divided. Powers below e^−87 are as good as 0.
 pub fn exp_row(level: Level, row: &mut [f32], scale: f32) -> f32 {
-    let all = &mut Powers { row, scale, total: 0.0 };
+    powers_of(level, row, scale, 0.0)
+}
+
+/// As [`exp_row`], each rounded to a multiple of 2⁻²², which is what a row of digits keeps of them: the sum then is
+/// that of what is multiplied, and the weights of an average add up to 1.
+pub(super) fn exp_row_in_digits(level: Level, row: &mut [f32], scale: f32) -> f32 {
+    // Floats from 2 to 4 are multiples of 2⁻²².
+    powers_of(level, row, scale, 2.0)
+}
+
+fn powers_of(level: Level, row: &mut [f32], scale: f32, round_at: f32) -> f32 {
+    let all = &mut Powers { row, scale, round_at, total: 0.0 };
     // SAFETY: the slice is valid; `dispatch` runs only what the processor has.
     unsafe { dispatch!(level, powers(all: &mut Powers<'_>)) };
     all.total
@@ -23,7 +34,7 @@ pub fn exp_row(level: Level, row: &mut [f32], scale: f32) -> f32 {
 
 /// Multiplies a row.
 pub(super) fn scale_row(level: Level, row: &mut [f32], scale: f32) {
-    let all = &mut Powers { row, scale, total: 0.0 };
+    let all = &mut Powers { row, scale, round_at: 0.0, total: 0.0 };
     // SAFETY: the slice is valid; `dispatch` runs only what the processor has.
     unsafe { dispatch!(level, multiples(all: &mut Powers<'_>)) };
 }
@@ -73,6 +84,8 @@ const TOGETHER: usize = 2;
 struct Powers<'a> {
     row: &'a mut [f32],
     scale: f32,
+    /// Added to each power and taken away again.
+    round_at: f32,
     total: f32,
 }
 
@@ -108,7 +121,7 @@ unsafe fn powers<V: Lanes, const ROWS: usize, const PAIR: usize>(row: &mut Power
             let mut values = [V::splat(0.0); TOGETHER];
             for (i, value) in values.iter_mut().enumerate() {
                 let score = V::load(at.add(place + i * WIDTH));
-                *value = exp(score.mul(scale).sub(largest));
+                *value = power(row, score.mul(scale).sub(largest));
             }
             for (i, value) in values.into_iter().enumerate() {
                 value.store(at.add(place + i * WIDTH));
@@ -119,12 +132,25 @@ unsafe fn powers<V: Lanes, const ROWS: usize, const PAIR: usize>(row: &mut Power
         while place < count {
             let part = (count - place).min(WIDTH);
             let value = V::load_part(at.add(place), part);
-            exp(value.mul(scale).sub(largest)).store_part(at.add(place), part);
+            power(row, value.mul(scale).sub(largest)).store_part(at.add(place), part);
             // What lies beyond the row does not count.
             sums = sums.add(V::load_part(at.add(place), part));
             place += WIDTH;
         }
         row.total = sums.sum();
+    }
+}
+
+#[inline(always)]
+unsafe fn power<V: Lanes>(row: &Powers<'_>, x: V) -> V {
+    // SAFETY: the caller's.
+    unsafe {
+        let power = exp(x);
+        if row.round_at > 0.0 {
+            let at = V::splat(row.round_at);
+            return power.add(at).sub(at);
+        }
+        power
     }
 }
 

@@ -1,10 +1,11 @@
 //! The one loop that matrix products, convolutions and attention share: rows of input against panels of
-//! sixteen columns, a tile of both in registers.
+//! sixteen columns, a tile of both in registers. Panels of digits go to [`amx`](super::amx) from here.
 
 use std::ops::Range;
 
 use super::Level;
 use super::activation::Activation;
+use super::amx;
 use super::dispatch;
 use super::lanes::{Lanes, WIDTH};
 use super::team;
@@ -16,8 +17,8 @@ pub(super) struct Panels {
     pub stride: usize,
     /// What each column's sum begins with, padded to whole panels; without it, 0.
     pub bias: Option<*const f32>,
-    /// Where the panels are tiles of digits: what each column is scaled back by.
-    pub digits: Option<*const f32>,
+    /// Where the panels are digits: what the sums of each column are scaled back by.
+    pub back: Option<*const f32>,
     pub k: usize,
     pub n: usize,
 }
@@ -92,7 +93,7 @@ const BLOCK_BYTES: usize = 256 << 10;
 /// Multiply-adds of one row that are worth a second thread: it is bound by reading the weights.
 const SHARED_MIN_OF_ONE: usize = 1 << 17;
 
-/// What the rows of a shared piece are a multiple of: the largest tile's.
+/// What the rows of a shared piece are a multiple of: the largest tile's of floats.
 pub(super) const SHARED_ROWS: usize = 12;
 
 /// # Safety
@@ -102,17 +103,18 @@ pub(super) unsafe fn walk(level: Level, walk: &Walk<'_>) {
     let threads = team::threads();
     let worth = if walk.m == 1 { SHARED_MIN_OF_ONE } else { team::SHARED_MIN };
     let products = walk.m * walk.panels.k * walk.panels.n;
-    // Those of digits are done so many times sooner.
-    let work = if walk.panels.digits.is_some() { products / 4 } else { products };
+    // Those of digits are done so many times sooner, and in tiles of sixteen rows.
+    let (work, rows) =
+        if walk.panels.back.is_some() { (products / 4, WIDTH) } else { (products, SHARED_ROWS) };
     if threads == 1 || work < worth {
         // SAFETY: the caller's; `dispatch` runs only what the processor has.
         return unsafe { part(level, &Part { walk, rows: 0..walk.m, panels: 0..panels }) };
     }
     let shared = &Shared(walk);
     // Rows where they are more than columns: what all threads read is then the smaller side.
-    let by_rows = walk.m >= walk.panels.n.max(threads * SHARED_ROWS);
+    let by_rows = walk.m >= walk.panels.n.max(threads * rows);
     let (count, unit) = match by_rows {
-        true => (walk.m, SHARED_ROWS),
+        true => (walk.m, rows),
         false if walk.m == 1 => (panels, 4),
         false => (panels, 2),
     };
@@ -148,10 +150,9 @@ pub(super) struct Part<'a> {
 }
 
 unsafe fn part(level: Level, part: &Part<'_>) {
-    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    if let Some(columns) = part.walk.panels.digits {
+    if let Some(columns) = part.walk.panels.back {
         // SAFETY: the caller's; digits are made only where they can be multiplied.
-        return unsafe { super::amx::part(part, columns) };
+        return unsafe { amx::part(part, columns) };
     }
     // SAFETY: the caller's.
     unsafe { dispatch!(level, blocks(part: &Part<'_>)) };
@@ -283,6 +284,10 @@ pub(super) struct Place {
 impl Place {
     #[inline(always)]
     pub fn of(row: usize, width: usize) -> Self {
+        // A matrix has one line, and a division takes as long as some rows of a small product.
+        if row < width {
+            return Self { line: 0, pixel: row };
+        }
         Self { line: row / width, pixel: row % width }
     }
 

@@ -139,10 +139,10 @@ fn single(op: &Op<'_>, sketch: &Sketch<'_>, planar: bool, level: Level) -> StepK
         }
         OpKind::Convolution { filters, geometry } => {
             let new = if planar && op.from == 0 { Convolution::planar } else { Convolution::new };
-            StepKind::Convolution(
-                new(filters.filters(), geometry, frames, op.activation).at(level),
-                *geometry,
-            )
+            let layer = new(filters.filters(), geometry, frames, op.activation);
+            // What a caller sends may be of any size, a pixel beside a price: floats keep the digits of both.
+            let layer = if op.from == 0 { layer } else { layer.at(level) };
+            StepKind::Convolution(layer, *geometry)
         }
         OpKind::Depthwise { filters, geometry } => StepKind::Depthwise(
             Depthwise::new(filters.filters(), geometry, frames, op.activation),

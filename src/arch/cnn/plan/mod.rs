@@ -53,7 +53,10 @@ impl Plan {
             let reads_picture = i == 0 && sketch.reduction == Reduction::Flatten;
             let weights =
                 if reads_picture { layer.linear_over(&frames[last]) } else { layer.linear() };
-            Dense { weights: weights.at(level), activation: layer.activation }
+            // As for convolutions: a sample's own values stay floats.
+            let reads_sample = i == 0 && steps.is_empty();
+            let weights = if reads_sample { weights } else { weights.at(level) };
+            Dense { weights, activation: layer.activation }
         });
         Some(Self {
             level,

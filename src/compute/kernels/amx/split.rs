@@ -3,8 +3,12 @@
 //! A row of floats is scaled by a power of two until its largest is a whole number of 23 bits, and each number
 //! is written with three digits of 8 bits with a sign, base 256. A sum of products then is a few sums of
 //! products of bytes, which are exact. Of the nine pairs of digits the three smallest are left out (the scheme
-//! of Ozaki et al. 2012; with bytes, Ootomo, Ozaki and Yokota 2024). What is lost of a sum of k products is about
-//! √k · 10⁻⁷ of the largest product that there could be: as much as with floats.
+//! of Ozaki et al. 2012; with bytes, Ootomo, Ozaki and Yokota 2024).
+//!
+//! What is lost of each product is about 2⁻²³ of the largest that there could be, of a sum of k products therefore
+//! √k times that, and k times at worst. With floats what is lost is a part of each product: a row whose
+//! values are of much the same size comes out as near, one with a value thousands of times larger than the others keeps
+//! three digits less of those.
 
 use std::arch::x86_64::{
     __m512, __m512i, _mm512_add_epi32, _mm512_and_si512, _mm512_castps_si512, _mm512_cvtps_epi32,
@@ -18,11 +22,11 @@ use crate::compute::kernels::buffer::Buffer;
 use crate::compute::kernels::lanes::WIDTH;
 
 /// Values that one pair of tiles multiplies: sixteen times four bytes.
-pub(super) const DEPTH: usize = 4 * WIDTH;
+pub const DEPTH: usize = 4 * WIDTH;
 /// Bytes of a tile: a digit of `DEPTH` values of sixteen rows, or of sixteen columns.
-pub(super) const TILE: usize = WIDTH * DEPTH;
+pub const TILE: usize = WIDTH * DEPTH;
 /// Bytes of a block: the tiles of three digits, the most significant one first.
-pub(super) const BLOCK: usize = 3 * TILE;
+pub const BLOCK: usize = 3 * TILE;
 
 /// The largest whole number that three digits with a sign hold.
 const LARGEST: f32 = 8_355_711.0;
@@ -35,7 +39,7 @@ const EXPONENT: u32 = 0x7F80_0000;
 
 /// Powers of two: what floats are multiplied by to become whole numbers, and 256 times what undoes it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Scale {
+pub struct Scale {
     pub whole: f32,
     pub back: f32,
 }
@@ -44,7 +48,7 @@ impl Scale {
     /// For floats of which the largest has these bits, without its sign. Where one is infinite or no number, what
     /// comes back is no number.
     pub fn of(largest: u32) -> Self {
-        /// Floats that are all smaller count as 0.
+        /// Rows of smaller floats keep fewer digits, and in the end none.
         const LEAST: f32 = 1e-30;
         /// 2²².
         const WHOLE: f32 = 4_194_304.0;
@@ -65,7 +69,7 @@ impl Scale {
 ///
 /// # Safety
 /// The processor must have AVX-512F.
-pub(super) unsafe fn panels(panels: &[f32], k: usize) -> (Buffer, Buffer) {
+pub unsafe fn panels(panels: &[f32], k: usize) -> (Buffer, Buffer) {
     let count = panels.len() / (k * WIDTH);
     let each = k.div_ceil(DEPTH) * BLOCK / 4;
     let mut tiles = Buffer::zeros(count * each);
@@ -87,7 +91,7 @@ pub(super) unsafe fn panels(panels: &[f32], k: usize) -> (Buffer, Buffer) {
 }
 
 /// A value of a panel's column, which is scaled back by `back`.
-pub(super) fn value(panel: &[f32], depth: usize, lane: usize, back: f32) -> f32 {
+pub fn value(panel: &[f32], (depth, lane): (usize, usize), back: f32) -> f32 {
     let bytes: &[i8] = bytemuck::cast_slice(panel);
     let (part, row) = (depth % DEPTH / WIDTH, depth % WIDTH);
     let first = depth / DEPTH * BLOCK + row * DEPTH + 4 * lane + part;
@@ -127,7 +131,7 @@ unsafe fn split_panel(panel: &[f32], whole: &[f32; WIDTH], tiles: &mut [f32]) {
 /// # Safety
 /// The floats must be there and the tiles have room; the caller must have AVX-512F enabled.
 #[inline(always)]
-pub(super) unsafe fn row(from: *const f32, k: usize, mut to: *mut u8, apart: usize) -> f32 {
+pub unsafe fn row(from: *const f32, k: usize, mut to: *mut u8, apart: usize) -> f32 {
     // SAFETY: the caller's.
     unsafe {
         let mut largest = [_mm512_setzero_si512(); 4];

@@ -14,14 +14,7 @@ use std::arch::x86_64::{
 use super::{Lanes, WIDTH};
 
 #[derive(Clone, Copy)]
-pub struct Avx512(__m512);
-
-impl Avx512 {
-    #[inline(always)]
-    pub fn of(floats: __m512) -> Self {
-        Self(floats)
-    }
-}
+pub struct Avx512(pub __m512);
 
 #[inline(always)]
 fn mask(count: usize) -> __mmask16 {
