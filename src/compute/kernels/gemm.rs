@@ -134,8 +134,8 @@ impl Packed {
 
 /// Whether products with digits of `[n, k]` weights are faster, by what each takes for one of many rows.
 pub(super) fn is_worth_digits(n: usize, k: usize) -> bool {
-    // Measured, in cycles of a processor with two multipliers of sixteen floats: to make the digits of 64 values, and to
-    // multiply them by a panel's and write the sums.
+    // In cycles of a processor with two multipliers of sixteen floats, by the instructions there are: to make the digits of
+    // 64 values, to multiply them by a panel's, and to write a panel's sums.
     const SPLIT: usize = 28;
     const MULTIPLY: usize = 7;
     const WRITE: usize = 4;

@@ -80,6 +80,20 @@ fn the_longest_sums_of_the_largest_digits_fit() {
     assert!(Digits::new(&vec![1.0; (k + 1) * 16], k + 1).is_none(), "longer ones stay floats");
 }
 
+/// Whether weights become digits depends on their size alone.
+#[test]
+fn large_weights_are_worth_splitting_and_narrow_ones_are_not() {
+    use crate::compute::kernels::gemm::is_worth_digits;
+    // A block of MiniLM, a GRU's gates, a projection of EfficientNet, a classifier.
+    for (n, k) in [(1536, 384), (384, 128), (80, 480), (1000, 1280)] {
+        assert!(is_worth_digits(n, k), "{n} {k}");
+    }
+    // A first convolution, an expansion of 16 channels, LeNet's head.
+    for (n, k) in [(32, 27), (96, 16), (10, 84)] {
+        assert!(!is_worth_digits(n, k), "{n} {k}");
+    }
+}
+
 #[test]
 fn weights_are_told_as_they_were() {
     if !is_available(Level::Amx) {
