@@ -119,12 +119,12 @@ class Client:
         await asyncio.gather(*pending)
         return tally
 
-    async def closed_loop(self, messages, concurrency, seconds):
-        """As many requests at once as `concurrency`, the next when one is answered."""
+    async def closed_loop(self, messages, concurrency, seconds, over=None):
+        """As many requests at once as `concurrency`, the next when one is answered, until the event `over` at the latest."""
         tally, began = Tally(), time.perf_counter()
 
         async def one(at):
-            while time.perf_counter() - began < seconds:
+            while time.perf_counter() - began < seconds and not (over and over.is_set()):
                 await self.ask(messages[at % len(messages)], tally, time.perf_counter())
 
         await asyncio.gather(*map(one, range(concurrency)))
