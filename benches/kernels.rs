@@ -105,7 +105,6 @@ fn attention(criterion: &mut Criterion) {
         let scratch = Scratch::default();
         group.throughput(work(2 * rows * positions * width));
         for level in levels() {
-            // The last level is the one that settles.
             memory.settle(level);
             let name = format!("{rows}x{positions} {heads} heads of {depth}");
             group.bench_function(BenchmarkId::new(name, level), |b| {
