@@ -4,4 +4,5 @@ pub mod audio;
 pub mod mel;
 pub mod picture;
 pub mod preprocessing;
+mod scaling;
 pub mod windows;

@@ -13,11 +13,12 @@
 //! background = [0, 0, 0]    # under transparent pixels
 //! ```
 
-use image::imageops::{self, FilterType};
-use image::{DynamicImage, GenericImageView, GrayImage, RgbImage, RgbaImage};
+use fast_image_resize::{FilterType, ResizeAlg};
+use image::{DynamicImage, GrayImage, RgbImage, RgbaImage};
 use serde::Deserialize;
 
 use crate::media::picture::Picture;
+use crate::media::scaling::Cut;
 
 /// The largest side a network may ask for.
 const SIDE_MAX: u32 = 4096;
@@ -116,43 +117,27 @@ impl Preprocessing {
     #[must_use]
     pub fn pixels(&self, picture: &Picture) -> Vec<u8> {
         let image = picture.image();
+        let (width, height) = (image.width(), image.height());
         if self.table.channels == 1 {
-            self.scale(&luma(image, self.table.background)).into_raw()
+            self.scale(&luma(image, self.table.background), width, height)
         } else {
-            self.scale(&rgb(image, self.table.background)).into_raw()
+            self.scale(&rgb(image, self.table.background), width, height)
         }
     }
 
-    fn scale<I>(&self, image: &I) -> image::ImageBuffer<I::Pixel, Vec<u8>>
-    where
-        I: GenericImageView,
-        I::Pixel: image::Pixel<Subpixel = u8> + 'static,
-    {
-        let (width, height) = (self.table.width, self.table.height);
-        let filter = self.filter();
-        let Some(ratio) = self.table.crop_ratio else {
-            return imageops::resize(image, width, height, filter);
+    /// The part that counts of a picture of such a width and height.
+    fn scale(&self, pixels: &[u8], width: u32, height: u32) -> Vec<u8> {
+        let whole = Cut {
+            pixels,
+            channels: self.table.channels,
+            line: width,
+            left: 0,
+            top: 0,
+            width,
+            height,
         };
-        let shorter = image.width().min(image.height());
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a ratio above 0 and at most 1 of a u32"
-        )]
-        let side = ((f64::from(shorter) * ratio).floor() as u32).max(1);
-        // The middle, rounded towards the far edge where it falls between two pixels.
-        let offset = |size: u32| (size - side).div_ceil(2);
-        let view = image.view(offset(image.width()), offset(image.height()), side, side);
-        imageops::resize(&*view, width, height, filter)
-    }
-
-    fn filter(&self) -> FilterType {
-        match self.table.filter {
-            Filter::Nearest => FilterType::Nearest,
-            Filter::Triangle => FilterType::Triangle,
-            Filter::CatmullRom => FilterType::CatmullRom,
-            Filter::Lanczos3 => FilterType::Lanczos3,
-        }
+        let cut = self.table.crop_ratio.map_or(whole, |ratio| centre(whole, ratio));
+        cut.scaled(self.table.width, self.table.height, self.table.filter.algorithm())
     }
 
     /// Pixels of [`Self::pixels`] as channels × height × width values.
@@ -170,6 +155,31 @@ impl Preprocessing {
         }
         planes
     }
+}
+
+impl Filter {
+    fn algorithm(self) -> ResizeAlg {
+        match self {
+            Self::Nearest => ResizeAlg::Nearest,
+            Self::Triangle => ResizeAlg::Convolution(FilterType::Bilinear),
+            Self::CatmullRom => ResizeAlg::Convolution(FilterType::CatmullRom),
+            Self::Lanczos3 => ResizeAlg::Convolution(FilterType::Lanczos3),
+        }
+    }
+}
+
+/// The square in the middle of a picture whose side is such a part of the shorter one.
+fn centre(whole: Cut<'_>, ratio: f64) -> Cut<'_> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a ratio above 0 and at most 1 of a u32"
+    )]
+    let side = ((f64::from(whole.width.min(whole.height)) * ratio).floor() as u32).max(1);
+    // Rounded towards the far edge where the middle falls between two pixels.
+    let offset = |size: u32| (size - side).div_ceil(2);
+    let (left, top) = (offset(whole.width), offset(whole.height));
+    Cut { left, top, width: side, height: side, ..whole }
 }
 
 fn luma(image: &DynamicImage, background: [u8; 3]) -> GrayImage {
