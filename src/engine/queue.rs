@@ -136,9 +136,14 @@ impl<N: Network> Queue<N> {
         // Those that run take none of the rows that wait.
         let wanted = (running + all).min(self.instances);
         let not_before = oldest.filter(|_| may_wait && whole == 0).map(|oldest| oldest + delay);
-        while self.claim_turn(wanted) {
-            // A turn that is done here asks for what it leaves by itself.
-            if not_before.is_none() && flow.here() {
+        // As many as lack now, and not until as many are in line: the lanes may end turns as fast as they are asked for.
+        for _ in self.turns.load(Ordering::Acquire)..wanted {
+            if !self.claim_turn(wanted) {
+                break;
+            }
+            // A turn that is done here asks for what it leaves by itself. It waits for no other row: to wake a thread for both
+            // takes longer than each alone.
+            if flow.here() {
                 return;
             }
             flow.ask(not_before);
