@@ -19,7 +19,6 @@ class Tally:
 
     latencies: list = field(default_factory=list)
     statuses: Counter = field(default_factory=Counter)
-    retry_after: Counter = field(default_factory=Counter)
     seconds: float = 0.0
     # Answers with status 200 until the last request was due.
     good: int = 0
@@ -55,7 +54,7 @@ class Connection(asyncio.Protocol):
             self.left, data, self.got = int(self.said(b"content-length") or 0), self.got[end + 4 :], b""
         self.left -= len(data)
         if self.left <= 0 and self.waiter and not self.waiter.done():
-            self.waiter.set_result((self.head[0].split()[1].decode(), self.said(b"retry-after")))
+            self.waiter.set_result(self.head[0].split()[1].decode())
 
     def said(self, name):
         values = [line.split(b":", 1)[1].strip() for line in self.head if line.startswith(name + b":")]
@@ -90,7 +89,7 @@ class Client:
         async with self.room:
             try:
                 connection = await self.connection()
-                status, after = await connection.ask(message)
+                status = await connection.ask(message)
             except OSError:
                 tally.statuses["lost"] += 1
                 return
@@ -101,8 +100,6 @@ class Client:
         tally.statuses[status] += 1
         if status == "200":
             tally.latencies.append((time.perf_counter() - due) * 1e3)
-        elif after or status in ("429", "503"):
-            tally.retry_after[after or "none"] += 1
 
     async def open_loop(self, messages, rate, seconds):
         """Requests that are due at random moments, `rate` a second on average."""

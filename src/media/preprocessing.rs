@@ -146,12 +146,13 @@ impl Preprocessing {
         let Table { channels, mean, std, .. } = &self.table;
         let mut planes = Vec::with_capacity(pixels.len());
         for (channel, (mean, std)) in mean.iter().zip(std).enumerate() {
-            let value = |pixel: u8| (f32::from(pixel) - mean) / std;
-            if *channels == 1 {
-                planes.extend(pixels.iter().map(|&pixel| value(pixel)));
-            } else {
-                planes.extend(pixels.chunks_exact(*channels).map(|pixel| value(pixel[channel])));
+            // Of each of the 256 once: a quotient takes longer than looking it up.
+            let mut values = [0.0; 256];
+            for (value, pixel) in values.iter_mut().zip(0_u8..=255) {
+                *value = (f32::from(pixel) - mean) / std;
             }
+            let pixels = pixels.chunks_exact(*channels);
+            planes.extend(pixels.map(|pixel| values[usize::from(pixel[channel])]));
         }
         planes
     }

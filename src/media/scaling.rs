@@ -1,5 +1,6 @@
 //! Pictures of another size: each new pixel is a weighted mean of those that it covers, in 32-bit floats, rounded once.
 
+use bytemuck::{Pod, cast_slice, cast_slice_mut};
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{F32, F32x3};
 use fast_image_resize::{PixelTrait, ResizeAlg, ResizeOptions, Resizer};
@@ -53,7 +54,7 @@ impl Cut<'_> {
     }
 
     /// First narrower or wider, some lines at a time, since a photograph as floats is large; then lower or higher.
-    fn passes<P: Floats>(
+    fn passes<P: PixelTrait + Pod>(
         &self,
         width: u32,
         height: u32,
@@ -61,11 +62,17 @@ impl Cut<'_> {
     ) -> Option<Vec<u8>> {
         let mut resizer = Resizer::new();
         let mut narrowed = Vec::with_capacity(width as usize * self.height as usize);
+        let mut floats = vec![P::zeroed(); self.width as usize * BAND as usize];
         for first in (0..self.height).step_by(BAND as usize) {
             let lines = BAND.min(self.height - first);
-            let floats: Vec<P> =
-                (first..first + lines).flat_map(|line| self.floats(line)).collect();
-            let band = TypedImageRef::new(self.width, lines, &floats).ok()?;
+            for (line, to) in
+                (first..first + lines).zip(floats.chunks_exact_mut(self.width as usize))
+            {
+                let values = cast_slice_mut::<P, f32>(to).iter_mut();
+                values.zip(self.bytes(line)).for_each(|(value, &byte)| *value = byte.into());
+            }
+            let band = &floats[..(self.width * lines) as usize];
+            let band = TypedImageRef::new(self.width, lines, band).ok()?;
             let mut narrow = TypedImage::<P>::new(width, lines);
             resizer.resize_typed(&band, &mut narrow, options).ok()?;
             narrowed.extend_from_slice(narrow.pixels());
@@ -73,12 +80,8 @@ impl Cut<'_> {
         let narrowed = TypedImageRef::new(width, self.height, &narrowed).ok()?;
         let mut scaled = TypedImage::<P>::new(width, height);
         resizer.resize_typed(&narrowed, &mut scaled, options).ok()?;
-        let values = scaled.pixels().iter().flat_map(Floats::values);
-        Some(values.map(rounded).collect())
-    }
-
-    fn floats<P: Floats>(&self, line: u32) -> impl Iterator<Item = P> {
-        self.bytes(line).chunks_exact(self.channels).map(P::of)
+        let values = cast_slice::<P, f32>(scaled.pixels());
+        Some(values.iter().map(|&value| rounded(value)).collect())
     }
 
     /// One line of the rectangle.
@@ -109,33 +112,6 @@ fn under(from: u32, to: u32) -> impl Iterator<Item = u32> {
 )]
 fn rounded(value: f32) -> u8 {
     (value.clamp(0.0, 255.0) + 0.5) as u8
-}
-
-/// A pixel of floats.
-trait Floats: PixelTrait {
-    /// Of as many bytes as there are channels.
-    fn of(bytes: &[u8]) -> Self;
-    fn values(&self) -> impl Iterator<Item = f32>;
-}
-
-impl Floats for F32 {
-    fn of(bytes: &[u8]) -> Self {
-        Self::new(f32::from(bytes[0]))
-    }
-
-    fn values(&self) -> impl Iterator<Item = f32> {
-        std::iter::once(self.0)
-    }
-}
-
-impl Floats for F32x3 {
-    fn of(bytes: &[u8]) -> Self {
-        Self::new([bytes[0], bytes[1], bytes[2]].map(f32::from))
-    }
-
-    fn values(&self) -> impl Iterator<Item = f32> {
-        self.0.into_iter()
-    }
 }
 
 #[cfg(test)]
