@@ -254,6 +254,24 @@ async fn a_batch_waits_to_fill_while_another_runs() {
     assert_eq!(batches, [vec![1], vec![2, 3]]);
 }
 
+/// Done by whoever asks, on threads that the gate holds: so there are some.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_row_of_some_microseconds_waits_for_no_other() {
+    let delay = Duration::from_hours(1);
+    let limits = Limits { batch_rows_max: 2, batch_delay_max: delay, ..Limits::default() };
+    let mut bench = bench_of(2, limits, None);
+    let curve = Curve { points: vec![Point { rows: 1, cost: 1, nanos: 10_000 }] };
+    bench.endpoint.batches().unwrap().adopt(&curve);
+    let first = bench.occupied().await;
+    let second = bench.send(&["2"]);
+    let entered = tokio::time::timeout(Duration::from_secs(20), bench.entered.recv()).await;
+    assert_eq!(entered, Ok(Some(())), "it waits to fill a batch");
+    bench.go.send(()).unwrap();
+    bench.go.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_good_batch_is_as_large_by_its_cost_as_the_one_that_was_measured() {
     let mut bench = bench(Limits { batch_auto: true, ..Limits::default() });
