@@ -28,7 +28,7 @@ impl Cut<'_> {
     /// Unless there are one or three channels, or where the picture does not hold the rectangle.
     pub fn scaled(&self, width: u32, height: u32, algorithm: ResizeAlg) -> Vec<u8> {
         if (width, height) == (self.width, self.height) {
-            return (0..height).flat_map(|line| self.bytes(line)).copied().collect();
+            return (0..height).map(|line| self.bytes(line)).collect::<Vec<_>>().concat();
         }
         if algorithm == ResizeAlg::Nearest {
             return self.nearest(width, height);
