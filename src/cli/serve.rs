@@ -18,7 +18,7 @@ use crate::config::{DrainSettings, Settings};
 use crate::domain::ModelName;
 use crate::engine::Engine;
 use crate::grpc;
-use crate::http::{self, App, Listener, Parts, Stage};
+use crate::http::{self, App, Listener, Parts, Placing, Stage, Threads};
 use crate::package::Store;
 use crate::registry::{Registry, Repository, Sources};
 use crate::state::Database;
@@ -40,10 +40,11 @@ pub fn run(args: &Args) -> Outcome {
     let stores = stores(&settings)?;
     let state = Database::open(&settings.state)?;
     let engine = Arc::new(Engine::start(settings.engine.workers)?);
-    let runtime = Runtime::new()?;
+    let (runtime, threads) = (Runtime::new()?, Threads::start()?);
     let parts = Start { access, state, stores, engine: Arc::clone(&engine), logging };
-    let outcome = runtime.block_on(serve(&settings, parts));
+    let outcome = runtime.block_on(serve(&settings, parts, threads.placing()));
     runtime.shutdown_timeout(EXIT_WAIT);
+    threads.end();
     // Dropped, it would wait for a batch in flight, and nobody waits for that batch any longer.
     std::mem::forget(engine);
     outcome
@@ -71,7 +72,7 @@ fn stores(settings: &Settings) -> Result<Vec<Arc<Store>>, Failure> {
     Ok(stores)
 }
 
-async fn serve(settings: &Settings, start: Start) -> Outcome {
+async fn serve(settings: &Settings, start: Start, placing: Placing) -> Outcome {
     let Start { access, state, stores, engine, logging } = start;
     // Bound first: an address in use is told at once, and probes are answered while models load.
     let main = bind("http", settings.http).await?;
@@ -110,10 +111,13 @@ async fn serve(settings: &Settings, start: Start) -> Outcome {
         stage: watched.clone(),
         live: Box::new(move || engine.alive()),
     }));
-    let serve = |listener, router| http::serve(listener, router, settings.limits, watched.clone());
-    let main = serve(main, http::router(Arc::clone(&app), Listener::Main));
-    let grpc = serve(grpc, grpc::router(&app).map_err(|error| error.to_string())?);
-    let admin = serve(admin, http::router(app, Listener::Admin));
+    let serve = |listener, router, placing| {
+        http::serve(listener, router, settings.limits, watched.clone(), placing)
+    };
+    let main = serve(main, http::router(Arc::clone(&app), Listener::Main), placing);
+    // A connection of it has many streams, which run on any thread anyway.
+    let grpc = serve(grpc, grpc::router(&app).map_err(|error| error.to_string())?, Placing::here());
+    let admin = serve(admin, http::router(app, Listener::Admin), Placing::here());
     let (terminate, interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let served = tokio::select! {

@@ -34,6 +34,6 @@ pub use body::Share;
 pub use call::INLINE_BYTES_MAX;
 pub use layers::bearer;
 pub use router::router;
-pub use server::{Peer, Served, serve};
+pub use server::{Peer, Placing, Served, Threads, serve};
 pub use stage::{Stage, conduct};
 pub use table::Listener;

@@ -20,6 +20,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -56,11 +57,13 @@ pub struct Connections {
     router: Router,
     limits: HttpSettings,
     stage: watch::Receiver<Stage>,
+    /// The runtime of the listener.
+    runtime: Handle,
 }
 
 impl Connections {
     pub fn new(router: Router, limits: HttpSettings, stage: watch::Receiver<Stage>) -> Self {
-        Self { router, limits, stage }
+        Self { router, limits, stage, runtime: Handle::current() }
     }
 
     /// Serves one connection to its end. `_slot` is its place among those allowed.
@@ -90,7 +93,7 @@ impl Connections {
             }
             answer(router.clone(), requests.begin(), request)
         });
-        let builder = builder();
+        let builder = builder(Tasks::on(self.runtime));
         let mut http = pin!(builder.serve_connection(io, service));
         let stage = self.stage.clone();
         let mut closing = pin!(reached(self.stage, Stage::Closing).fuse());
@@ -165,8 +168,8 @@ fn head_too_large() -> Response<Body> {
     response
 }
 
-fn builder() -> auto::Builder<Tasks> {
-    let mut builder = auto::Builder::new(Tasks::default());
+fn builder(streams: Tasks) -> auto::Builder<Tasks> {
+    let mut builder = auto::Builder::new(streams);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -185,15 +188,25 @@ fn builder() -> auto::Builder<Tasks> {
     builder
 }
 
-/// Where the streams of an HTTP/2 connection run. They end with it.
-#[derive(Debug, Clone, Default)]
-struct Tasks(Arc<Mutex<JoinSet<()>>>);
+/// The streams of an HTTP/2 connection. They end with it, and run on any thread of the listener's runtime: a
+/// connection may have many.
+#[derive(Debug, Clone)]
+struct Tasks {
+    running: Arc<Mutex<JoinSet<()>>>,
+    runtime: Handle,
+}
+
+impl Tasks {
+    fn on(runtime: Handle) -> Self {
+        Self { running: Arc::default(), runtime }
+    }
+}
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     fn execute(&self, task: F) {
-        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
+        tasks.spawn_on(task, &self.runtime);
     }
 }
 

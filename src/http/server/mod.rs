@@ -3,6 +3,7 @@
 mod activity;
 mod connection;
 mod socket;
+mod threads;
 
 use std::io;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::config::HttpSettings;
 use crate::http::stage::{Stage, reached};
 use connection::Connections;
 pub use connection::Peer;
+pub use threads::{Placing, Threads};
 
 /// After an accept that failed for want of file descriptors or memory: some may be free then.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -40,16 +42,21 @@ pub async fn serve(
     router: Router,
     limits: HttpSettings,
     stage: watch::Receiver<Stage>,
+    placing: Placing,
 ) -> Served {
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let connections = Connections::new(router, limits, stage.clone());
     let mut open = JoinSet::new();
+    let begin = |open: &mut JoinSet<()>, socket, slot| {
+        let connections = connections.clone();
+        placing.serve(open, socket, |socket| connections.serve(socket, slot));
+    };
     let accepting = async {
         loop {
             let accepted = accept(&listener, &slots).await;
             while open.try_join_next().is_some() {}
             let Some((socket, slot)) = accepted else { continue };
-            open.spawn(connections.clone().serve(socket, slot));
+            begin(&mut open, socket, slot);
         }
     };
     tokio::select! {
@@ -57,7 +64,7 @@ pub async fn serve(
         () = reached(stage.clone(), Stage::Closing) => {}
     }
     for (socket, slot) in backlog(listener, &slots) {
-        open.spawn(connections.clone().serve(socket, slot));
+        begin(&mut open, socket, slot);
     }
     tokio::select! {
         () = async { while open.join_next().await.is_some() {} } => {}

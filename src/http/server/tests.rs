@@ -22,7 +22,8 @@ impl Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stage = server.stage.subscribe();
-        let serving = tokio::spawn(serve(listener, server.main.clone(), limits, stage));
+        let serving =
+            tokio::spawn(serve(listener, server.main.clone(), limits, stage, Placing::here()));
         Self { server, serving, address }
     }
 
