@@ -150,17 +150,17 @@ def ask(port, method, path, body=None, headers=None, timeout=60):
 
 
 @contextmanager
-def running(engine, name, subject, logs):
+def running(engine, name, subject, logs, own_session=True):
     """The engine's port, from when it is ready; nothing of it is left afterwards."""
     port = free_port()
     command, environment = engine.command(port, subject)
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{name}.log"
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+    # Either way a group of its own, for `stop`.
+    group = {"start_new_session": True} if own_session else {"process_group": 0}
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, start_new_session=True
-        )
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, **group)
     try:
         wait(process, port, engine.ready, log)
         yield port, process.pid

@@ -21,6 +21,8 @@ from load import closed_loop, raw
 from subjects import describe
 
 OVER, HALF = 3, 0.5
+# How far the generator of that load gives way. Linux heeds it within a session alone (man 7 sched, autogroup).
+YIELDS = 10
 LENET_PER_S = 100
 CROWDS, GONE, GONE_AT_ONCE, BUSY = 8, 1000, 50, 64
 # How long a client that has sent all waits before it leaves: its row waits in the queue by then.
@@ -133,11 +135,12 @@ class Overload:
         line("generator", f"{busy:.0%} of a core", "≤ 10 %", busy <= 0.1)
 
     def bench(self, request, seconds, **load):
-        """What `maas bench` counts of one level of load. It stands for clients on other machines, so it gives way to
+        """What `maas bench` counts of one level of load. At a rate it stands for clients elsewhere, so it gives way to
         the server; a request that is sent late for that counts from when it was due."""
         scratch = self.said.target / "overload"
         scratch.mkdir(parents=True, exist_ok=True)
-        command = ["nice", "-n", "10", self.said.program, "bench", f"http://127.0.0.1:{self.server.port}", "--json"]
+        command = ["nice", "-n", str(YIELDS)] if "rate" in load else []
+        command += [self.said.program, "bench", f"http://127.0.0.1:{self.server.port}", "--json"]
         command += ["--path", request.path, "--content-type", request.headers["Content-Type"], f"--duration={seconds:.0f}s", "--warm-up=0s"]
         command += [f"--{name}={value}" for name, value in load.items()]
         for index, body in enumerate(request.bodies):
@@ -285,7 +288,7 @@ def main():
     engine.learn()
     for what in said.what or known:
         # A server of its own: what one leaves behind is not the next one's.
-        with running(engine, f"maas-{what}", None, said.target / "logs") as (port, pid):
+        with running(engine, f"maas-{what}", None, said.target / "logs", own_session=False) as (port, pid):
             getattr(Overload(said, Server(port, pid, engine.admin), table), what)()
 
 

@@ -30,11 +30,14 @@ impl Threads {
     /// # Errors
     /// When the system gives no thread.
     pub fn start() -> io::Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self::of(std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+    }
+
+    fn of(count: usize) -> io::Result<Self> {
         let start = |_| {
             Builder::new_multi_thread().worker_threads(1).thread_name("http").enable_all().build()
         };
-        (0..cores).map(start).collect::<io::Result<_>>().map(Self)
+        (0..count).map(start).collect::<io::Result<_>>().map(Self)
     }
 
     /// Connections go to the thread that has the fewest.
@@ -68,12 +71,12 @@ impl Placing {
         };
         let token = Arc::clone(&place.token);
         let connection = async move {
-            let _token = token;
             // A socket belongs to the runtime that it was made in.
             match socket.into_std().and_then(TcpStream::from_std) {
                 Ok(socket) => serve(socket).await,
                 Err(error) => tracing::warn!(%error, "cannot serve a connection"),
             }
+            drop(token);
         };
         tasks.spawn_on(connection, &place.runtime);
     }
@@ -82,5 +85,51 @@ impl Placing {
 impl Place {
     fn new(runtime: Handle) -> Self {
         Self { runtime, token: Arc::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::{ThreadId, current};
+
+    use tokio::net::TcpListener;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// A connection that lasts until it is told to end, and its thread.
+    async fn connection(
+        placing: &Placing,
+        tasks: &mut JoinSet<()>,
+    ) -> (ThreadId, oneshot::Sender<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let (tell, told) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        placing.serve(tasks, socket, |_| async {
+            tell.send(current().id()).unwrap();
+            let _ = ended.await;
+        });
+        (told.await.unwrap(), end)
+    }
+
+    #[test]
+    fn a_connection_goes_to_the_thread_that_has_the_fewest() {
+        let threads = Threads::of(2).unwrap();
+        let placing = threads.placing();
+        let runtime = Runtime::new().unwrap();
+        runtime.block_on(async {
+            let mut tasks = JoinSet::new();
+            let (first, _stays) = connection(&placing, &mut tasks).await;
+            let (second, end) = connection(&placing, &mut tasks).await;
+            assert_ne!(first, second);
+            end.send(()).unwrap();
+            tasks.join_next().await.unwrap().unwrap();
+            let (third, _stays_too) = connection(&placing, &mut tasks).await;
+            assert_eq!(third, second, "its connection has ended");
+            tasks.shutdown().await;
+        });
+        threads.end();
     }
 }
