@@ -31,7 +31,6 @@ use crate::http::server::activity::{Activity, InFlight};
 use crate::http::server::socket::{close, lend};
 use crate::http::stage::{Stage, reached};
 
-const HEADERS_MAX: usize = 100;
 /// Of a request's head.
 const HEAD_BYTES_MAX: u16 = 16 << 10;
 /// Of HTTP/1's read buffer: most bodies come in one piece.
@@ -173,9 +172,9 @@ fn builder(streams: Tasks) -> auto::Builder<Tasks> {
     builder
         .http1()
         .timer(TokioTimer::new())
+        // At most 100 headers, which is its default: where the number is said, each request fills two tables of it.
         // Our own timers tell a slow head from an idle connection.
         .header_read_timeout(None)
-        .max_headers(HEADERS_MAX)
         .max_buf_size(READ_BYTES_MAX);
     builder
         .http2()
