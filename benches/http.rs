@@ -29,6 +29,7 @@ use maas::oip;
 use maas::registry::{Model, Registry, Repository, Slot, Sources};
 use maas::state::Database;
 use maas::telemetry::{Logging, Metrics};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
@@ -221,7 +222,7 @@ fn slot() -> Slot {
 }
 
 /// The router of a server whose state is in `directory`.
-fn server(directory: &std::path::Path, stage: watch::Receiver<Stage>) -> Router {
+fn server(directory: &std::path::Path, runtime: Handle, stage: watch::Receiver<Stage>) -> Router {
     let registry = Arc::new(Registry::default());
     registry.put(slot());
     let database = Arc::new(Database::open(directory).expect("a database"));
@@ -242,6 +243,7 @@ fn server(directory: &std::path::Path, stage: watch::Receiver<Stage>) -> Router 
         limits: HttpSettings::default(),
         compat: Compat::None,
         media: MediaLimits::default(),
+        runtime,
         stage,
         live: Box::new(|| true),
     });
@@ -253,7 +255,7 @@ fn whole(criterion: &mut Criterion) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let (_stage, watching) = watch::channel(Stage::Serving);
-    let server = server(directory.path(), watching);
+    let server = server(directory.path(), runtime.handle().clone(), watching);
     let mut group = criterion.benchmark_group("router");
     let get = || HttpRequest::get("/livez").body(Body::empty()).expect("a request");
     let body = document(&SHAPES[0], false);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -39,8 +39,9 @@ pub fn run(args: &Args) -> Outcome {
     let access = Access::new(keys(&settings)?, Some(admin_key(&settings.state)?));
     let stores = stores(&settings)?;
     let state = Database::open(&settings.state)?;
-    let engine = Arc::new(Engine::start(settings.engine.workers)?);
     let (runtime, threads) = (Runtime::new()?, Threads::start()?);
+    let engine = Engine::start(settings.engine.workers)?.on(runtime.handle().clone());
+    let engine = Arc::new(engine);
     let parts = Start { access, state, stores, engine: Arc::clone(&engine), logging };
     let outcome = runtime.block_on(serve(&settings, parts, threads.placing()));
     runtime.shutdown_timeout(EXIT_WAIT);
@@ -108,6 +109,7 @@ async fn serve(settings: &Settings, start: Start, placing: Placing) -> Outcome {
         limits: settings.limits,
         compat: settings.compat,
         media: settings.media,
+        runtime: Handle::current(),
         stage: watched.clone(),
         live: Box::new(move || engine.alive()),
     }));

@@ -4,6 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::domain::{Item, Kind, Payload, Problem};
@@ -56,6 +57,8 @@ pub struct CpuPool {
     /// Of one model: half of all, so that a flood of long recordings leaves room for pictures.
     own: Arc<Semaphore>,
     threads: usize,
+    /// Whose threads it has: where nothing is said, those of the runtime of whoever asks.
+    runtime: Option<Handle>,
 }
 
 impl CpuPool {
@@ -63,7 +66,14 @@ impl CpuPool {
     pub fn new(threads: usize) -> Self {
         let threads = threads.max(1);
         let permits = Arc::new(Semaphore::new(2 * threads));
-        Self { permits, own: Arc::new(Semaphore::new(threads)), threads }
+        Self { permits, own: Arc::new(Semaphore::new(threads)), threads, runtime: None }
+    }
+
+    /// The pool with the threads of this runtime. Each thread that decodes keeps memory of its own, so the fewer
+    /// there are, the better.
+    #[must_use]
+    pub fn on(self, runtime: Handle) -> Self {
+        Self { runtime: Some(runtime), ..self }
     }
 
     /// The pool as one model has it.
@@ -87,7 +97,8 @@ impl CpuPool {
         }
         let own = Arc::clone(&self.own).acquire_owned().await;
         let permit = Arc::clone(&self.permits).acquire_owned().await;
-        let task = tokio::task::spawn_blocking(move || {
+        let runtime = self.runtime.clone().unwrap_or_else(Handle::current);
+        let task = runtime.spawn_blocking(move || {
             // Held until the work is done, also when the caller has gone: a thread is busy till then.
             let _permits = (own, permit);
             work()

@@ -36,6 +36,8 @@ pub use generate::drive;
 pub use lanes::{Around, Traffic, Within};
 pub use stats::{BATCH_BUCKETS, Cause, Histogram, ModelStats, PADDING_BUCKETS, Requests, Spent};
 
+use tokio::runtime::Handle;
+
 use admission::Loads;
 use control::Control;
 use fair::FlowId;
@@ -141,6 +143,12 @@ impl Engine {
         let threads = if threads == 0 { cores } else { threads };
         let lanes = Lanes::start(threads)?;
         Ok(Self { lanes, cpu: CpuPool::new(cores), loads: Loads::new(threads) })
+    }
+
+    /// The engine whose CPU pool has the threads of this runtime, whichever runtimes its callers are in.
+    #[must_use]
+    pub fn on(self, runtime: Handle) -> Self {
+        Self { cpu: self.cpu.on(runtime), ..self }
     }
 
     /// Puts a network of one forward a request behind a queue. `probe` is a row to measure its batches with.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
 use std::time::Instant;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use crate::access::{Access, Caller, Rates};
@@ -31,6 +32,8 @@ pub struct Parts {
     pub limits: HttpSettings,
     pub compat: Compat,
     pub media: MediaLimits,
+    /// Whose threads do what would hold up those that serve connections.
+    pub runtime: Handle,
     pub stage: watch::Receiver<Stage>,
     /// Whether the process makes progress. Never asks about models.
     pub live: Box<dyn Fn() -> bool + Send + Sync>,
@@ -57,6 +60,7 @@ pub struct App {
     bodies: Arc<Semaphore>,
     /// How much may be done beside the threads that serve connections.
     aside: Arc<Semaphore>,
+    runtime: Handle,
 }
 
 impl App {
@@ -82,6 +86,7 @@ impl App {
             held: AtomicBool::new(false),
             bodies: Arc::new(Semaphore::new(budget.min(Semaphore::MAX_PERMITS))),
             aside: Arc::new(Semaphore::new(cores)),
+            runtime: parts.runtime,
         }
     }
 
@@ -163,7 +168,7 @@ impl App {
     ) -> Result<T, Problem> {
         // Never closed, so that a permit always comes.
         let permit = Arc::clone(&self.aside).acquire_owned().await;
-        let working = tokio::task::spawn_blocking(move || {
+        let working = self.runtime.spawn_blocking(move || {
             // Held until the work is done, also when the caller has gone: a core is busy till then.
             let _permit = permit;
             work()

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
@@ -252,6 +253,7 @@ impl Server {
             limits,
             compat: Compat::TorchServe,
             media: media(),
+            runtime: Handle::current(),
             stage: watching,
             live: Box::new(|| true),
         }));

@@ -164,6 +164,20 @@ async fn what_does_not_finish_is_refused_then_cut() {
 }
 
 #[tokio::test]
+async fn a_hundred_headers_are_read_and_more_are_refused() {
+    let running = Running::start(limits()).await;
+    let with = |count: usize| {
+        let others = "x-other: 1\r\n".repeat(count - 2);
+        format!("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{others}\r\n")
+    };
+    let read = running.exchange(with(100).as_bytes()).await;
+    assert!(read.starts_with("HTTP/1.1 200 "), "{read}");
+    let refused = running.exchange(with(101).as_bytes()).await;
+    assert!(refused.starts_with("HTTP/1.1 431 "), "{refused}");
+    running.end().await;
+}
+
+#[tokio::test]
 async fn a_caller_who_goes_away_cancels() {
     let running = Running::start(limits()).await;
     let mut stuck = running.connect().await;
