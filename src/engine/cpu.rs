@@ -141,4 +141,17 @@ mod tests {
             assert_eq!(pool.run(place, || Ok(1)).await, Ok(1));
         }
     }
+
+    #[test]
+    fn a_pool_on_a_runtime_has_its_threads_whoever_asks() {
+        let named = |name: &str| {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(1).thread_name(name).build().unwrap()
+        };
+        let (shared, own) = (named("shared"), named("own"));
+        let name = || Ok(std::thread::current().name().map(str::to_owned));
+        let ran = |pool: CpuPool| own.block_on(pool.of_model().run(Where::Pool, name)).unwrap();
+        assert_eq!(ran(CpuPool::new(1)).as_deref(), Some("own"));
+        assert_eq!(ran(CpuPool::new(1).on(shared.handle().clone())).as_deref(), Some("shared"));
+    }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 
 use crate::access::{Access, Caller, Rates};
 use crate::config::{Compat, HttpSettings};
@@ -140,7 +141,7 @@ impl App {
     /// Those of it.
     pub async fn load(&self, name: ModelName, version: Option<Version>) -> Result<(), Problem> {
         let repository = Arc::clone(&self.repository);
-        blocking(move || repository.load(&name, version)).await
+        self.blocking(move || repository.load(&name, version)).await
     }
 
     /// As [`Repository::unload`]; no request takes longer than its deadline.
@@ -149,7 +150,7 @@ impl App {
     /// Those of it.
     pub async fn unload(&self, name: ModelName) -> Result<(), Problem> {
         let (repository, longest) = (Arc::clone(&self.repository), self.limits.deadline_max);
-        blocking(move || repository.unload(&name, longest)).await
+        self.blocking(move || repository.unload(&name, longest)).await
     }
 
     /// What all bodies together may hold.
@@ -168,19 +169,29 @@ impl App {
     ) -> Result<T, Problem> {
         // Never closed, so that a permit always comes.
         let permit = Arc::clone(&self.aside).acquire_owned().await;
-        let working = self.runtime.spawn_blocking(move || {
+        let working = self.spawn_blocking(move || {
             // Held until the work is done, also when the caller has gone: a core is busy till then.
             let _permit = permit;
             work()
         });
         working.await.map_err(|_| Problem::new(Kind::Internal, "reading the body failed"))
     }
-}
 
-/// Work on a model, which may take seconds.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    let failed = |_| Problem::new(Kind::Internal, "the work on the model failed; it was logged");
-    tokio::task::spawn_blocking(work).await.map_err(failed)?
+    /// As tokio's, with threads that all connections share, whichever runtime theirs is.
+    pub(crate) fn spawn_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.runtime.spawn_blocking(work)
+    }
+
+    /// Work on a model, which may take seconds.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let failed =
+            |_| Problem::new(Kind::Internal, "the work on the model failed; it was logged");
+        self.spawn_blocking(work).await.map_err(failed)?
+    }
 }

@@ -167,7 +167,7 @@ async fn evaluations(app: &App, versions: Vec<(Version, Digest)>) -> Result<Vec<
         Ok(all)
     };
     let failed = || Problem::new(Kind::Internal, "the state cannot be read; it was logged");
-    let read = tokio::task::spawn_blocking(read).await.map_err(|_| failed())?;
+    let read = app.spawn_blocking(read).await.map_err(|_| failed())?;
     read.map_err(|error| {
         tracing::error!(%error, "the state cannot be read");
         failed()

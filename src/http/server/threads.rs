@@ -1,6 +1,6 @@
 //! The threads that serve connections. Each has a runtime of its own, and a connection stays with its thread:
-//! where any thread may take any request, each request that comes wakes a second one to look for more, which
-//! on cores that compute costs about as much as the request itself.
+//! where any thread may take any request, each request that comes wakes a second one to look for more, and it
+//! mostly finds nothing.
 
 use std::io;
 use std::sync::Arc;
