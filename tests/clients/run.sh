@@ -27,10 +27,17 @@ for name in minilm-l6 whisper-tiny-en; do
     if [[ -n $imported && -d $imported/$name ]]; then cp -r "$imported/$name" "$work/store/"; fi
 done
 
+# Its log goes to a file: thousands of requests that are refused on purpose would bury what the clients say.
 "$program" serve --store "$work/store" --state "$work/state" --drain-grace-ms=0 --compat=torchserve \
-    --metrics-compat="${METRICS_COMPAT:-none}" --log-filter=warn &
+    --metrics-compat="${METRICS_COMPAT:-none}" --log-filter=warn >"$work/server.log" 2>&1 &
 server=$!
-trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true' EXIT
+stop() {
+    local status=$?
+    kill "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+    if [[ $status != 0 ]]; then printf 'the last lines of %s:\n' "$work/server.log" && tail -40 "$work/server.log"; fi
+}
+trap stop EXIT
 for _ in $(seq 300); do
     "$program" health >/dev/null 2>&1 && break
     sleep 0.2
