@@ -91,7 +91,6 @@ impl PackedModel {
         let Work { hidden, cell, from_input, from_state, .. } = work;
         for (index, layer) in self.layers.iter().enumerate() {
             let (size, gates) = (tokens.len() * layer.hidden(), tokens.len() * layer.gates());
-            from_state.resize(gates);
             let (below, own) = hidden.split_at_mut(index);
             let own = &mut own[0][..size];
             let cells = cell.get_mut(index).map(|cell| &mut cell[..size]);
@@ -99,27 +98,27 @@ impl PackedModel {
                 from_input.resize(gates);
                 let below = &below[..tokens.len() * self.layers[index - 1].hidden()];
                 layer.project(self.level, below, from_input);
-                let rows = from_input.chunks_exact(layer.gates());
-                layer.step(self.level, (rows, from_state), own, cells);
+                let rows: Vec<&[f32]> = from_input.chunks_exact(layer.gates()).collect();
+                layer.step(self.level, (&rows, from_state), own, cells);
             } else {
                 let rows = self.looked_up(tokens, layer.gates())?;
-                layer.step(self.level, (rows, from_state), own, cells);
+                layer.step(self.level, (&rows, from_state), own, cells);
             }
         }
         Ok(())
     }
 
     /// The first layer's input gates of each token.
-    fn looked_up<'a>(
-        &'a self,
-        tokens: &'a [TokenId],
+    fn looked_up(
+        &self,
+        tokens: &[TokenId],
         width: usize,
-    ) -> std::result::Result<impl Iterator<Item = &'a [f32]>, RunError> {
-        let row = move |token: TokenId| self.table.chunks_exact(width).nth(token as usize);
-        if let Some(token) = tokens.iter().find(|&&token| row(token).is_none()) {
-            return Err(RunError(format!("token {token} is outside the vocabulary")));
-        }
-        Ok(tokens.iter().filter_map(move |&token| row(token)))
+    ) -> std::result::Result<Vec<&[f32]>, RunError> {
+        let row = |&token: &TokenId| {
+            let row = self.table.chunks_exact(width).nth(token as usize);
+            row.ok_or_else(|| RunError(format!("token {token} is outside the vocabulary")))
+        };
+        tokens.iter().map(row).collect()
     }
 
     /// The rows' states, in this order, into the work's.

@@ -103,16 +103,26 @@ pub unsafe fn exp<V: Lanes>(x: V) -> V {
         for term in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
             sum = sum.fma(rest, V::splat(term));
         }
-        sum.mul(whole.exp2_whole())
+        sum.times_exp2(whole)
     }
 }
 
+/// 1 / (1 + 2^t), where t is −x · log₂ e: to 1e-7. 2^t is 2^⌊t⌋ times a polynomial of what is left, fitted between 0 and
+/// 1 by least squares whose weights follow the largest error: to 8e-8 of the result. NaN stays NaN.
 #[inline(always)]
 unsafe fn sigmoid<V: Lanes>(x: V) -> V {
+    const POWER: [f32; 6] =
+        [0.999_999_94, 0.693_152_7, 0.240_155_73, 0.055_821_21, 8.994_675e-3, 1.875_569_2e-3];
     // SAFETY: the caller's.
     unsafe {
-        let one = V::splat(1.0);
-        one.div(one.add(exp(V::splat(0.0).sub(x))))
+        // Where one of the two is no number the second is taken: what is no number stays none.
+        let t = V::splat(126.0).min(x.mul(V::splat(-std::f32::consts::LOG2_E)));
+        let rest = t.fraction();
+        let mut sum = V::splat(POWER[5]);
+        for term in (0..5).rev() {
+            sum = sum.fma(rest, V::splat(POWER[term]));
+        }
+        V::splat(1.0).add(sum.times_exp2(t)).reciprocal()
     }
 }
 

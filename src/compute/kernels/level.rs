@@ -18,7 +18,10 @@ pub fn is_available(level: CpuLevel) -> bool {
         #[cfg(target_arch = "x86_64")]
         CpuLevel::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
         #[cfg(target_arch = "x86_64")]
-        CpuLevel::Avx512 => is_available(CpuLevel::Avx2) && is_x86_feature_detected!("avx512f"),
+        CpuLevel::Avx512 => {
+            let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq");
+            has && is_available(CpuLevel::Avx2)
+        }
         CpuLevel::Amx => is_available(CpuLevel::Avx512) && super::amx::is_available(),
         _ => false,
     }

@@ -24,6 +24,7 @@ mod pool;
 mod recurrence;
 mod recurrent;
 mod rows;
+mod step;
 mod team;
 mod tile;
 
@@ -45,6 +46,7 @@ pub use pool::{Pool, Pooling, mean};
 pub use recurrence::{gru_back, gru_keep, lstm_back, lstm_keep};
 pub use recurrent::{gru_row, lstm_row};
 pub use rows::{Norm, activate, exp_row, softmax_row};
+pub use step::{Step, recurrent_step};
 pub use team::Team;
 
 /// Calls a kernel `f::<V, ROWS, PAIR>(argument)` compiled for the level: 16 lanes `V`, and the tile of
@@ -53,7 +55,7 @@ pub use team::Team;
 macro_rules! dispatch {
     ($level:expr, $f:ident($argument:ident: $type:ty)) => {{
         #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx512f,avx2,fma")]
+        #[target_feature(enable = "avx512f,avx512dq,avx2,fma")]
         unsafe fn avx512(argument: $type) {
             unsafe { $f::<$crate::compute::kernels::lanes::Avx512, 12, 2>(argument) }
         }

@@ -69,63 +69,80 @@ struct Row {
 /// overlap.
 const TOGETHER: usize = 2;
 
-/// Sixteen units, or as many of them as are real.
+/// Sixteen units of a row, or as many of them as are real.
+pub(super) trait Units<V: Lanes>: Copy {
+    /// The two halves of a gate.
+    ///
+    /// # Safety
+    /// They must be there; and as [`Lanes`]. So for the others.
+    unsafe fn halves(self, gate: usize) -> (V, V);
+
+    /// What the units were before, or the cells.
+    unsafe fn old(self, of: Kept) -> V;
+
+    /// What they become.
+    unsafe fn keep(self, of: Kept, new: V);
+}
+
+/// What a row remembers.
 #[derive(Clone, Copy)]
-struct Block {
+pub(super) enum Kept {
+    State,
+    /// Of an LSTM.
+    Cell,
+}
+
+/// Units of a row whose gates lie one after the other.
+#[derive(Clone, Copy)]
+struct OfRow<'a> {
+    row: &'a Row,
     unit: usize,
     part: usize,
 }
 
-impl Block {
+impl OfRow<'_> {
     #[inline(always)]
-    unsafe fn load<V: Lanes>(self, from: *const f32) -> V {
-        // SAFETY: the caller's: `part` values from `unit` on are there.
-        unsafe { V::load_part(from.add(self.unit), self.part) }
+    fn kept(self, of: Kept) -> *mut f32 {
+        match of {
+            Kept::State => self.row.state.wrapping_add(self.unit),
+            Kept::Cell => self.row.cell.wrapping_add(self.unit),
+        }
+    }
+}
+
+impl<V: Lanes> Units<V> for OfRow<'_> {
+    #[inline(always)]
+    unsafe fn halves(self, gate: usize) -> (V, V) {
+        let at = gate * self.row.hidden + self.unit;
+        // SAFETY: the caller's.
+        unsafe {
+            let input = V::load_part(self.row.from_input.add(at), self.part);
+            (input, V::load_part(self.row.from_state.add(at), self.part))
+        }
     }
 
     #[inline(always)]
-    unsafe fn store<V: Lanes>(self, value: V, to: *mut f32) {
-        // SAFETY: as above.
-        unsafe { value.store_part(to.add(self.unit), self.part) };
+    unsafe fn old(self, of: Kept) -> V {
+        // SAFETY: the caller's.
+        unsafe { V::load_part(self.kept(of), self.part) }
+    }
+
+    #[inline(always)]
+    unsafe fn keep(self, of: Kept, new: V) {
+        // SAFETY: the caller's.
+        unsafe { new.store_part(self.kept(of), self.part) };
     }
 }
 
 impl Row {
     /// Some blocks from `unit` on, whole ones where there are several.
     #[inline(always)]
-    fn blocks<const N: usize>(&self, unit: usize) -> [Block; N] {
-        let mut blocks = [Block { unit, part: (self.hidden - unit).min(WIDTH) }; N];
+    fn blocks<const N: usize>(&self, unit: usize) -> [OfRow<'_>; N] {
+        let mut blocks = [OfRow { row: self, unit, part: (self.hidden - unit).min(WIDTH) }; N];
         for (i, block) in blocks.iter_mut().enumerate() {
             block.unit += i * WIDTH;
         }
         blocks
-    }
-
-    /// The two halves of a gate.
-    #[inline(always)]
-    unsafe fn halves<V: Lanes>(&self, gate: usize, block: Block) -> (V, V) {
-        let at = gate * self.hidden;
-        // SAFETY: the caller's.
-        unsafe { (block.load(self.from_input.add(at)), block.load(self.from_state.add(at))) }
-    }
-
-    /// A gate of some blocks.
-    #[inline(always)]
-    unsafe fn gate<V: Lanes, const N: usize>(
-        &self,
-        gate: usize,
-        blocks: [Block; N],
-        f: Activation,
-    ) -> [V; N] {
-        // SAFETY: the caller's.
-        unsafe {
-            let mut values = [V::splat(0.0); N];
-            for (value, block) in values.iter_mut().zip(blocks) {
-                let (input, state) = self.halves::<V>(gate, block);
-                *value = f.apply(input.add(state));
-            }
-            values
-        }
     }
 }
 
@@ -147,48 +164,74 @@ unsafe fn units<V: Lanes, const ROWS: usize, const PAIR: usize>(row: &Row) {
 }
 
 #[inline(always)]
-unsafe fn some_units<V: Lanes, const N: usize>(row: &Row, blocks: [Block; N]) {
+unsafe fn some_units<V: Lanes, const N: usize>(row: &Row, blocks: [OfRow<'_>; N]) {
     // SAFETY: the caller's.
     unsafe {
         if row.cell.is_null() {
-            gru_units::<V, N>(row, blocks);
+            gru_units::<V, _, N>(blocks);
         } else {
-            lstm_units::<V, N>(row, blocks);
+            lstm_units::<V, _, N>(blocks);
         }
     }
 }
 
+/// A gate of some units.
 #[inline(always)]
-unsafe fn gru_units<V: Lanes, const N: usize>(row: &Row, blocks: [Block; N]) {
+unsafe fn gate<V: Lanes, U: Units<V>, const N: usize>(
+    gate: usize,
+    units: [U; N],
+    f: Activation,
+) -> [V; N] {
     // SAFETY: the caller's.
     unsafe {
-        let reset: [V; N] = row.gate(0, blocks, Activation::Sigmoid);
-        let update: [V; N] = row.gate(1, blocks, Activation::Sigmoid);
+        let mut values = [V::splat(0.0); N];
+        for (value, units) in values.iter_mut().zip(units) {
+            let (input, state) = units.halves(gate);
+            *value = f.apply(input.add(state));
+        }
+        values
+    }
+}
+
+/// Some units of a GRU.
+///
+/// # Safety
+/// They must be there; and as [`Lanes`].
+#[inline(always)]
+pub(super) unsafe fn gru_units<V: Lanes, U: Units<V>, const N: usize>(units: [U; N]) {
+    // SAFETY: the caller's.
+    unsafe {
+        let reset: [V; N] = gate(0, units, Activation::Sigmoid);
+        let update: [V; N] = gate(1, units, Activation::Sigmoid);
         let mut new = [V::splat(0.0); N];
         for (i, new) in new.iter_mut().enumerate() {
-            let (input, state) = row.halves::<V>(2, blocks[i]);
+            let (input, state) = units[i].halves(2);
             *new = Activation::Tanh.apply(reset[i].fma(state, input));
         }
-        for (i, block) in blocks.into_iter().enumerate() {
-            let old: V = block.load(row.state);
+        for (i, units) in units.into_iter().enumerate() {
+            let old: V = units.old(Kept::State);
             // (1 − z) · n + z · h = n + z · (h − n)
-            block.store(update[i].fma(old.sub(new[i]), new[i]), row.state);
+            units.keep(Kept::State, update[i].fma(old.sub(new[i]), new[i]));
         }
     }
 }
 
+/// Some units of an LSTM.
+///
+/// # Safety
+/// They must be there; and as [`Lanes`].
 #[inline(always)]
-unsafe fn lstm_units<V: Lanes, const N: usize>(row: &Row, blocks: [Block; N]) {
+pub(super) unsafe fn lstm_units<V: Lanes, U: Units<V>, const N: usize>(units: [U; N]) {
     // SAFETY: the caller's.
     unsafe {
-        let input: [V; N] = row.gate(0, blocks, Activation::Sigmoid);
-        let forget: [V; N] = row.gate(1, blocks, Activation::Sigmoid);
-        let new: [V; N] = row.gate(2, blocks, Activation::Tanh);
-        let output: [V; N] = row.gate(3, blocks, Activation::Sigmoid);
-        for (i, block) in blocks.into_iter().enumerate() {
-            let cell = forget[i].fma(block.load(row.cell), input[i].mul(new[i]));
-            block.store(cell, row.cell);
-            block.store(output[i].mul(Activation::Tanh.apply(cell)), row.state);
+        let input: [V; N] = gate(0, units, Activation::Sigmoid);
+        let forget: [V; N] = gate(1, units, Activation::Sigmoid);
+        let new: [V; N] = gate(2, units, Activation::Tanh);
+        let output: [V; N] = gate(3, units, Activation::Sigmoid);
+        for (i, units) in units.into_iter().enumerate() {
+            let cell = forget[i].fma(units.old(Kept::Cell), input[i].mul(new[i]));
+            units.keep(Kept::Cell, cell);
+            units.keep(Kept::State, output[i].mul(Activation::Tanh.apply(cell)));
         }
     }
 }

@@ -90,13 +90,14 @@ fn activations_are_what_their_formulas_say() {
 }
 
 #[test]
-fn extreme_values_saturate_and_never_become_nan() {
+fn extreme_values_saturate_and_what_is_no_number_stays_none() {
     for level in levels() {
         for activation in [Activation::Tanh, Activation::Sigmoid] {
-            let mut got = [-1e30_f32, -100.0, 100.0, 1e30];
+            let mut got = [f32::NEG_INFINITY, -1e30, -100.0, 100.0, 1e30, f32::INFINITY, f32::NAN];
             activate(level, &mut got, activation);
             let low = if activation == Activation::Tanh { -1.0 } else { 0.0 };
-            near(&got, &[low, low, 1.0, 1.0], 1e-6);
+            near(&got[..6], &[low, low, low, 1.0, 1.0, 1.0], 1e-6);
+            assert!(got[6].is_nan(), "{level:?}");
         }
     }
 }

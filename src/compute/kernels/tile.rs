@@ -100,13 +100,10 @@ pub(super) const SHARED_ROWS: usize = 12;
 /// The walk's pointers must reach all that its rows, runs and strides name.
 pub(super) unsafe fn walk(level: Level, walk: &Walk<'_>) {
     let panels = walk.panels.n.div_ceil(WIDTH);
-    let threads = team::threads();
-    let worth = if walk.m == 1 { SHARED_MIN_OF_ONE } else { team::SHARED_MIN };
-    let products = walk.m * walk.panels.k * walk.panels.n;
-    // Those of digits are done so many times sooner, and in tiles of sixteen rows.
-    let (work, rows) =
-        if walk.panels.back.is_some() { (products / 4, WIDTH) } else { (products, SHARED_ROWS) };
-    if threads == 1 || work < worth {
+    let (threads, work) = (team::threads(), work(walk.m, &walk.panels));
+    // Digits are multiplied in tiles of sixteen rows.
+    let rows = if walk.panels.back.is_some() { WIDTH } else { SHARED_ROWS };
+    if !is_shared(walk.m, &walk.panels) {
         // SAFETY: the caller's; `dispatch` runs only what the processor has.
         return unsafe { part(level, &Part { walk, rows: 0..walk.m, panels: 0..panels }) };
     }
@@ -130,6 +127,17 @@ pub(super) unsafe fn walk(level: Level, walk: &Walk<'_>) {
     });
 }
 
+/// What a product of so many rows takes, in multiply-adds of floats: those of digits are done so many times sooner.
+fn work(m: usize, panels: &Panels) -> usize {
+    m * panels.k * panels.n / if panels.back.is_some() { 4 } else { 1 }
+}
+
+/// Whether the threads of the team share a product of so many rows.
+pub(super) fn is_shared(m: usize, panels: &Panels) -> bool {
+    let worth = if m == 1 { SHARED_MIN_OF_ONE } else { team::SHARED_MIN };
+    team::threads() > 1 && work(m, panels) >= worth
+}
+
 /// A walk that several threads do parts of.
 struct Shared<'a>(&'a Walk<'a>);
 
@@ -150,9 +158,9 @@ pub(super) struct Part<'a> {
 }
 
 unsafe fn part(level: Level, part: &Part<'_>) {
-    if let Some(columns) = part.walk.panels.back {
+    if part.walk.panels.back.is_some() {
         // SAFETY: the caller's; digits are made only where they can be multiplied.
-        return unsafe { amx::part(part, columns) };
+        return unsafe { amx::part(part) };
     }
     // SAFETY: the caller's.
     unsafe { dispatch!(level, blocks(part: &Part<'_>)) };

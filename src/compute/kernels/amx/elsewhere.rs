@@ -1,7 +1,8 @@
 //! No tiles here: nothing is ever split, and so nothing is multiplied.
 
 use crate::compute::kernels::buffer::Buffer;
-use crate::compute::kernels::tile::Part;
+use crate::compute::kernels::step::Rows;
+use crate::compute::kernels::tile::{Panels, Part};
 
 pub fn is_available() -> bool {
     false
@@ -17,6 +18,12 @@ pub fn value(_panel: &[f32], _at: (usize, usize), _back: f32) -> f32 {
 
 /// # Safety
 /// None is needed.
-pub unsafe fn part(_part: &Part<'_>, _columns: *const f32) {
+pub unsafe fn part(_part: &Part<'_>) {
+    unreachable!("nothing was split")
+}
+
+/// # Safety
+/// None is needed.
+pub unsafe fn step(_step: &Rows<'_>, _panels: Panels) {
     unreachable!("nothing was split")
 }

@@ -1,12 +1,12 @@
 //! Sixteen floats in four registers of NEON.
 
 use std::arch::aarch64::{
-    float32x4_t, vaddq_f32, vaddq_s32, vcvtnq_s32_f32, vdivq_f32, vdupq_n_f32, vdupq_n_s32,
-    vfmaq_f32, vld1q_f32, vmaxq_f32, vminq_f32, vmulq_f32, vreinterpretq_f32_s32, vrndnq_f32,
-    vshlq_n_s32, vst1q_f32, vsubq_f32,
+    float32x4_t, vaddq_f32, vaddq_s32, vcvtmq_s32_f32, vdivq_f32, vdupq_n_f32, vdupq_n_s32,
+    vfmaq_f32, vld1q_f32, vmaxq_f32, vminq_f32, vmulq_f32, vreinterpretq_f32_s32, vrndmq_f32,
+    vrndnq_f32, vshlq_n_s32, vst1q_f32, vsubq_f32,
 };
 
-use super::{Lanes, WIDTH};
+use super::{FAR_BELOW, Lanes, WIDTH};
 
 #[derive(Clone, Copy)]
 pub struct Neon([float32x4_t; 4]);
@@ -83,10 +83,18 @@ unsafe impl Lanes for Neon {
         Self::each(|i| unsafe { vrndnq_f32(self.0[i]) })
     }
     #[inline(always)]
-    unsafe fn exp2_whole(self) -> Self {
+    unsafe fn fraction(self) -> Self {
         Self::each(|i| unsafe {
-            let biased = vaddq_s32(vcvtnq_s32_f32(self.0[i]), vdupq_n_s32(127));
-            vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))
+            let near = vmaxq_f32(self.0[i], vdupq_n_f32(FAR_BELOW));
+            vsubq_f32(near, vrndmq_f32(near))
+        })
+    }
+    #[inline(always)]
+    unsafe fn times_exp2(self, power: Self) -> Self {
+        Self::each(|i| unsafe {
+            let whole = vcvtmq_s32_f32(vmaxq_f32(power.0[i], vdupq_n_f32(-126.0)));
+            let biased = vaddq_s32(whole, vdupq_n_s32(127));
+            vmulq_f32(self.0[i], vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased)))
         })
     }
 }

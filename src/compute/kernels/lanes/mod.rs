@@ -17,6 +17,9 @@ pub use x86::{Avx2, Avx512};
 /// Sixteen floats.
 pub const WIDTH: usize = 16;
 
+/// Below this the fraction of a float may be 0: 2 to its power is nothing.
+const FAR_BELOW: f32 = -1024.0;
+
 /// # Safety
 /// Every method may use the instructions of its level: the caller must run where they are available,
 /// inside a function that enables them. Pointers must be valid for the floats that are named.
@@ -40,8 +43,16 @@ pub unsafe trait Lanes: Copy {
     unsafe fn max(self, other: Self) -> Self;
     /// To the nearest integer, ties to even.
     unsafe fn round(self) -> Self;
-    /// 2 to the power of whole numbers from −126 to 127.
-    unsafe fn exp2_whole(self) -> Self;
+    /// What it is more than the next whole number below; far below 0, where 2 to the power of it is nothing, 0 will do.
+    unsafe fn fraction(self) -> Self;
+    /// Times 2 to the power of the next whole number below `power`, which is at most 127; below −126 it is next to nothing.
+    unsafe fn times_exp2(self, power: Self) -> Self;
+    /// 1 / self, to one unit in the last place, of what is at least 1.
+    #[inline(always)]
+    unsafe fn reciprocal(self) -> Self {
+        // SAFETY: the caller's.
+        unsafe { Self::splat(1.0).div(self) }
+    }
     /// As [`Lanes::load`] or [`Lanes::load_fewer`], which takes many times longer with some processors.
     #[inline(always)]
     unsafe fn load_part(from: *const f32, count: usize) -> Self {

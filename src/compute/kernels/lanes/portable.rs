@@ -1,6 +1,6 @@
 //! Sixteen floats in plain Rust.
 
-use super::{Lanes, WIDTH};
+use super::{FAR_BELOW, Lanes, WIDTH};
 
 /// Plain Rust, which the compiler may turn into whatever the processor has.
 #[derive(Clone, Copy)]
@@ -10,6 +10,14 @@ impl Portable {
     #[inline(always)]
     fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
         Self(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+    }
+
+    /// Without the instruction `f32::floor` is a call into the C library.
+    #[inline(always)]
+    fn floor(self) -> Self {
+        // SAFETY: none is needed.
+        let near = unsafe { self.round() };
+        self.zip(near, |x, near| if near > x { near - 1.0 } else { near })
     }
 }
 
@@ -73,8 +81,19 @@ unsafe impl Lanes for Portable {
         Self(self.0.map(|x| (x + BIG) - BIG))
     }
     #[inline(always)]
-    unsafe fn exp2_whole(self) -> Self {
+    unsafe fn fraction(self) -> Self {
+        // SAFETY: none is needed.
+        unsafe {
+            let near = Self::splat(FAR_BELOW).max(self);
+            near.sub(near.floor())
+        }
+    }
+    #[inline(always)]
+    unsafe fn times_exp2(self, power: Self) -> Self {
+        // SAFETY: none is needed.
+        let whole = unsafe { Self::splat(-126.0).max(power).floor() };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "−126 to 127")]
-        Self(self.0.map(|x| f32::from_bits(((x as i32 + 127) << 23) as u32)))
+        let power = whole.0.map(|x| f32::from_bits(((x as i32 + 127) << 23) as u32));
+        self.zip(Self(power), |a, b| a * b)
     }
 }

@@ -2,16 +2,17 @@
 
 use std::arch::x86_64::{
     __m256, __m256i, __m512, __mmask16, _MM_HINT_T0, _mm_prefetch, _mm256_add_epi32, _mm256_add_ps,
-    _mm256_castsi256_ps, _mm256_cvtps_epi32, _mm256_div_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_max_ps, _mm256_min_ps,
-    _mm256_mul_ps, _mm256_round_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32,
-    _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_ps, _mm512_div_ps, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps,
-    _mm512_mul_ps, _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    _mm256_castsi256_ps, _mm256_cvtps_epi32, _mm256_div_ps, _mm256_floor_ps, _mm256_fmadd_ps,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_max_ps,
+    _mm256_min_ps, _mm256_mul_ps, _mm256_round_ps, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_slli_epi32, _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_ps, _mm512_div_ps,
+    _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps,
+    _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_rcp14_ps,
+    _mm512_reduce_ps, _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_storeu_ps,
     _mm512_sub_ps,
 };
 
-use super::{Lanes, WIDTH};
+use super::{FAR_BELOW, Lanes, WIDTH};
 
 #[derive(Clone, Copy)]
 pub struct Avx512(pub __m512);
@@ -25,7 +26,7 @@ fn mask(count: usize) -> __mmask16 {
     }
 }
 
-// SAFETY: each method is one or two AVX-512F instructions; the trait's contract covers them.
+// SAFETY: each method is some AVX-512F or DQ instructions; the trait's contract covers them.
 unsafe impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -80,8 +81,23 @@ unsafe impl Lanes for Avx512 {
         Self(unsafe { _mm512_roundscale_ps::<0x08>(self.0) })
     }
     #[inline(always)]
-    unsafe fn exp2_whole(self) -> Self {
-        Self(unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), self.0) })
+    unsafe fn fraction(self) -> Self {
+        // Less its floor: no digits after the point are kept.
+        Self(unsafe { _mm512_reduce_ps::<0x09>(self.0) })
+    }
+    #[inline(always)]
+    unsafe fn times_exp2(self, power: Self) -> Self {
+        Self(unsafe { _mm512_scalef_ps(self.0, power.0) })
+    }
+    /// Fourteen bits from a table, and twice as many by one of Newton's steps: a division takes as long as sixteen other
+    /// instructions.
+    #[inline(always)]
+    unsafe fn reciprocal(self) -> Self {
+        unsafe {
+            let near = _mm512_rcp14_ps(self.0);
+            let missing = _mm512_fnmadd_ps(self.0, near, _mm512_set1_ps(1.0));
+            Self(_mm512_fmadd_ps(near, missing, near))
+        }
     }
     #[inline(always)]
     unsafe fn prefetch(from: *const f32) {
@@ -184,13 +200,22 @@ unsafe impl Lanes for Avx2 {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) };
     }
     #[inline(always)]
-    unsafe fn exp2_whole(self) -> Self {
+    unsafe fn fraction(self) -> Self {
+        unsafe {
+            let near = Self::splat(FAR_BELOW).max(self);
+            near.sub(Self(_mm256_floor_ps(near.0), _mm256_floor_ps(near.1)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn times_exp2(self, power: Self) -> Self {
         unsafe {
             let one = |x| {
-                let biased = _mm256_add_epi32(_mm256_cvtps_epi32(x), _mm256_set1_epi32(127));
+                let whole = _mm256_cvtps_epi32(_mm256_floor_ps(x));
+                let biased = _mm256_add_epi32(whole, _mm256_set1_epi32(127));
                 _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
             };
-            Self(one(self.0), one(self.1))
+            let power = Self::splat(-126.0).max(power);
+            self.mul(Self(one(power.0), one(power.1)))
         }
     }
 }

@@ -208,3 +208,48 @@ fn what_is_added_or_forgotten_undoes_settling() {
     memory.clear();
     assert!(!memory.is_settled());
 }
+
+/// Of a GRU, or of an LSTM, `m` rows: the step, and the product and the gates one after the other.
+fn stepped(m: usize, hidden: usize, gates: usize) -> [Vec<f32>; 4] {
+    let wide = gates * hidden;
+    let (weights, bias) = (values(wide * hidden, 1), values(wide, 2));
+    let packed = Packed::new(&weights, Some(&bias), wide, hidden).into_digits();
+    let inputs = values(m * wide, 3);
+    let rows: Vec<&[f32]> = inputs.chunks_exact(wide).collect();
+    let (mut state, mut cell) = (values(m * hidden, 4), values(m * hidden, 5));
+    let (mut whole, mut whole_cell) = (state.clone(), cell.clone());
+    let step = Step {
+        inputs: &rows,
+        state: &mut whole,
+        cell: (gates == 4).then_some(&mut whole_cell),
+        room: &mut Buffer::default(),
+    };
+    recurrent_step(Level::Amx, &packed, step);
+    let halves = multiplied(&packed, &state);
+    let parts = rows.iter().zip(halves.chunks_exact(wide)).zip(state.chunks_exact_mut(hidden));
+    for (((x, h), state), cell) in parts.zip(cell.chunks_exact_mut(hidden)) {
+        if gates == 3 {
+            gru_row(Level::Amx, x, h, state);
+        } else {
+            lstm_row(Level::Amx, x, h, cell, state);
+        }
+    }
+    [whole, state, whole_cell, cell]
+}
+
+#[test]
+fn a_step_that_does_both_at_once_has_the_bits_of_its_parts() {
+    if !is_available(Level::Amx) {
+        return;
+    }
+    // Units that are whole panels, and some that are not; few rows, tiles that are full, and more than are split at once.
+    for hidden in [16, 64, 72, 128, 208] {
+        for m in [1, 2, 5, 6, 13, 16, 17, 25, 33, 700] {
+            for gates in [3, 4] {
+                let [state, expected, cell, expected_cell] = stepped(m, hidden, gates);
+                assert_eq!(state, expected, "{hidden} {m} {gates}");
+                assert_eq!(cell, expected_cell, "{hidden} {m} {gates}");
+            }
+        }
+    }
+}

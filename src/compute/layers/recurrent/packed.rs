@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::{Cell, RecurrentLayer};
 use crate::compute::Values;
-use crate::compute::kernels::{Level, Packed, Product, gemm, gru_row, lstm_row};
+use crate::compute::kernels::{Buffer, Level, Packed, Product, Step, gemm, recurrent_step};
 
 /// A [`RecurrentLayer`] with its weights packed.
 #[derive(Debug, Clone)]
@@ -72,23 +72,13 @@ impl PackedLayer {
     ///
     /// # Panics
     /// When the slices do not fit, or an LSTM has no cell.
-    pub fn step<'a>(
+    pub fn step(
         &self,
         level: Level,
-        (from_input, from_state): (impl Iterator<Item = &'a [f32]>, &mut [f32]),
+        (inputs, room): (&[&[f32]], &mut Buffer),
         hidden: &mut [f32],
         cell: Option<&mut [f32]>,
     ) {
-        gemm(level, &self.recurrent, Product::rows(&self.recurrent, hidden, from_state));
-        let halves = from_input.zip(from_state.chunks_exact(self.gates()));
-        let rows = halves.zip(hidden.chunks_exact_mut(self.hidden));
-        match (self.cell, cell) {
-            (Cell::Gru, _) => rows.for_each(|((x, h), state)| gru_row(level, x, h, state)),
-            (Cell::Lstm, cell) => {
-                let cells = cell.unwrap_or_default().chunks_exact_mut(self.hidden);
-                rows.zip(cells)
-                    .for_each(|(((x, h), state), cell)| lstm_row(level, x, h, cell, state));
-            }
-        }
+        recurrent_step(level, &self.recurrent, Step { inputs, state: hidden, cell, room });
     }
 }
