@@ -169,10 +169,9 @@ impl<N: Generator, L: Language> Generated<N, L> {
         self.network.step(&mut rows, &mut logits).map_err(|e| e.to_string())?;
         let width = (logits.len() / tokens.len().max(1)).max(1);
         let best = |logits: &[f32]| {
-            let scored = (0..).zip(logits);
-            scored.max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(token, _)| token)
+            engine::likeliest(logits).ok_or("the network gave no usable probabilities")
         };
-        Ok(logits.chunks_exact(width).map(best).collect())
+        Ok(logits.chunks_exact(width).map(best).collect::<Result<_, _>>()?)
     }
 }
 

@@ -32,7 +32,7 @@ pub use contract::{
 pub use control::Rest;
 pub use cpu::{CpuPool, LIGHT_VALUES_MAX};
 pub use curve::{Curve, Point};
-pub use generate::drive;
+pub use generate::{drive, likeliest};
 pub use lanes::{Around, Traffic, Within};
 pub use stats::{BATCH_BUCKETS, Cause, Histogram, ModelStats, PADDING_BUCKETS, Requests, Spent};
 

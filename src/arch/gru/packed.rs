@@ -115,7 +115,8 @@ impl PackedModel {
         width: usize,
     ) -> std::result::Result<Vec<&[f32]>, RunError> {
         let row = |&token: &TokenId| {
-            let row = self.table.chunks_exact(width).nth(token as usize);
+            let start = token as usize * width;
+            let row = self.table.get(start..start + width);
             row.ok_or_else(|| RunError(format!("token {token} is outside the vocabulary")))
         };
         tokens.iter().map(row).collect()

@@ -19,6 +19,7 @@ mod writing;
 pub use drive::drive;
 pub use generation::Generation;
 pub use recognition::Recognition;
+pub use sampler::likeliest;
 
 #[cfg(test)]
 mod tests;

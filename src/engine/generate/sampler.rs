@@ -113,20 +113,38 @@ impl Sampler {
 
 /// The first of the largest logits, or `None` when the largest is no finite number: what most ask for, in passes that a
 /// processor makes many comparisons of at a time.
-fn likeliest(logits: &[f32]) -> Option<TokenId> {
+pub fn likeliest(logits: &[f32]) -> Option<TokenId> {
     const LANES: usize = 16;
     // What is no number is larger than nothing.
     let larger = |most: f32, logit: f32| if logit > most { logit } else { most };
-    let mut lanes = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = logits.as_chunks::<LANES>();
-    for chunk in chunks {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    // The last chunk again, or more of it: nothing is larger for being seen twice.
+    let end = logits.last_chunk::<LANES>().filter(|_| !rest.is_empty());
+    for chunk in chunks.iter().chain(end) {
         for (most, &logit) in lanes.iter_mut().zip(chunk) {
             *most = larger(*most, logit);
         }
     }
-    let most = lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, larger);
-    let at = logits.iter().position(|&logit| logit >= most && most.is_finite())?;
-    TokenId::try_from(at).ok()
+    if chunks.is_empty() {
+        lanes[0] = rest.iter().copied().fold(f32::NEG_INFINITY, larger);
+    }
+    // By halves: one after the other, each comparison would wait for the one before.
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = larger(lanes[lane], lanes[lane + half]);
+        }
+        half /= 2;
+    }
+    let most = lanes[0];
+    if !most.is_finite() {
+        return None;
+    }
+    let among = |chunk: &[f32; LANES]| chunk.iter().filter(|&&logit| logit >= most).count() > 0;
+    let before = chunks.iter().take_while(|chunk| !among(chunk)).count() * LANES;
+    let at = logits[before..].iter().position(|&logit| logit >= most)?;
+    TokenId::try_from(before + at).ok()
 }
 
 #[cfg(test)]

@@ -41,7 +41,9 @@ impl TextStream {
             return true;
         }
         let keep = self.stop.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
-        text.extend(self.held.drain(..self.held.len() - keep));
+        let shown = self.held.len() - keep;
+        text.push_str(&self.held[..shown]);
+        self.held.drain(..shown);
         false
     }
 

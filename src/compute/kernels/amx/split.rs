@@ -11,11 +11,10 @@
 //! three digits less of those.
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm512_add_epi32, _mm512_and_si512, _mm512_castps_si512, _mm512_cvtps_epi32,
-    _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_max_epu32, _mm512_mul_ps,
-    _mm512_reduce_max_epu32, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srli_epi32, _mm512_storeu_si512,
-    _mm512_ternarylogic_epi32, _mm512_xor_si512,
+    __m512, __m512i, _mm512_and_si512, _mm512_castps_si512, _mm512_cvtps_epi32, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_max_epu32, _mm512_reduce_max_epu32,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi32,
+    _mm512_srli_epi32, _mm512_storeu_si512, _mm512_ternarylogic_epi32, _mm512_xor_si512,
 };
 
 use crate::compute::kernels::buffer::Buffer;
@@ -31,11 +30,13 @@ pub const BLOCK: usize = 3 * TILE;
 /// The largest whole number that three digits with a sign hold.
 const LARGEST: f32 = 8_355_711.0;
 /// Half of the base in each digit. A number plus this has digits without a sign.
-const HALVES: i32 = 0x0080_8080;
+const HALVES: f32 = 8_421_504.0;
 /// The bits of a float that are not its sign.
 const SIZE: i32 = 0x7FFF_FFFF;
 /// Those of its exponent: an infinity.
 const EXPONENT: u32 = 0x7F80_0000;
+/// Those of its fraction.
+const FRACTION: u32 = 0x007F_FFFF;
 
 /// Powers of two: what floats are multiplied by to become whole numbers, and 256 times what undoes it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,22 +48,27 @@ pub struct Scale {
 impl Scale {
     /// For floats of which the largest has these bits, without its sign. Where one is infinite or no number, what
     /// comes back is no number.
+    #[inline(always)]
     pub fn of(largest: u32) -> Self {
         /// Rows of smaller floats keep fewer digits, and in the end none.
         const LEAST: f32 = 1e-30;
-        /// 2²².
-        const WHOLE: f32 = 4_194_304.0;
         if largest >= EXPONENT {
             return Self { whole: 0.0, back: f32::NAN };
         }
-        let largest = f32::from_bits(largest).max(LEAST);
-        let power = f32::from_bits(largest.to_bits() & EXPONENT);
-        let mut whole = WHOLE / power;
-        if largest * whole > LARGEST {
-            whole /= 2.0;
+        let largest = largest.max(LEAST.to_bits());
+        // 2²² over the largest power of two within the largest; or half of that, where 23 bits would not do.
+        let mut whole = power_bits(22) + power_bits(0) - (largest & EXPONENT);
+        if largest & FRACTION > LARGEST.to_bits() & FRACTION {
+            whole -= power_bits(1) - power_bits(0);
         }
-        Self { whole, back: 256.0 / whole }
+        let back = power_bits(8) + power_bits(0) - whole;
+        Self { whole: f32::from_bits(whole), back: f32::from_bits(back) }
     }
+}
+
+/// The bits of a power of two. Those of a quotient of two are their difference, and those of 1.
+const fn power_bits(exponent: u32) -> u32 {
+    (127 + exponent) << 23
 }
 
 /// Panels `[n / 16][k][16]` as tiles, `[panel][block of 64 values][digit]`, and each column's [`Scale::back`].
@@ -183,48 +189,42 @@ unsafe fn four(from: *const f32, left: usize) -> [__m512; 4] {
 /// The three digits of four vectors, times `whole`: the bytes of a lane are the same digit of the four.
 #[inline(always)]
 unsafe fn split(values: [__m512; 4], whole: __m512) -> [__m512i; 3] {
+    /// Every second byte, and the first half of a lane.
+    const BYTES: i32 = 0x00FF_00FF;
+    const HALF: i32 = 0x0000_FFFF;
     // SAFETY: the caller's.
     unsafe {
         let mut numbers = [_mm512_setzero_si512(); 4];
         for (number, value) in numbers.iter_mut().zip(values) {
-            let nearest = _mm512_cvtps_epi32(_mm512_mul_ps(value, whole));
-            *number = _mm512_add_epi32(nearest, _mm512_set1_epi32(HALVES));
+            // To a whole number but for what is smaller than a quarter of the largest, which is rounded a second time.
+            let sum = _mm512_fmadd_ps(value, whole, _mm512_set1_ps(HALVES));
+            *number = _mm512_cvtps_epi32(sum);
         }
         let [a, b, c, d] = numbers;
-        let high = bytes([
-            _mm512_srli_epi32::<16>(a),
-            _mm512_srli_epi32::<8>(b),
-            c,
-            _mm512_slli_epi32::<8>(d),
-        ]);
-        let middle = bytes([
-            _mm512_srli_epi32::<8>(a),
-            b,
-            _mm512_slli_epi32::<8>(c),
-            _mm512_slli_epi32::<16>(d),
-        ]);
-        let low = bytes([
-            a,
-            _mm512_slli_epi32::<8>(b),
-            _mm512_slli_epi32::<16>(c),
-            _mm512_slli_epi32::<24>(d),
-        ]);
-        [high, middle, low]
+        // A number's low, middle and high byte, from the lane's first on: a0 b0 a2 b2, and a1 b1.
+        let outer = choose(BYTES, a, _mm512_slli_epi32::<8>(b));
+        let inner = choose(BYTES, _mm512_srli_epi32::<8>(a), b);
+        let others = choose(BYTES, c, _mm512_slli_epi32::<8>(d));
+        let inner_others = choose(BYTES, _mm512_srli_epi32::<8>(c), d);
+        let high = choose(HALF, _mm512_srli_epi32::<16>(outer), others);
+        let middle = choose(HALF, inner, _mm512_slli_epi32::<16>(inner_others));
+        let low = choose(HALF, outer, _mm512_slli_epi32::<16>(others));
+        [less_half(high), less_half(middle), less_half(low)]
     }
 }
 
-/// The first byte of each lane of `a`, the second of `b`, and so on; less half of the base.
+/// A bit of the first where the mask is set, of the second elsewhere.
 #[inline(always)]
-unsafe fn bytes([a, b, c, d]: [__m512i; 4]) -> __m512i {
-    /// A bit of the first where the mask is set, of the second elsewhere.
-    const CHOOSE: i32 = 0xCA;
+unsafe fn choose(mask: i32, first: __m512i, second: __m512i) -> __m512i {
     // SAFETY: the caller's.
-    unsafe {
-        let low = _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi32(0x0000_00FF), a, b);
-        let high = _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi32(0x00FF_0000), c, d);
-        let all = _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi32(0x0000_FFFF), low, high);
-        _mm512_xor_si512(all, _mm512_set1_epi32(0x8080_8080_u32.cast_signed()))
-    }
+    unsafe { _mm512_ternarylogic_epi32::<0xCA>(_mm512_set1_epi32(mask), first, second) }
+}
+
+/// Bytes less half of the base: with a sign.
+#[inline(always)]
+unsafe fn less_half(bytes: __m512i) -> __m512i {
+    // SAFETY: the caller's.
+    unsafe { _mm512_xor_si512(bytes, _mm512_set1_epi32(0x8080_8080_u32.cast_signed())) }
 }
 
 #[inline(always)]
