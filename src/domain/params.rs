@@ -84,8 +84,8 @@ pub struct Reader<'a> {
 impl Reader<'_> {
     /// An integer within `range`.
     pub fn integer(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
-        let expected = format!("an integer from {} to {}", range.start(), range.end());
-        self.read(name, &expected, |value| match value {
+        let expected = || format!("an integer from {} to {}", range.start(), range.end());
+        self.read(name, expected, |value| match value {
             // Up to here f64 holds every integer exactly.
             ParamValue::Number(n) if n.fract() == 0.0 && (0.0..=INTEGER_MAX).contains(n) =>
             {
@@ -99,33 +99,37 @@ impl Reader<'_> {
             ParamValue::Text(text) => u64::from_str(text).ok(),
             _ => None,
         })
-        .filter(|n| self.within(name, n, &range, &expected))
+        .filter(|n| self.within(name, n, &range, expected))
     }
 
     /// A finite number within `range`.
     pub fn number(&mut self, name: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
-        let expected = format!("a number from {} to {}", range.start(), range.end());
-        self.read(name, &expected, |value| match value {
+        let expected = || format!("a number from {} to {}", range.start(), range.end());
+        self.read(name, expected, |value| match value {
             ParamValue::Number(n) => Some(*n),
             ParamValue::Text(text) => f64::from_str(text).ok().filter(|n| n.is_finite()),
             _ => None,
         })
-        .filter(|n| self.within(name, n, &range, &expected))
+        .filter(|n| self.within(name, n, &range, expected))
     }
 
     /// `true` or `false`.
     pub fn flag(&mut self, name: &'static str) -> Option<bool> {
-        self.read(name, "true or false", |value| match value {
-            ParamValue::Bool(flag) => Some(*flag),
-            ParamValue::Text(text) => bool::from_str(text).ok(),
-            _ => None,
-        })
+        self.read(
+            name,
+            || "true or false".to_owned(),
+            |value| match value {
+                ParamValue::Bool(flag) => Some(*flag),
+                ParamValue::Text(text) => bool::from_str(text).ok(),
+                _ => None,
+            },
+        )
     }
 
     /// One of the texts that there are.
     pub fn choice<'c>(&mut self, name: &'static str, choices: &[&'c str]) -> Option<&'c str> {
-        let expected = format!("one of: {}", choices.join(", "));
-        self.read(name, &expected, |value| match value {
+        let expected = || format!("one of: {}", choices.join(", "));
+        self.read(name, expected, |value| match value {
             ParamValue::Text(text) => choices.iter().copied().find(|choice| choice == text),
             _ => None,
         })
@@ -139,8 +143,8 @@ impl Reader<'_> {
         bytes_max: usize,
     ) -> Option<Vec<String>> {
         let expected =
-            format!("a text or a list of at most {most} texts, each of 1 to {bytes_max} bytes");
-        self.read(name, &expected, |value| {
+            || format!("a text or a list of at most {most} texts, each of 1 to {bytes_max} bytes");
+        self.read(name, expected, |value| {
             let texts = match value {
                 ParamValue::Text(text) => vec![text.clone()],
                 ParamValue::List(texts) => texts.clone(),
@@ -160,15 +164,17 @@ impl Reader<'_> {
         vocabulary: usize,
     ) -> Option<Vec<(u32, f64)>> {
         let (low, high) = (range.start(), range.end());
-        let expected = format!(
-            "an object of at most {most} token ids from 0 to {}, each with a number from {low} to {high}",
-            vocabulary.saturating_sub(1)
-        );
+        let expected = || {
+            let last = vocabulary.saturating_sub(1);
+            format!(
+                "an object of at most {most} token ids from 0 to {last}, each with a number from {low} to {high}"
+            )
+        };
         let known = |id: &str| {
             let digits = id.bytes().all(|byte| byte.is_ascii_digit());
             id.parse().ok().filter(|&id: &u32| digits && (id as usize) < vocabulary)
         };
-        self.read(name, &expected, |value| match value {
+        self.read(name, expected, |value| match value {
             ParamValue::Numbers(pairs) if pairs.len() <= most => pairs
                 .iter()
                 .map(|(id, number)| Some((known(id)?, *number)))
@@ -205,14 +211,14 @@ impl Reader<'_> {
     fn read<T>(
         &mut self,
         name: &'static str,
-        expected: &str,
+        expected: impl Fn() -> String,
         parse: impl Fn(&ParamValue) -> Option<T>,
     ) -> Option<T> {
         self.known.push(name);
         let (value, _) = self.params.values.get(name)?;
         let parsed = parse(value);
         if parsed.is_none() {
-            self.fault(name, expected);
+            self.fault(name, expected());
         }
         parsed
     }
@@ -222,16 +228,16 @@ impl Reader<'_> {
         name: &'static str,
         value: &T,
         range: &RangeInclusive<T>,
-        expected: &str,
+        expected: impl Fn() -> String,
     ) -> bool {
         let inside = range.contains(value);
         if !inside {
-            self.fault(name, expected);
+            self.fault(name, expected());
         }
         inside
     }
 
-    fn fault(&mut self, name: &'static str, expected: &str) {
+    fn fault(&mut self, name: &'static str, expected: String) {
         let Some((value, pointer)) = self.params.values.get(name) else { return };
         let got = match value {
             ParamValue::Text(text) => format!("{:?}", clip(text)),
@@ -242,7 +248,7 @@ impl Reader<'_> {
         };
         self.faults.push(Fault {
             pointer: pointer.clone(),
-            expected: expected.to_owned(),
+            expected,
             got,
             hint: format!("give `{name}` a value of that kind, or leave it out"),
         });

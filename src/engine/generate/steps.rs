@@ -75,7 +75,7 @@ where
         let mut queue = lock(&self.queue);
         if queue.waiting.len() + sequences.len() > queue_rows_max {
             // Those whose client has gone leave their places before anybody is refused.
-            self.drop_dead(&mut queue.waiting);
+            self.drop_dead(&mut queue.waiting, Instant::now());
         }
         let rows = queue.waiting.len() + sequences.len();
         // A request larger than the whole queue could never be admitted: it may have an empty one.
@@ -133,7 +133,7 @@ where
         let now = Instant::now();
         running.seats.retain(|seat| !seat.sequence.caller().is_dead(now));
         let mut queue = lock(&self.queue);
-        self.drop_dead(&mut queue.waiting);
+        self.drop_dead(&mut queue.waiting, now);
         queue.waiting.make_contiguous().sort_by_key(|sequence| sequence.caller().urgency);
         let free = self.control.limits.batch_rows_max.saturating_sub(running.seats.len());
         // Loops that run side by side share those that wait.
@@ -143,8 +143,8 @@ where
         self.control.stats.queued.fetch_sub(joining, Ordering::Relaxed);
     }
 
-    fn drop_dead(&self, waiting: &mut VecDeque<M>) {
-        let (now, before) = (Instant::now(), waiting.len());
+    fn drop_dead(&self, waiting: &mut VecDeque<M>, now: Instant) {
+        let before = waiting.len();
         waiting.retain(|sequence| !sequence.caller().is_dead(now));
         self.control.stats.queued.fetch_sub(before - waiting.len(), Ordering::Relaxed);
     }

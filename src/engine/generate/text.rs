@@ -43,7 +43,11 @@ impl TextStream {
         let keep = self.stop.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
         let shown = self.held.len() - keep;
         text.push_str(&self.held[..shown]);
-        self.held.drain(..shown);
+        if keep == 0 {
+            self.held.clear();
+        } else {
+            self.held.drain(..shown);
+        }
         false
     }
 
