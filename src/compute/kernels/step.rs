@@ -22,7 +22,7 @@ pub struct Step<'a> {
 
 /// A step as the kernels see it.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
+pub(super) struct Pointers<'a> {
     pub inputs: &'a [&'a [f32]],
     pub state: *mut f32,
     /// Null for a GRU.
@@ -44,9 +44,9 @@ pub fn recurrent_step(level: Level, weights: &Packed, step: Step<'_>) {
     let panels = weights.panels();
     if panels.back.is_some() && hidden.is_multiple_of(WIDTH) && !is_shared(inputs.len(), &panels) {
         let cell = cell.map_or(std::ptr::null_mut(), <[f32]>::as_mut_ptr);
-        let rows = Rows { inputs, state: state.as_mut_ptr(), cell, hidden };
+        let step = Pointers { inputs, state: state.as_mut_ptr(), cell, hidden };
         // SAFETY: lengths as asserted; digits are made only where they can be multiplied.
-        return unsafe { amx::step(&rows, panels) };
+        return unsafe { amx::step(&step, panels) };
     }
     room.resize(inputs.len() * gates);
     gemm(level, weights, Product::rows(weights, state, room));

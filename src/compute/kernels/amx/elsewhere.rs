@@ -1,7 +1,7 @@
 //! No tiles here: nothing is ever split, and so nothing is multiplied.
 
 use crate::compute::kernels::buffer::Buffer;
-use crate::compute::kernels::step::Rows;
+use crate::compute::kernels::step::Pointers;
 use crate::compute::kernels::tile::{Panels, Part};
 
 pub fn is_available() -> bool {
@@ -24,6 +24,6 @@ pub unsafe fn part(_part: &Part<'_>) {
 
 /// # Safety
 /// None is needed.
-pub unsafe fn step(_step: &Rows<'_>, _panels: Panels) {
+pub unsafe fn step(_step: &Pointers<'_>, _panels: Panels) {
     unreachable!("nothing was split")
 }

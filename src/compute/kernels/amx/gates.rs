@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::products::{Columns, Made, Rows, Sink, products};
 use crate::compute::kernels::lanes::{Avx512, Lanes, WIDTH};
 use crate::compute::kernels::recurrent::{Kept, Units, gru_units, lstm_units};
-use crate::compute::kernels::step::Rows as Step;
+use crate::compute::kernels::step::Pointers;
 use crate::compute::kernels::tile::{Panels, Run, Strides};
 
 /// One step of all rows.
@@ -13,7 +13,7 @@ use crate::compute::kernels::tile::{Panels, Run, Strides};
 /// # Safety
 /// As the step says; its units are whole panels, the panels digits, and this processor has AMX.
 #[target_feature(enable = "avx512f,avx512dq,avx2,fma")]
-pub unsafe fn step(step: &Step<'_>, panels: Panels) {
+pub unsafe fn step(step: &Pointers<'_>, panels: Panels) {
     let input = Rows {
         input: step.state,
         from: Strides::matrix(step.hidden),
@@ -37,7 +37,7 @@ const TOGETHER: usize = 3;
 
 /// G gates of sixteen units.
 struct Gates<'a, const G: usize> {
-    step: &'a Step<'a>,
+    step: &'a Pointers<'a>,
     panels: Panels,
 }
 
@@ -93,7 +93,7 @@ impl<const G: usize> Gates<'_, G> {
 /// Sixteen units of a row whose gates are made.
 #[derive(Clone, Copy)]
 struct OfSums<'a, const G: usize> {
-    step: &'a Step<'a>,
+    step: &'a Pointers<'a>,
     made: &'a Made,
     row: usize,
     columns: &'a [Columns; G],
