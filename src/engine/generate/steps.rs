@@ -102,11 +102,12 @@ where
     /// One step of all that run in a loop.
     pub fn turn(&self, index: usize) -> Turn<M> {
         let mut running = lock(&self.loops[index].running);
-        self.join_and_leave(&mut running);
+        let began = Instant::now();
+        self.join_and_leave(&mut running, began);
         let mut over = Vec::new();
         if !running.seats.is_empty() {
             // Neither a network nor a vocabulary that panics takes more than its step's sequences with it.
-            let step = catch_unwind(AssertUnwindSafe(|| self.step(index, &mut running)));
+            let step = catch_unwind(AssertUnwindSafe(|| self.step(index, &mut running, began)));
             over = running.leave();
             let lost = running.seats.len();
             match step {
@@ -129,8 +130,7 @@ where
     }
 
     /// Sequences that nobody waits for leave; waiting ones take the free places, the most urgent first.
-    fn join_and_leave(&self, running: &mut Running<M>) {
-        let now = Instant::now();
+    fn join_and_leave(&self, running: &mut Running<M>, now: Instant) {
         running.seats.retain(|seat| !seat.sequence.caller().is_dead(now));
         let mut queue = lock(&self.queue);
         self.drop_dead(&mut queue.waiting, now);
@@ -149,8 +149,7 @@ where
         self.control.stats.queued.fetch_sub(before - waiting.len(), Ordering::Relaxed);
     }
 
-    fn step(&self, index: usize, running: &mut Running<M>) -> Result<(), RunError> {
-        let began = Instant::now();
+    fn step(&self, index: usize, running: &mut Running<M>, began: Instant) -> Result<(), RunError> {
         let stepped = running.read(&*self.network)?;
         running.take(&stepped, |sequence, error| {
             sequence.caller().fail(self.control.lost(1, &error.to_string()));

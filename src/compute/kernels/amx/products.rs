@@ -179,29 +179,55 @@ fn reserve(buffer: &mut Buffer, count: usize) {
 /// The digits of some rows.
 #[inline(always)]
 unsafe fn read(input: Rows<'_>, rows: &Range<usize>, (k, shape): (usize, Shape), room: &mut Room) {
-    let blocks = k.div_ceil(DEPTH);
     let mut place = Place::of(rows.start, input.width);
+    let mut tile = room.tiles.as_mut_ptr().cast::<u8>();
+    let mut done = 0;
     // SAFETY: the rows exist, and there is room for them.
     unsafe {
-        let mut tile = room.tiles.as_mut_ptr().cast::<u8>();
-        let mut line = 0;
-        for at in 0..rows.len() {
-            if line == shape.rows() {
-                tile = tile.add(blocks * BLOCK);
-                line = 0;
+        while done < rows.len() {
+            let count = (rows.len() - done).min(shape.rows());
+            let mut from = [ptr::null(); WIDTH];
+            for from in &mut from[..count] {
+                *from = input.input.add(place.offset(input.from));
+                place = place.after(1, input.width);
             }
-            let mut from = input.input.add(place.offset(input.from));
-            match input.runs {
-                [run] => from = from.add(run.offset),
-                runs => {
-                    gather(from, runs, &mut room.line);
-                    from = room.line.as_ptr();
+            let back = room.back.as_mut_ptr().add(done);
+            if let [run] = input.runs {
+                split_rows(&from[..count], *run, (tile, back), shape.apart());
+            } else {
+                let whole = Run { offset: 0, count: k };
+                for (line, &from) in from[..count].iter().enumerate() {
+                    gather(from, input.runs, &mut room.line);
+                    let to = (tile.add(line * DEPTH), back.add(line));
+                    split_rows(&[room.line.as_ptr()], whole, to, shape.apart());
                 }
             }
+            tile = tile.add(k.div_ceil(DEPTH) * BLOCK);
+            done += count;
+        }
+    }
+}
+
+/// The digits of rows of one tile, each of which is one run. All scales come first: each is one long chain, and those of several
+/// overlap.
+#[inline(always)]
+unsafe fn split_rows(
+    rows: &[*const f32],
+    run: Run,
+    (tile, back): (*mut u8, *mut f32),
+    apart: usize,
+) {
+    let mut whole = [0.0; WIDTH];
+    // SAFETY: the caller's: the rows are there, and there is room for their digits.
+    unsafe {
+        for (line, (from, whole)) in rows.iter().zip(&mut whole).enumerate() {
+            let scale = split::scale(from.add(run.offset), run.count);
+            *whole = scale.whole;
+            *back.add(line) = scale.back;
+        }
+        for (line, (from, &whole)) in rows.iter().zip(&whole).enumerate() {
             let to = tile.add(line * DEPTH);
-            *room.back.as_mut_ptr().add(at) = split::row(from, k, to, shape.apart());
-            place = place.after(1, input.width);
-            line += 1;
+            split::digits(from.add(run.offset), run.count, whole, to, apart);
         }
     }
 }

@@ -131,13 +131,12 @@ unsafe fn split_panel(panel: &[f32], whole: &[f32; WIDTH], tiles: &mut [f32]) {
     }
 }
 
-/// The digits of one row of `k` floats, as rows of tiles: one digit's begins `apart` bytes after the other's, the first
-/// at `to`. Returns the row's [`Scale::back`].
+/// The scale of one row of `k` floats.
 ///
 /// # Safety
-/// The floats must be there and the tiles have room; the caller must have AVX-512F enabled.
+/// The floats must be there; the caller must have AVX-512F enabled.
 #[inline(always)]
-pub unsafe fn row(from: *const f32, k: usize, mut to: *mut u8, apart: usize) -> f32 {
+pub unsafe fn scale(from: *const f32, k: usize) -> Scale {
     // SAFETY: the caller's.
     unsafe {
         let mut largest = [_mm512_setzero_si512(); 4];
@@ -154,15 +153,26 @@ pub unsafe fn row(from: *const f32, k: usize, mut to: *mut u8, apart: usize) -> 
         for largest in others {
             all = _mm512_max_epu32(all, largest);
         }
-        let scale = Scale::of(_mm512_reduce_max_epu32(all));
-        let whole = _mm512_set1_ps(scale.whole);
-        at = 0;
+        Scale::of(_mm512_reduce_max_epu32(all))
+    }
+}
+
+/// The digits of one row of `k` floats that `whole` makes whole numbers, as rows of tiles: one digit's begins `apart` bytes
+/// after the other's, the first at `to`.
+///
+/// # Safety
+/// The floats must be there and the tiles have room; the caller must have AVX-512F enabled.
+#[inline(always)]
+pub unsafe fn digits(from: *const f32, k: usize, whole: f32, mut to: *mut u8, apart: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        let whole = _mm512_set1_ps(whole);
+        let mut at = 0;
         while at < k {
             store(split(four(from.add(at), k - at), whole), to, apart);
             to = to.add(BLOCK);
             at += DEPTH;
         }
-        scale.back
     }
 }
 
