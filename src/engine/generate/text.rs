@@ -16,8 +16,9 @@ pub struct TextStream {
 }
 
 impl TextStream {
-    pub fn new(stop: Vec<String>) -> Self {
-        Self { stop, tokens: Vec::new(), context: 0, read: 0, held: String::new() }
+    /// With room for so many tokens to begin with.
+    pub fn new(stop: Vec<String>, room: usize) -> Self {
+        Self { stop, tokens: Vec::with_capacity(room), context: 0, read: 0, held: String::new() }
     }
 
     /// Tokens that were generated.
@@ -112,7 +113,7 @@ mod tests {
     }
 
     fn shown(stop: &[&str], text: &str) -> (Vec<String>, bool) {
-        let mut stream = TextStream::new(stop.iter().map(ToString::to_string).collect());
+        let mut stream = TextStream::new(stop.iter().map(ToString::to_string).collect(), 0);
         let mut pieces = Vec::new();
         for byte in text.bytes() {
             let mut piece = String::new();
@@ -184,7 +185,7 @@ mod tests {
             for text in ["the ene end. more", "aéb", "ezzz", "zez"] {
                 let [fast, slow] = [true, false].map(|whole| {
                     let mut stream =
-                        TextStream::new(stop.iter().map(ToString::to_string).collect());
+                        TextStream::new(stop.iter().map(ToString::to_string).collect(), 0);
                     let (mut shown, mut lengths) = (String::new(), Vec::new());
                     let tokens = text.chars().map(u32::from).chain([no_text, 97]);
                     let language = &Letters { whole };
@@ -205,14 +206,14 @@ mod tests {
 
     #[test]
     fn a_replacement_character_of_the_vocabulary_is_shown_at_once() {
-        let (mut stream, mut shown) = (TextStream::new(Vec::new()), String::new());
+        let (mut stream, mut shown) = (TextStream::new(Vec::new(), 0), String::new());
         stream.push(0xFFFD, &Letters { whole: true }, &mut shown);
         assert_eq!(shown, "\u{FFFD}");
     }
 
     #[test]
     fn text_goes_on_when_settled_tokens_are_spelled_otherwise() {
-        let mut stream = TextStream::new(Vec::new());
+        let mut stream = TextStream::new(Vec::new(), 0);
         let mut shown = String::new();
         for token in [1, 9, 4] {
             stream.push(token, &Fickle, &mut shown);

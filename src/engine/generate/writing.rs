@@ -21,6 +21,9 @@ pub struct Prompt {
     pub echo: String,
 }
 
+/// Tokens, and bytes of text, that there is room for from the start: few texts are longer.
+const ROOM: usize = 256;
+
 /// One generation.
 pub struct Writing<S, L> {
     caller: Caller<Outcome>,
@@ -58,7 +61,8 @@ impl<S, L: Language> Writing<S, L> {
         let mut sampler = Sampler::new(options, seed);
         sampler.read(&prompt.tokens);
         let scores = options.logprobs.map(|most| Box::new(Scores::new(most)));
-        let echo = (options.echo && scores.is_some()).then(|| TextStream::new(Vec::new()));
+        let echo = (options.echo && scores.is_some()).then(|| TextStream::new(Vec::new(), 0));
+        let room = options.max_tokens.min(ROOM);
         let mut writing = Self {
             caller,
             language,
@@ -67,8 +71,8 @@ impl<S, L: Language> Writing<S, L> {
             read: 0,
             last: [0],
             sampler,
-            text: TextStream::new(options.stop.clone()),
-            whole: String::new(),
+            text: TextStream::new(options.stop.clone(), room),
+            whole: String::with_capacity(room),
             max_tokens: options.max_tokens,
             seed,
             streams: options.stream,
