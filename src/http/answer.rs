@@ -1,6 +1,5 @@
 //! Answers as JSON: an item's outcome beside its receipt, or a list of outcomes.
 
-use std::fmt;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -27,16 +26,6 @@ impl From<Timings> for Timing {
             infer: milliseconds(timings.infer),
             post: milliseconds(timings.post),
         }
-    }
-}
-
-/// Milliseconds as text, to the microsecond: whole numbers are written sooner than the shortest form of a float is found.
-struct Shown(Duration);
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = (self.0.as_nanos() + 500) / 1000;
-        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
     }
 }
 
@@ -117,12 +106,10 @@ pub fn whole(json: String, timings: Timings, card: &Card) -> Response {
 /// The headers of a whole answer: which package gave it, and where the time went.
 pub fn label(headers: &mut HeaderMap, timings: Timings, card: &Card) {
     receipt(headers, card);
+    let timing = Timing::from(timings);
     let timing = format!(
         "queue;dur={}, pre;dur={}, infer;dur={}, post;dur={}",
-        Shown(timings.queue),
-        Shown(timings.pre),
-        Shown(timings.infer),
-        Shown(timings.post)
+        timing.queue, timing.pre, timing.infer, timing.post
     );
     if let Ok(timing) = HeaderValue::try_from(timing) {
         headers.insert("server-timing", timing);
