@@ -115,15 +115,12 @@ impl Reader<'_> {
 
     /// `true` or `false`.
     pub fn flag(&mut self, name: &'static str) -> Option<bool> {
-        self.read(
-            name,
-            || "true or false".to_owned(),
-            |value| match value {
-                ParamValue::Bool(flag) => Some(*flag),
-                ParamValue::Text(text) => bool::from_str(text).ok(),
-                _ => None,
-            },
-        )
+        let expected = || "true or false".to_owned();
+        self.read(name, expected, |value| match value {
+            ParamValue::Bool(flag) => Some(*flag),
+            ParamValue::Text(text) => bool::from_str(text).ok(),
+            _ => None,
+        })
     }
 
     /// One of the texts that there are.

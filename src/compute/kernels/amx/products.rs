@@ -37,7 +37,7 @@ pub trait Sink {
     /// Takes some rows' sums. Each row comes once for each group.
     ///
     /// # Safety
-    /// What was made must be there, and this be inlined where AVX-512F, AVX2 and FMA are enabled.
+    /// What was made must be there, and this be inlined where AVX-512F and DQ, AVX2 and FMA are enabled.
     unsafe fn take(&self, made: &Made, rows: Range<usize>);
 }
 
@@ -131,7 +131,7 @@ thread_local! {
 /// Some rows against groups of panels.
 ///
 /// # Safety
-/// The rows and the panels must be there, the panels be digits, and this be inlined where AVX-512F, AVX2 and FMA are
+/// The rows and the panels must be there, the panels be digits, and this be inlined where AVX-512F and DQ, AVX2 and FMA are
 /// enabled, on a processor with AMX.
 #[inline(always)]
 pub unsafe fn products<S: Sink>(
